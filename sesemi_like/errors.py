@@ -1,0 +1,71 @@
+"""Mistakes in a configuration, collected and told in the user's words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One mistake: the config key (or file) it is at, the value found, and what would be right.
+
+    Attributes:
+        key: Dotted config key or file path, e.g. ``run.num_epochs``.
+        value: The value found there, shown as YAML would print it.
+        expected: What would be right, as a sentence fragment, near matches included.
+    """
+
+    key: str
+    value: Any
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: found {shown(self.value)}; {self.expected}"
+
+
+class ConfigError(Exception):
+    """A run that cannot work, with every mistake that was found.
+
+    Args:
+        problems: At least one problem, in the order in which they are to be shown.
+    """
+
+    def __init__(self, problems: Iterable[ConfigProblem]) -> None:
+        self.problems = list(dict.fromkeys(problems))
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        title = "1 problem" if count == 1 else f"{count} problems"
+        return "\n".join([f"{title} in the configuration:", *(f"  - {p}" for p in self.problems)])
+
+
+def shown(value: Any) -> str:
+    """Prints a value the way a YAML file would hold it (null, true, quoted text)."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def near(name: str, known: Iterable[str], *, noun: str = "known names") -> str:
+    """Proposes the spelling that was meant, or lists what there is.
+
+    Args:
+        name: The name that was found.
+        known: The names that exist.
+        noun: What the names are called when all of them are listed.
+
+    Returns:
+        A sentence fragment such as ``did you mean 'image_folder'? (known kinds: ...)``.
+    """
+    names = sorted(map(str, known))
+    matches = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
+    listed = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+    everything = f"{noun}: {listed or 'none'}"
+    if not matches:
+        return everything
+    return f"did you mean {' or '.join(repr(m) for m in matches)}? ({everything})"

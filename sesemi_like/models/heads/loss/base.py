@@ -1,0 +1,117 @@
+"""The contract of a loss head: what it asks for, and what it answers.
+
+Shapes: N rows of a batch, C classes, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ...networks import Networks
+
+Fields = Mapping[str, Collection[str]]
+"""The field names each train loader offers: ``{"unlabeled": {"image", "index", "weak", ...}}``."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A request, equal by structure: some data, sent through a network.
+
+    Attributes:
+        data: A batch field (``"unlabeled.weak"``), another request, or a tuple of them; a tuple is
+            handed to the network as that many positional arguments.
+        through: A network (``"classifier"``), a method of one (``"encoder.project"``), or None to
+            read the data as it is, such as a target.
+        grad: Whether gradients flow back through this forward. Two requests that differ in nothing
+            else are one forward, and the one without gradients receives it detached.
+    """
+
+    data: str | Forward | tuple[str | Forward, ...]
+    through: str | None = "classifier"
+    grad: bool = True
+
+    @classmethod
+    def field(cls, name: str) -> Forward:
+        """The request for a batch field as it is, e.g. ``Forward.field("supervised.target")``."""
+        return cls(name, through=None)
+
+
+@dataclass
+class LossOutputs:
+    """What a head answers; the learner reduces, weights, sums and logs it.
+
+    Attributes:
+        losses: One loss per row (N,), or several named terms of (N,) each. An empty selection is a
+            tensor of no rows that is still attached to the graph. Several terms: each is reduced
+            over its own rows and the head's value is their mean.
+        weights: One weight per row (N,), not differentiated, or None for ones. With several terms
+            they must all have N rows.
+        metrics: Named scalars to log, detached tensors of no dimension.
+    """
+
+    losses: Tensor | dict[str, Tensor]
+    weights: Tensor | None = None
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training stands, for heads whose rule depends on it.
+
+    Attributes:
+        index: Optimiser steps taken so far, from 0.
+        max_steps: Steps of the whole run, or None where it is open-ended.
+        networks: The learner's networks, for interactive heads alone (adversarial perturbation,
+            mixup); every other head asks for forwards instead.
+        batch: The fields of this step, by full name (``"unlabeled.weak"``).
+    """
+
+    index: int
+    max_steps: int | None
+    networks: Networks
+    batch: Mapping[str, Tensor]
+
+
+class LossHead(nn.Module):
+    """A rule that turns the answers to its requests into one loss per row.
+
+    A head never loops over a loader, moves tensors between devices, steps an optimiser or logs.
+    State that must survive a restart is a registered buffer.
+    """
+
+    def forwards(self, fields: Fields) -> dict[str, Forward]:
+        """Names what this head needs; asked once, before training.
+
+        Args:
+            fields: The field names of every train loader. Requests for missing fields or networks
+                need no check here: they are reported together with all other mistakes.
+
+        Returns:
+            The requests by the names under which :meth:`forward` receives their answers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say which forwards it needs")
+
+    def build(self, networks: Networks) -> None:
+        """Creates the head's own layers, once the networks and their sizes are known.
+
+        Args:
+            networks: The learner's networks.
+        """
+
+    def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
+        """Applies the rule.
+
+        Args:
+            outputs: The answers by request name: the field itself (``through=None``), or what the
+                network returned; a classifier answers ``{"features": (N, D), "logits": (N, C)}``.
+            step: Where training stands.
+
+        Returns:
+            The losses, their weights, and metrics to log.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no rule")

@@ -1,0 +1,84 @@
+"""Named networks: what a request can be sent through, and how large its features are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class ClassificationNetwork(nn.Module):
+    """A backbone and a head: images (N, ...) to features (N, D) and logits (N, C).
+
+    Args:
+        backbone: Maps a batch to features (N, D) and knows ``out_features`` (D).
+        head: Maps features (N, D) to logits (N, C).
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    @property
+    def out_features(self) -> int:
+        """The size D of the features."""
+        return int(self.backbone.out_features)  # type: ignore[arg-type]
+
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Computes ``{"features": (N, D), "logits": (N, C)}``."""
+        features = self.backbone(inputs)
+        return {"features": features, "logits": self.head(features)}
+
+
+class Networks(nn.Module):
+    """The networks of a learner by name.
+
+    A name is a network (``"classifier"``), another name for one (an alias such as ``"backbone"``),
+    or a method of one (``"encoder.project"``).
+
+    Args:
+        networks: The modules by name.
+        aliases: Other names for them.
+    """
+
+    def __init__(
+        self, networks: Mapping[str, nn.Module], aliases: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__()
+        self.modules_by_name = nn.ModuleDict(networks)
+        self.aliases = dict(aliases or {})
+
+    @property
+    def names(self) -> list[str]:
+        """Every name a request may use, methods apart."""
+        return [*self.modules_by_name, *self.aliases]
+
+    def canonical(self, name: str) -> str:
+        """The same name with an alias replaced by what it stands for."""
+        network, dot, method = name.partition(".")
+        return self.aliases.get(network, network) + dot + method
+
+    def __contains__(self, name: str) -> bool:
+        network, _, method = self.canonical(name).partition(".")
+        if network not in self.modules_by_name:
+            return False
+        return not method or callable(getattr(self.modules_by_name[network], method, None))
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        network, _, method = self.canonical(name).partition(".")
+        module = self.modules_by_name[network]
+        return getattr(module, method) if method else module  # type: ignore[no-any-return]
+
+    def module(self, name: str) -> nn.Module:
+        """The module behind a name; of a method's name, the module that has the method."""
+        return self.modules_by_name[self.canonical(name).partition(".")[0]]
+
+    def feature_size(self, name: str) -> int:
+        """The size D of the features that the network of this name answers.
+
+        Raises:
+            AttributeError: If the network does not know its ``out_features``.
+        """
+        return int(self.module(name).out_features)  # type: ignore[arg-type]
