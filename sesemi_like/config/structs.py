@@ -1,0 +1,302 @@
+"""The typed configuration: every key a run understands, with its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class RunMode(Enum):
+    """What a run does."""
+
+    FIT = "FIT"
+    VALIDATE = "VALIDATE"
+    TEST = "TEST"
+
+
+@dataclass
+class RunConfig:
+    """The run: how long, on what, where to.
+
+    Attributes:
+        seed: Seeds every random choice of the run; null draws one and notes it down.
+        num_epochs: Passes over the longest train loader; exclusive with `num_iterations`.
+        num_iterations: Optimiser steps; exclusive with `num_epochs`.
+        gpus: A count, a list, "0,2", null or 0 for the CPU, -1 for all there are (CPU when none).
+        num_nodes: Machines that take part.
+        accelerator: dp or ddp (the default with several devices).
+        batch_size_per_gpu: The default batch size of every loader, per process.
+        data_root: The parent of relative dataset roots, and the root of datasets without one.
+        id: Names the run; outputs go to dir/id/<time>/.
+        dir: The parent folder of all runs.
+        mode: FIT, VALIDATE or TEST.
+        resume_from_checkpoint: A checkpoint whose training is continued where it stopped.
+        pretrained_checkpoint_path: A checkpoint whose weights are loaded before anything else.
+        evaluators: What is measured at each validation and test, by name; null measures accuracy.
+    """
+
+    seed: int | None = None
+    num_epochs: int | None = None
+    num_iterations: int | None = None
+    gpus: Any = -1
+    num_nodes: int = 1
+    accelerator: str | None = None
+    batch_size_per_gpu: int | None = None
+    data_root: str | None = "./data"
+    id: str = "default"
+    dir: str = "./runs"
+    mode: RunMode = RunMode.FIT
+    resume_from_checkpoint: str | None = None
+    pretrained_checkpoint_path: str | None = None
+    evaluators: dict[str, Any] | None = None
+
+
+@dataclass
+class DatasetConfig(dict[str, Any]):
+    """A data set; keys beyond these go to the builder of its kind.
+
+    Attributes:
+        name: The kind, as registered: image_folder, csv, cifar10, digits, ...
+        root: Its folder or file; relative to `run.data_root`, which is also the default.
+        subset: The subset or list of subsets to read; null means all.
+        image_transform: Applied to each image in the worker; null hands on uint8 tensors.
+        labels_per_class: Keeps this many labels of each class.
+        num_labels: Keeps this many labels in all, spread over the classes as evenly as possible.
+        label_fraction: Keeps this share of each class's labels, in (0, 1].
+        label_seed: Seeds the choice of labels; the same on every process and machine.
+        part: labelled | unlabelled | all: which side of that choice to read.
+        on_error: raise | skip: what to do with an unreadable image.
+    """
+
+    name: str = MISSING
+    root: str | None = None
+    subset: Any = None
+    image_transform: Any = None
+    labels_per_class: int | None = None
+    num_labels: int | None = None
+    label_fraction: float | None = None
+    label_seed: int = 0
+    part: str = "all"
+    on_error: str = "raise"
+
+
+@dataclass
+class DataLoaderConfig:
+    """A data loader: a data set, how it becomes batches, and the views of them.
+
+    Attributes:
+        dataset: The data set; null switches the loader off.
+        batch_size: Rows a step over all processes; exclusive with `batch_size_per_gpu`.
+        batch_size_per_gpu: Rows a step and process; default `run.batch_size_per_gpu`.
+        shuffle: Draws a new order for every pass.
+        sampler: A sampler config (gets the dataset), or "class_balanced".
+        batch_sampler: A batch sampler config; replaces batch_size, shuffle, sampler and drop_last.
+        num_workers: Worker processes; 0 loads in the main process.
+        collate_fn: Builds a batch from a list of samples; null stacks each field.
+        pin_memory: Copies batches into page-locked memory for faster transfer to a GPU.
+        drop_last: Leaves out the last batch of a pass when it is not full.
+        timeout: Seconds to wait for a worker's batch; 0 waits for ever.
+        worker_init_fn: Called with the worker's number when it starts.
+        repeat: Passes over the data that make one pass of this loader.
+        prefetch_factor: Batches each worker prepares ahead.
+        persistent_workers: Keeps workers alive between passes; null does so when there are any.
+        views: Views of a batch by name, made on the device: `<loader>.<view>`.
+    """
+
+    dataset: DatasetConfig | None = None
+    batch_size: int | None = None
+    batch_size_per_gpu: int | None = None
+    shuffle: bool = False
+    sampler: Any = None
+    batch_sampler: Any = None
+    num_workers: int = 0
+    collate_fn: Any = None
+    pin_memory: bool = False
+    drop_last: bool = False
+    timeout: float = 0
+    worker_init_fn: Any = None
+    repeat: int = 1
+    prefetch_factor: int | None = None
+    persistent_workers: bool | None = None
+    views: dict[str, Any] | None = None
+
+
+@dataclass
+class DataConfig:
+    """The data loaders, and the label budget that built-in data configs share.
+
+    Attributes:
+        train: Data loaders by name; a step gets one batch of each.
+        val: The loader of validation.
+        test: The loader of testing.
+        labels_per_class: Labels kept of each class; exclusive with the next two.
+        num_labels: Labels kept in all.
+        label_fraction: Share of labels kept, in (0, 1].
+        label_seed: Seeds the choice of labels.
+    """
+
+    train: dict[str, DataLoaderConfig | None] | None = None
+    val: DataLoaderConfig | None = None
+    test: DataLoaderConfig | None = None
+    labels_per_class: int | None = None
+    num_labels: int | None = None
+    label_fraction: float | None = None
+    label_seed: int = 0
+
+
+@dataclass
+class SupervisedLossConfig:
+    """The supervised loss.
+
+    Attributes:
+        callable: Any criterion: (logits (N, C), targets (N,)) to one loss per row.
+        scheduler: The weight over time: a callable step -> float; null is constant.
+        reduction: mean | weighted_mean | sum.
+        scale_factor: Multiplies the reduced loss.
+        class_weights: One weight per class; with `weighted_mean` as torch's weighted loss.
+        input_data: The train loader it reads.
+    """
+
+    callable: Any = MISSING
+    scheduler: Any = None
+    reduction: str = "mean"
+    scale_factor: float = 1.0
+    class_weights: list[float] | None = None
+    input_data: str = "supervised"
+
+
+@dataclass
+class LossHeadConfig:
+    """A regularization loss head and its weight.
+
+    Attributes:
+        head: The loss head.
+        scheduler: The weight over time: a callable step -> float; null is constant.
+        reduction: mean (by samples) | weighted_mean (by weights) | sum.
+        scale_factor: Multiplies the reduced loss; 0 switches the head off.
+    """
+
+    head: Any = MISSING
+    scheduler: Any = None
+    reduction: str = "mean"
+    scale_factor: float = 1.0
+
+
+@dataclass
+class EMAConfig:
+    """The exponential moving average of the classifier, the network named `teacher`.
+
+    Attributes:
+        decay: Share of the old average kept at each step, in [0, 1].
+        warmup: Starts with a smaller decay that grows to `decay`.
+        kind: states (parameters and buffers are averaged) | parameters (buffers are copied).
+    """
+
+    decay: float = 0.999
+    warmup: bool = True
+    kind: str = "states"
+
+
+@dataclass
+class ClassifierModelConfig:
+    """The networks and losses of a classifier.
+
+    Attributes:
+        backbone: Maps images to features.
+        supervised_loss: The supervised loss; null trains without one.
+        regularization_loss_heads: Further loss heads by name.
+        head: Maps features to logits; null is one linear layer. Gets in_features, out_features.
+        ema: The EMA teacher; null keeps none.
+        forward: separate | joined: whether rows for one network are stacked into one forward.
+    """
+
+    backbone: Any = MISSING
+    supervised_loss: SupervisedLossConfig | None = field(default_factory=SupervisedLossConfig)
+    regularization_loss_heads: dict[str, LossHeadConfig | None] | None = None
+    head: Any = None
+    ema: EMAConfig | None = None
+    forward: str = "separate"
+
+
+@dataclass
+class LRSchedulerConfig:
+    """A learning-rate schedule.
+
+    Attributes:
+        scheduler: A torch LRScheduler; gets the optimizer.
+        frequency: Intervals between two steps of it.
+        interval: step | epoch.
+        monitor: The metric ReduceLROnPlateau watches.
+        strict: Whether a missing monitored metric is an error.
+        name: Its name in the logs.
+    """
+
+    scheduler: Any = MISSING
+    frequency: int = 1
+    interval: str = "step"
+    monitor: str | None = None
+    strict: bool = True
+    name: str | None = None
+
+
+@dataclass
+class ClassifierHParams:
+    """What a classifier is rebuilt from.
+
+    Attributes:
+        num_classes: Classes C of the logits.
+        model: Its networks and losses.
+        optimizer: A torch optimizer; gets the parameters.
+        lr_scheduler: The learning-rate schedule; null keeps the rate.
+    """
+
+    num_classes: int = MISSING
+    model: ClassifierModelConfig = field(default_factory=ClassifierModelConfig)
+    optimizer: Any = MISSING
+    lr_scheduler: LRSchedulerConfig | None = None
+
+
+@dataclass
+class LearnerConfig:
+    """Any learner: a class that takes its `hparams` as one mapping.
+
+    Attributes:
+        _target_: The learner's class.
+        hparams: Whatever it is rebuilt from.
+    """
+
+    _target_: str = MISSING
+    hparams: Any = None
+
+
+@dataclass
+class ClassifierConfig(LearnerConfig):
+    """The classifier.
+
+    Attributes:
+        _target_: The learner's class.
+        hparams: What a classifier is rebuilt from.
+    """
+
+    _target_: str = "sesemi_like.Classifier"
+    hparams: ClassifierHParams = field(default_factory=ClassifierHParams)
+
+
+@dataclass
+class AppConfig:
+    """A whole run.
+
+    Attributes:
+        run: How long, on what, where to.
+        data: The named data loaders.
+        learner: What learns.
+        trainer: Anything a Lightning Trainer takes.
+    """
+
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    learner: Any = MISSING
+    trainer: Any = None
