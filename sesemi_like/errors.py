@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,3 +70,27 @@ def near(name: str, known: Iterable[str], *, noun: str = "known names") -> str:
     if not matches:
         return everything
     return f"did you mean {' or '.join(repr(m) for m in matches)}? ({everything})"
+
+
+class Problems:
+    """Collects mistakes from steps that each raise :class:`ConfigError`, to tell all at once."""
+
+    def __init__(self, found: Iterable[ConfigProblem] = ()) -> None:
+        self.found = list(found)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keeps the problems of a step that fails, and goes on after it."""
+        try:
+            yield
+        except ConfigError as error:
+            self.found += error.problems
+
+    def raise_any(self) -> None:
+        """Ends here if anything was found.
+
+        Raises:
+            ConfigError: With every problem found so far.
+        """
+        if self.found:
+            raise ConfigError(self.found)

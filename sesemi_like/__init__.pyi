@@ -1,0 +1,19 @@
+from . import collation, transforms, views
+from ._version import __version__
+from .data import dataset, register_dataset
+from .learners import Classifier, Learner
+from .models.backbones import PyTorchImageModels
+from .schedulers import PolynomialLR
+
+__all__ = [
+    "Classifier",
+    "Learner",
+    "PolynomialLR",
+    "PyTorchImageModels",
+    "__version__",
+    "collation",
+    "dataset",
+    "register_dataset",
+    "transforms",
+    "views",
+]

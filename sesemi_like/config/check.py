@@ -1,0 +1,192 @@
+"""Every check of a config that needs no torch: pure functions from a config to its problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ..errors import ConfigProblem, near
+from .schema import field_help, field_of
+from .structs import AppConfig, ClassifierConfig
+
+REDUCTIONS = ("mean", "weighted_mean", "sum")
+"""How the losses of a head become one number; see `learners/reductions.py`."""
+
+Problems = Iterator[ConfigProblem]
+
+_SPLIT_KEYS = {"FIT": "train", "VALIDATE": "val", "TEST": "test"}
+_BUDGETS = ("labels_per_class", "num_labels", "label_fraction")
+
+
+def check(config: DictConfig) -> list[ConfigProblem]:
+    """Collects every mistake that can be seen without reading data or building networks.
+
+    Args:
+        config: A composed config of the shape of :class:`AppConfig`.
+
+    Returns:
+        The problems, in the order of the config's sections.
+    """
+    parts: tuple[Callable[[DictConfig], Problems], ...] = (
+        missing_problems,
+        run_problems,
+        data_problems,
+        learner_problems,
+    )
+    return [problem for part in parts for problem in part(config)]
+
+
+def missing_problems(config: DictConfig) -> Problems:
+    """Names each value that is still ``???`` and what it is for."""
+    for key in sorted(OmegaConf.missing_keys(config)):
+        yield ConfigProblem(key, "???", f"a value is needed: {_help(key) or 'see its docs'}")
+
+
+def run_problems(config: DictConfig) -> Problems:
+    """Checks the section `run`."""
+    run = config.run
+    yield from _exclusive(run, "run", ("num_epochs", "num_iterations"))
+    if run.mode.name == "FIT" and run.num_epochs is None and run.num_iterations is None:
+        yield ConfigProblem("run.num_epochs", None, "FIT needs num_epochs or num_iterations")
+    for name in ("num_epochs", "num_iterations", "num_nodes", "batch_size_per_gpu"):
+        yield from _at_least(run, "run", name, 1)
+    yield from _at_least(run, "run", "seed", 0)
+    yield from _one_of(run, "run", "accelerator", ("dp", "ddp", None))
+    if not run.id or any(c in run.id for c in "/\\"):
+        yield ConfigProblem("run.id", run.id, "needs a name without slashes: it names a folder")
+    try:
+        parse_gpus(run.gpus)
+    except ValueError as error:
+        yield ConfigProblem("run.gpus", run.gpus, str(error))
+    for name in ("resume_from_checkpoint", "pretrained_checkpoint_path"):
+        if run[name] is not None and not Path(run[name]).is_file():
+            yield ConfigProblem(f"run.{name}", run[name], "no such file; give a checkpoint's path")
+
+
+def parse_gpus(gpus: Any) -> int | list[int]:
+    """Reads `run.gpus`.
+
+    Args:
+        gpus: A count, a list of indices, a text such as "0,2", or null.
+
+    Returns:
+        A count (0: the CPU, -1: all there are) or a list of GPU indices.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    expected = "needs a count, a list of GPU indices, a text such as '0,2', null, 0 or -1"
+    if gpus is None:
+        return 0
+    if isinstance(gpus, bool):
+        raise ValueError(expected)
+    if isinstance(gpus, str):
+        parts = [part.strip() for part in gpus.split(",") if part.strip()]
+        if not parts or not all(part.lstrip("-").isdigit() for part in parts):
+            raise ValueError(expected)
+        gpus = [int(part) for part in parts]
+        gpus = gpus[0] if len(gpus) == 1 and "," not in str(parts) and gpus[0] < 1 else gpus
+    if isinstance(gpus, int):
+        if gpus < -1:
+            raise ValueError(expected)
+        return gpus
+    indices = list(gpus) if OmegaConf.is_list(gpus) or isinstance(gpus, list) else [None]
+    if not all(isinstance(i, int) and i >= 0 for i in indices) or len(set(indices)) < len(indices):
+        raise ValueError(expected)
+    return indices or 0
+
+
+def data_problems(config: DictConfig) -> Problems:
+    """Checks the section `data`, reading no files."""
+    data = config.data
+    split = _SPLIT_KEYS[config.run.mode.name]
+    if not data[split]:
+        what = "a data loader" if split != "train" else "data loaders by name"
+        yield ConfigProblem(f"data.{split}", None, f"{config.run.mode.name} needs {what}")
+    yield from _exclusive(data, "data", _BUDGETS)
+    for key, loader in named_loaders(data):
+        yield from _loader_problems(loader, key)
+
+
+def named_loaders(data: DictConfig) -> Iterator[tuple[str, DictConfig]]:
+    """Yields the loaders that are not switched off: (config key, loader config)."""
+    loaders = {f"data.train.{name}": loader for name, loader in (data.train or {}).items()}
+    loaders |= {"data.val": data.val, "data.test": data.test}
+    for key, loader in loaders.items():
+        if loader is not None and loader.dataset is not None:
+            yield key, loader
+
+
+def _loader_problems(loader: DictConfig, key: str) -> Problems:
+    yield from _exclusive(loader, key, ("batch_size", "batch_size_per_gpu"))
+    for name in ("batch_size", "batch_size_per_gpu", "repeat", "prefetch_factor"):
+        yield from _at_least(loader, key, name, 1)
+    for name in ("num_workers", "timeout"):
+        yield from _at_least(loader, key, name, 0)
+    dataset, key = loader.dataset, f"{key}.dataset"
+    yield from _exclusive(dataset, key, _BUDGETS)
+    for name in ("labels_per_class", "num_labels"):
+        yield from _at_least(dataset, key, name, 1)
+    fraction = dataset.label_fraction
+    if fraction is not None and not 0 < fraction <= 1:
+        yield ConfigProblem(f"{key}.label_fraction", fraction, "must lie in (0, 1]")
+    yield from _one_of(dataset, key, "part", ("labelled", "unlabelled", "all"))
+    yield from _one_of(dataset, key, "on_error", ("raise", "skip"))
+
+
+def learner_problems(config: DictConfig) -> Problems:
+    """Checks a classifier's hyperparameters; those of other learners are their own affair."""
+    if OmegaConf.get_type(config, "learner") is not ClassifierConfig:
+        return
+    hparams, key = config.learner.hparams, "learner.hparams"
+    if not OmegaConf.is_missing(hparams, "num_classes"):
+        yield from _at_least(hparams, key, "num_classes", 1)
+    yield from _model_problems(hparams.model, f"{key}.model")
+    if hparams.lr_scheduler is not None:
+        yield from _one_of(
+            hparams.lr_scheduler, f"{key}.lr_scheduler", "interval", ("step", "epoch")
+        )
+        yield from _at_least(hparams.lr_scheduler, f"{key}.lr_scheduler", "frequency", 1)
+
+
+def _model_problems(model: DictConfig, key: str) -> Problems:
+    yield from _one_of(model, key, "forward", ("separate", "joined"))
+    heads = {"supervised_loss": model.supervised_loss}
+    for name, head in (model.regularization_loss_heads or {}).items():
+        heads[f"regularization_loss_heads.{name}"] = head
+    for name, head in heads.items():
+        if head is not None:
+            yield from _one_of(head, f"{key}.{name}", "reduction", REDUCTIONS)
+    if model.ema is not None:
+        yield from _one_of(model.ema, f"{key}.ema", "kind", ("states", "parameters"))
+        if not 0 <= model.ema.decay <= 1:
+            yield ConfigProblem(f"{key}.ema.decay", model.ema.decay, "must lie in [0, 1]")
+
+
+def _exclusive(node: Mapping[str, Any], key: str, names: tuple[str, ...]) -> Problems:
+    given = [name for name in names if node.get(name) is not None]
+    if len(given) > 1:
+        values = ", ".join(f"{name}={node[name]}" for name in given)
+        yield ConfigProblem(f"{key}.{given[0]}", values, f"give only one of {', '.join(names)}")
+
+
+def _at_least(node: Mapping[str, Any], key: str, name: str, low: int) -> Problems:
+    value = node.get(name)
+    if value is not None and value < low:
+        yield ConfigProblem(f"{key}.{name}", value, f"must be at least {low}")
+
+
+def _one_of(node: Mapping[str, Any], key: str, name: str, known: tuple[Any, ...]) -> Problems:
+    value = node.get(name)
+    if value not in known:
+        names = ["null" if k is None else k for k in known]
+        yield ConfigProblem(f"{key}.{name}", value, near(str(value), names, noun="choices"))
+
+
+def _help(key: str) -> str:
+    root, _, rest = key.partition(".")
+    found = field_of(ClassifierConfig, rest) if root == "learner" else field_of(AppConfig, key)
+    return field_help(*found) if found else ""

@@ -1,0 +1,120 @@
+"""Turns a failed composition into all of its problems, in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from ..errors import ConfigProblem, near
+from .schema import schema_problems
+from .store import builtin_configs, register_configs
+from .structs import AppConfig, ClassifierConfig
+
+
+def composition_problems(
+    error: Exception, config_name: str, config_dir: str | None, overrides: Sequence[str]
+) -> list[ConfigProblem]:
+    """Finds everything that keeps a config from being composed.
+
+    Composes once more without types, so that the mistakes behind the first one show as well, and
+    compares what comes out with the structs.
+
+    Args:
+        error: What the typed composition raised; told as it is when nothing better is found.
+        config_name: The primary config (`-cn`).
+        config_dir: A further folder of configs (`-cd`), or None.
+        overrides: The overrides of the command line.
+
+    Returns:
+        At least one problem.
+    """
+    register_configs(typed=False)
+    try:
+        problems = list(_problems(config_name, config_dir, list(overrides)))
+    finally:
+        register_configs()
+    return problems or [
+        ConfigProblem(f"-cn {config_name}", _first_line(error), "cannot be composed")
+    ]
+
+
+def _problems(
+    config_name: str, config_dir: str | None, overrides: list[str]
+) -> Iterator[ConfigProblem]:
+    while True:
+        try:
+            config = _compose(config_name, config_dir, overrides)
+        except MissingConfigException as error:
+            yield _missing_config(error, config_dir)
+            wrong = [o for o in overrides if _is_choice_of(o, error.missing_cfg_file)]
+        except OverrideParseException as error:
+            override = error.override.removeprefix("++")
+            yield ConfigProblem("command line", override, _first_line(error))
+            wrong = [o for o in overrides if o.removeprefix("++") == override]
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            yield ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))
+            wrong = []
+        else:
+            yield from _typed_problems(config)
+            return
+        if not wrong:
+            return
+        overrides = [o for o in overrides if o not in wrong]
+
+
+def _compose(config_name: str, config_dir: str | None, overrides: list[str]) -> DictConfig:
+    """Composes with every plain override forced, since nothing is known to be a key."""
+    forced = [f"++{o}" if "." in o.split("=")[0] and o[0] not in "+~" else o for o in overrides]
+    if config_dir is not None:
+        forced.append(f"hydra.searchpath=[file://{Path(config_dir).absolute()}]")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(builtin_configs()), version_base="1.3"):
+        return compose(config_name, overrides=forced)
+
+
+def _typed_problems(config: DictConfig) -> Iterator[ConfigProblem]:
+    content: Any = OmegaConf.to_container(config, resolve=False)
+    learner = content.get("learner")
+    yield from schema_problems(content, AppConfig)
+    is_classifier = (
+        isinstance(learner, dict) and learner.get("_target_") == ClassifierConfig._target_
+    )
+    if is_classifier:
+        yield from schema_problems(learner, ClassifierConfig, "learner")
+
+
+def _missing_config(error: MissingConfigException, config_dir: str | None) -> ConfigProblem:
+    name = str(error.missing_cfg_file)
+    group, _, choice = name.rpartition("/")
+    options = error.options or _config_names(config_dir, group)
+    noun = f"choices of {group}" if group else "configs"
+    return ConfigProblem(
+        group or "-cn", choice, f"no such config; {near(choice, options, noun=noun)}"
+    )
+
+
+def _config_names(config_dir: str | None, group: str) -> list[str]:
+    folders = [builtin_configs(), *([Path(config_dir)] if config_dir else [])]
+    return [path.stem for folder in folders for path in (folder / group).glob("*.yaml")]
+
+
+def _is_choice_of(override: str, missing: str | None) -> bool:
+    key, _, value = override.lstrip("+~").partition("=")
+    return missing is not None and missing in (f"{key.split('@')[0]}/{value}", value)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _details(error: Exception) -> str:
+    rest = " ".join(line.strip() for line in str(error).strip().splitlines()[1:])
+    return rest or "see the file it names"

@@ -1,0 +1,171 @@
+"""The base learner: named networks, weighted loss heads, and the training step, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from ..config.instantiate import instantiate, plain
+from ..errors import ConfigError
+from ..models.ema import EMATeacher
+from ..models.heads.loss.base import Fields, Forward, Step
+from ..models.networks import Networks
+from . import rng
+from .forwards import ForwardPlan, request_problems
+from .reductions import reduce_losses
+from .terms import LossTerm
+
+
+class Learner(pl.LightningModule):
+    """Minimises a weighted sum of loss heads over named networks and named loaders.
+
+    A learner says in :meth:`build_networks`, :meth:`build_terms` and :meth:`evaluated_forwards`
+    what it is made of. Whatever a method does beyond that is a loss head, a view or an evaluator.
+
+    Args:
+        hparams: Everything the learner is rebuilt from, as plain values. The base reads
+            `optimizer` (called with the parameters), `lr_scheduler` (null, or `scheduler`,
+            `interval`, `frequency`, `monitor`, `strict`, `name`) and `forward` (separate | joined).
+    """
+
+    key = "learner.hparams"
+    """The config key of the hyperparameters, for messages."""
+
+    def __init__(self, hparams: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.settings: dict[str, Any] = plain(hparams)
+        self.save_hyperparameters({"hparams": self.settings})
+        self.networks: Networks = self.build_networks()
+        self.loss_terms = nn.ModuleDict(self.build_terms())
+        for term in self.terms.values():
+            term.head.build(self.networks)
+        evaluated = self.evaluated_forwards()
+        self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
+        self.plan: ForwardPlan | None = None
+
+    def build_networks(self) -> Networks:
+        """Builds the networks that requests can go through, from `self.settings`."""
+        raise NotImplementedError(f"{type(self).__name__} must build its networks")
+
+    def build_terms(self) -> dict[str, LossTerm]:
+        """Builds the weighted loss heads by name, from `self.settings`."""
+        raise NotImplementedError(f"{type(self).__name__} must build its loss terms")
+
+    def evaluated_forwards(self) -> dict[str, Forward]:
+        """Names what is evaluated, the headline last; data are fields of the val loader."""
+        return {}
+
+    def averaged_networks(self) -> dict[str, str]:
+        """Names each EMA teacher and the network it averages: ``{"teacher": "classifier"}``."""
+        return {}
+
+    @property
+    def terms(self) -> dict[str, LossTerm]:
+        """The loss terms that are not switched off."""
+        return {name: t for name, t in self.loss_terms.items() if not t.is_off}  # type: ignore[misc, operator, union-attr]
+
+    def make_plan(self, fields: Fields) -> ForwardPlan:
+        """Settles what a step runs, from what every loss head asks for.
+
+        Args:
+            fields: The field names of every train loader.
+
+        Raises:
+            ConfigError: If heads ask for fields or networks that do not exist; all are listed.
+        """
+        terms = self.terms
+        requests = {name: term.head.forwards(fields) for name, term in terms.items()}
+        keys = {name: term.key for name, term in terms.items()}
+        if problems := request_problems(requests, fields, self.networks, keys):
+            raise ConfigError(problems)
+        joined = self.settings.get("forward", "separate") == "joined"
+        self.plan = ForwardPlan(requests, self.networks, joined=joined)
+        return self.plan
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Runs the planned forwards, applies every head, and sums their weighted losses."""
+        assert self.plan is not None, "make_plan() comes before training"
+        step = Step(self.global_step, self._max_steps(), self.networks, batch)
+        answers = self.plan.run(batch)
+        total = torch.zeros((), device=self.device)
+        log: dict[str, Tensor | float] = {}
+        for name, term in self.terms.items():
+            outputs = term.head(answers[name], step)
+            loss, weight = reduce_losses(outputs, term.reduction), term.weight(step.index)
+            total = total + weight * loss
+            metrics = {"loss": loss, "weighted_loss": weight * loss, "weight": weight}
+            metrics |= outputs.metrics
+            log |= {f"train/{name}/{metric}": value for metric, value in metrics.items()}
+        self._log_step({"train/loss": total, **log})
+        return total
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> dict[str, Any]:
+        """Answers the evaluated forwards with the rows' targets and indices, for evaluators."""
+        given = {name: batch[name] for name in ("target", "index") if name in batch}
+        return {**given, **self.predict_batch(batch)}
+
+    test_step = validation_step
+
+    @torch.no_grad()
+    def predict_batch(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Runs the evaluated forwards on a batch of the val loader's fields.
+
+        Returns:
+            ``{name: answer}``, for a classifier
+            ``{"model": {"features": (N, D), "logits": (N, C)}, "ema": {...}}``.
+        """
+        return self.evaluation_plan.run(batch)["evaluated"]
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Steps the optimizer, then the EMA teachers."""
+        super().optimizer_step(*args, **kwargs)
+        for teacher, source in self.averaged_networks().items():
+            average = self.networks.module(teacher)
+            assert isinstance(average, EMATeacher)
+            average.update(self.networks.module(source), self.global_step)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Builds the optimizer and its schedule from the hyperparameters."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = instantiate(self.settings["optimizer"], parameters, key=f"{self.key}.optimizer")
+        schedule = self.settings.get("lr_scheduler")
+        if not schedule:
+            return optimizer  # type: ignore[no-any-return]
+        key = f"{self.key}.lr_scheduler.scheduler"
+        built = {"scheduler": instantiate(schedule["scheduler"], optimizer, key=key)}
+        rest = {k: v for k, v in schedule.items() if k != "scheduler" and v is not None}
+        return {"optimizer": optimizer, "lr_scheduler": {**rest, **built}}  # type: ignore[return-value, typeddict-item]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the state of the random number generators."""
+        checkpoint["rng"] = rng.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the generators' state until training starts."""
+        self._rng_state = checkpoint.get("rng")
+
+    def on_train_start(self) -> None:
+        """Continues the random number generators of a resumed run."""
+        if getattr(self, "_rng_state", None) is not None:
+            rng.restore(self._rng_state)
+
+    def _max_steps(self) -> int | None:
+        steps = int(self.trainer.estimated_stepping_batches) if self._attached else -1
+        return steps if steps > 0 else None
+
+    @property
+    def _attached(self) -> bool:
+        return getattr(self, "_trainer", None) is not None
+
+    def _log_step(self, values: Mapping[str, Tensor | float]) -> None:
+        """Logs one stacked tensor, on steps that are written alone."""
+        if not self._attached or not self.trainer._logger_connector.should_update_logs:
+            return
+        tensors = [torch.as_tensor(v, device=self.device).detach().float() for v in values.values()]
+        logged = dict(zip(values, torch.stack(tensors).unbind(), strict=True))
+        self.log_dict({**logged, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]})

@@ -1,0 +1,92 @@
+"""The classifier: maps its config words to the networks and loss terms of the base learner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from ..config.instantiate import instantiate
+from ..errors import Problems
+from ..models.ema import EMATeacher
+from ..models.heads.linear import LinearHead
+from ..models.heads.loss import SupervisedLossHead
+from ..models.heads.loss.base import Forward, LossHead
+from ..models.networks import ClassificationNetwork, Networks
+from .base import Learner
+from .terms import LossTerm
+
+
+class Classifier(Learner):
+    """Classifies with a backbone and a head, from a supervised and any number of further losses.
+
+    Networks: `classifier`, whose answer is ``{"features": (N, D), "logits": (N, C)}``; `backbone`,
+    another name for it; and `teacher`, its EMA, when `model.ema` is given. Evaluated are `model`
+    (the classifier) and `ema` (the teacher), which gives the headline figure when there is one.
+
+    Args:
+        hparams: The values of `sesemi_like.config.structs.ClassifierHParams`.
+    """
+
+    def build_networks(self) -> Networks:
+        """Builds the classifier and its EMA teacher."""
+        model = self.settings["model"]
+        backbone = instantiate(model["backbone"], key=f"{self.key}.model.backbone")
+        network = ClassificationNetwork(backbone, self._build_head(backbone))
+        networks: dict[str, nn.Module] = {"classifier": network}
+        if model.get("ema"):
+            networks["teacher"] = EMATeacher(network, **model["ema"])
+        return Networks(networks, aliases={"backbone": "classifier"})
+
+    def _build_head(self, backbone: Any) -> nn.Module:
+        sizes = {
+            "in_features": backbone.out_features,
+            "out_features": self.settings["num_classes"],
+        }
+        head = self.settings["model"].get("head")
+        if head is None:
+            return LinearHead(**sizes)
+        built: nn.Module = instantiate(head, key=f"{self.key}.model.head", **sizes)
+        return built
+
+    def build_terms(self) -> dict[str, LossTerm]:
+        """Builds the supervised term and a term for each regularization loss head."""
+        key, model = f"{self.key}.model", self.settings["model"]
+        problems, terms = Problems(), {}
+        for name, path, config in _term_configs(model, key):
+            with problems.collected():
+                head = self._build_loss_head(config, path)
+                terms[name] = LossTerm.from_config(config, head, key=path)
+        problems.raise_any()
+        return terms
+
+    def _build_loss_head(self, config: dict[str, Any], key: str) -> LossHead:
+        if "head" in config:
+            head: LossHead = instantiate(config["head"], key=f"{key}.head")
+            return head
+        return SupervisedLossHead(
+            instantiate(config["callable"], key=f"{key}.callable"),
+            class_weights=config.get("class_weights"),
+            input_data=config.get("input_data", "supervised"),
+        )
+
+    def evaluated_forwards(self) -> dict[str, Forward]:
+        """Evaluates the classifier and, last, its teacher."""
+        evaluated = {"model": Forward("image", "classifier", grad=False)}
+        if "teacher" in self.networks:
+            evaluated["ema"] = Forward("image", "teacher", grad=False)
+        return evaluated
+
+    def averaged_networks(self) -> dict[str, str]:
+        """Averages the classifier into its teacher."""
+        return {"teacher": "classifier"} if "teacher" in self.networks else {}
+
+
+def _term_configs(model: dict[str, Any], key: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yields (name, config key, config) of every loss term that is not switched off."""
+    if model.get("supervised_loss"):
+        yield "supervised", f"{key}.supervised_loss", model["supervised_loss"]
+    for name, config in (model.get("regularization_loss_heads") or {}).items():
+        if config is not None:
+            yield name, f"{key}.regularization_loss_heads.{name}", config

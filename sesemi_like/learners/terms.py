@@ -1,0 +1,63 @@
+"""A loss term: a head, how its rows become one number, and its weight over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from ..config.instantiate import instantiate
+from ..models.heads.loss.base import LossHead
+from ..schedulers.weight import ConstantSchedule
+
+Schedule = Callable[[int], float]
+
+
+class LossTerm(nn.Module):
+    """One summand of the training loss: ``scale_factor * schedule(step) * reduce(losses)``.
+
+    Args:
+        head: The loss head.
+        schedule: The weight over time, step -> float; None is a constant 1.
+        reduction: ``mean``, ``weighted_mean`` or ``sum``.
+        scale_factor: Multiplies the weight.
+        key: The term's config key, for messages.
+    """
+
+    def __init__(
+        self,
+        head: LossHead,
+        *,
+        schedule: Schedule | None = None,
+        reduction: str = "mean",
+        scale_factor: float = 1.0,
+        key: str = "",
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.schedule = schedule or ConstantSchedule()
+        self.reduction = reduction
+        self.scale_factor = scale_factor
+        self.key = key
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], head: LossHead, *, key: str) -> LossTerm:
+        """Builds a term around a head from `scheduler`, `reduction` and `scale_factor`."""
+        return cls(
+            head,
+            schedule=instantiate(config.get("scheduler"), key=f"{key}.scheduler"),
+            reduction=config.get("reduction", "mean"),
+            scale_factor=config.get("scale_factor", 1.0),
+            key=key,
+        )
+
+    def weight(self, step: int) -> float:
+        """The weight of this term at an optimiser step."""
+        return self.scale_factor * self.schedule(step)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the weight is zero at every step, so that the head need not run at all."""
+        constant = isinstance(self.schedule, ConstantSchedule)
+        return self.scale_factor == 0 or (constant and self.schedule(0) == 0)
