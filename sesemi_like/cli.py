@@ -9,17 +9,15 @@ import traceback
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode as HydraMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from .config.check import check
 from .config.diagnose import composition_problems
 from .config.resolvers import register_resolvers
 from .config.store import PRIMARY_CONFIG, builtin_configs, register_configs
-from .errors import ConfigError
+from .errors import ConfigError, ConfigProblem
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -30,14 +28,29 @@ def main() -> None:
     register_configs()
     wants_traceback = os.environ.get(_FULL_ERROR, "0") not in ("", "0")
     os.environ[_FULL_ERROR] = "1"  # Hydra then raises what it would otherwise print
+    composed: list[DictConfig] = []
+
+    def task(config: DictConfig) -> float | None:
+        composed.append(config)
+        try:
+            return job(config)
+        except (ConfigError, OmegaConfBaseException) as error:
+            if wants_traceback or HydraConfig.get().mode == HydraMode.MULTIRUN:
+                raise  # the other runs of a sweep go on
+            print(_explained(error, True), file=sys.stderr)
+            sys.exit(1)
+
+    run_hydra = hydra.main(
+        version_base="1.3", config_path=str(builtin_configs()), config_name=PRIMARY_CONFIG
+    )
     try:
-        hydra.main(
-            version_base="1.3", config_path=str(builtin_configs()), config_name=PRIMARY_CONFIG
-        )(job)()
-    except (ConfigError, HydraException, OmegaConfBaseException, YAMLError) as error:
-        if wants_traceback:
+        run_hydra(task)()
+    except Exception as error:
+        known = isinstance(error, ConfigError | OmegaConfBaseException)
+        if wants_traceback or (composed and not known):
             traceback.print_exc()
-        print(_explained(error), file=sys.stderr)
+        else:
+            print(_explained(error, bool(composed)), file=sys.stderr)
         sys.exit(1)
 
 
@@ -57,19 +70,17 @@ def job(config: DictConfig) -> float | None:
 
     from .run import run  # the first import of torch
 
-    try:
-        return run(config, problems)
-    except ConfigError as error:
-        if HydraConfig.get().mode == HydraMode.MULTIRUN:
-            raise  # the other runs of a sweep go on
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    return run(config, problems)
 
 
-def _explained(error: Exception) -> ConfigError:
-    """Finds all problems behind the first one that kept the config from being composed."""
+def _explained(error: Exception, is_composed: bool) -> ConfigError:
+    """Tells an error in the user's words, with all problems behind a failed composition."""
     if isinstance(error, ConfigError):
         return error
+    if is_composed:
+        key = str(getattr(error, "full_key", None) or "config")
+        reason = str(error).strip().splitlines()[0]
+        return ConfigError([ConfigProblem(key, "an expression that cannot be resolved", reason)])
     args = get_args_parser().parse_args()
     name = args.config_name or PRIMARY_CONFIG
     return ConfigError(composition_problems(error, name, args.config_dir, args.overrides))

@@ -86,6 +86,10 @@ class Problems:
         except ConfigError as error:
             self.found += error.problems
 
+    def under(self, *keys: str) -> bool:
+        """Says whether a problem was found at one of these keys or anywhere below it."""
+        return any(p.key == key or p.key.startswith(f"{key}.") for p in self.found for key in keys)
+
     def raise_any(self) -> None:
         """Ends here if anything was found.
 

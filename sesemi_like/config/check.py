@@ -9,8 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, near
-from .schema import field_help, field_of
-from .structs import AppConfig, ClassifierConfig
+from .schema import field_help, field_of, schema_problems
+from .structs import AppConfig, ClassifierConfig, DatasetConfig
 
 REDUCTIONS = ("mean", "weighted_mean", "sum")
 """How the losses of a head become one number; see `learners/reductions.py`."""
@@ -18,6 +18,7 @@ REDUCTIONS = ("mean", "weighted_mean", "sum")
 Problems = Iterator[ConfigProblem]
 
 _SPLIT_KEYS = {"FIT": "train", "VALIDATE": "val", "TEST": "test"}
+_DATASET_CHOICES = {"part": ("labelled", "unlabelled", "all"), "on_error": ("raise", "skip")}
 _BUDGETS = ("labels_per_class", "num_labels", "label_fraction")
 
 
@@ -84,11 +85,7 @@ def parse_gpus(gpus: Any) -> int | list[int]:
     if isinstance(gpus, bool):
         raise ValueError(expected)
     if isinstance(gpus, str):
-        parts = [part.strip() for part in gpus.split(",") if part.strip()]
-        if not parts or not all(part.lstrip("-").isdigit() for part in parts):
-            raise ValueError(expected)
-        gpus = [int(part) for part in parts]
-        gpus = gpus[0] if len(gpus) == 1 and "," not in str(parts) and gpus[0] < 1 else gpus
+        gpus = _gpus_in_text(gpus, expected)
     if isinstance(gpus, int):
         if gpus < -1:
             raise ValueError(expected)
@@ -97,6 +94,16 @@ def parse_gpus(gpus: Any) -> int | list[int]:
     if not all(isinstance(i, int) and i >= 0 for i in indices) or len(set(indices)) < len(indices):
         raise ValueError(expected)
     return indices or 0
+
+
+def _gpus_in_text(text: str, expected: str) -> int | list[int]:
+    """Reads "2" as a count and "0,2" (or "2,") as indices, as Lightning did."""
+    parts = [part.strip() for part in text.split(",")]
+    if parts[-1] == "" and len(parts) > 1:
+        parts.pop()
+    if not all(part.removeprefix("-").isdigit() for part in parts):
+        raise ValueError(expected)
+    return int(text) if "," not in text else [int(part) for part in parts]
 
 
 def data_problems(config: DictConfig) -> Problems:
@@ -126,15 +133,26 @@ def _loader_problems(loader: DictConfig, key: str) -> Problems:
         yield from _at_least(loader, key, name, 1)
     for name in ("num_workers", "timeout"):
         yield from _at_least(loader, key, name, 0)
-    dataset, key = loader.dataset, f"{key}.dataset"
+    yield from _dataset_problems(loader.dataset, f"{key}.dataset")
+
+
+def _dataset_problems(dataset: DictConfig, key: str) -> Problems:
+    content: Any = OmegaConf.to_container(dataset, resolve=False)
+    wrong = list(schema_problems(content, DatasetConfig, key, is_open=True))
+    if "name" not in dataset:
+        wrong.append(ConfigProblem(f"{key}.name", None, "a data set needs the name of its kind"))
+    yield from wrong
+    if wrong:
+        return
     yield from _exclusive(dataset, key, _BUDGETS)
     for name in ("labels_per_class", "num_labels"):
         yield from _at_least(dataset, key, name, 1)
-    fraction = dataset.label_fraction
+    fraction = dataset.get("label_fraction")
     if fraction is not None and not 0 < fraction <= 1:
         yield ConfigProblem(f"{key}.label_fraction", fraction, "must lie in (0, 1]")
-    yield from _one_of(dataset, key, "part", ("labelled", "unlabelled", "all"))
-    yield from _one_of(dataset, key, "on_error", ("raise", "skip"))
+    for name, choices in _DATASET_CHOICES.items():
+        if name in dataset:
+            yield from _one_of(dataset, key, name, choices)
 
 
 def learner_problems(config: DictConfig) -> Problems:

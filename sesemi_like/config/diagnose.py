@@ -59,7 +59,7 @@ def _problems(
             override = error.override.removeprefix("++")
             yield ConfigProblem("command line", override, _first_line(error))
             wrong = [o for o in overrides if o.removeprefix("++") == override]
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError, AssertionError) as error:
             yield ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))
             wrong = []
         else:

@@ -1,4 +1,4 @@
-"""Hydra's instantiate, whose failures name the key, the target, the real cause and nearest names."""
+"""Hydra's instantiate, whose failures name key, target, real cause and nearest names."""
 
 from __future__ import annotations
 

@@ -16,13 +16,16 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import ConfigProblem, near
 
 
-def schema_problems(config: Any, struct: type, key: str = "") -> Iterator[ConfigProblem]:
+def schema_problems(
+    config: Any, struct: type, key: str = "", *, is_open: bool = False
+) -> Iterator[ConfigProblem]:
     """Walks a plain config along a struct.
 
     Args:
         config: Plain dicts, lists and scalars.
         struct: The dataclass that describes them.
         key: The dotted key of `config`, empty at the top.
+        is_open: Whether keys that the struct does not have are let through.
 
     Yields:
         A problem for each unknown key, wrong type and wrong choice.
@@ -35,7 +38,7 @@ def schema_problems(config: Any, struct: type, key: str = "") -> Iterator[Config
         path = f"{key}.{name}" if key else str(name)
         if name in known:
             yield from _value_problems(value, known[name], path, struct, str(name))
-        elif not issubclass(struct, dict):
+        elif not is_open:
             yield ConfigProblem(path, value, f"no such key; {near(str(name), known, noun='keys')}")
 
 
@@ -89,8 +92,8 @@ def _struct_in(kind: Any) -> type | None:
 def _value_problems(
     value: Any, kind: Any, key: str, struct: type, name: str
 ) -> Iterator[ConfigProblem]:
-    is_open = value == "???" or (isinstance(value, str) and "${" in value)
-    if kind is Any or is_open or (value is None and type(None) in _options(kind)):
+    is_unknown = value == "???" or (isinstance(value, str) and "${" in value)
+    if kind is Any or is_unknown or (value is None and type(None) in _options(kind)):
         return
     inner = _struct_in(kind)
     if inner is None:
@@ -108,7 +111,7 @@ def _value_problems(
 def _scalar_problems(value: Any, key: str, struct: type, name: str) -> Iterator[ConfigProblem]:
     """Lets OmegaConf judge a single value, so that types mean here what they mean there."""
     try:
-        OmegaConf.update(OmegaConf.structured(struct), name, value)
+        OmegaConf.merge(OmegaConf.structured(struct), {name: value})
     except (OmegaConfBaseException, ValueError):
         yield ConfigProblem(key, value, _wanted(_types(struct)[name], field_help(struct, name)))
 

@@ -55,8 +55,11 @@ class RunConfig:
 
 
 @dataclass
-class DatasetConfig(dict[str, Any]):
+class DatasetConfig:
     """A data set; keys beyond these go to the builder of its kind.
+
+    A loader holds it as a plain mapping, so that kinds may take keys of their own; these keys are
+    typed by `check.py`.
 
     Attributes:
         name: The kind, as registered: image_folder, csv, cifar10, digits, ...
@@ -106,7 +109,7 @@ class DataLoaderConfig:
         views: Views of a batch by name, made on the device: `<loader>.<view>`.
     """
 
-    dataset: DatasetConfig | None = None
+    dataset: dict[str, Any] | None = None
     batch_size: int | None = None
     batch_size_per_gpu: int | None = None
     shuffle: bool = False

@@ -167,7 +167,7 @@ def _all_requests(request: Forward) -> list[Forward]:
 
 
 def _nodes(wanted: Iterable[Forward]) -> list[_Node]:
-    """The distinct forwards, inner ones first; one has gradients if any of its readers wants them."""
+    """The distinct forwards, inner ones first; with gradients where any reader wants them."""
     requests = [r for request in wanted for r in _all_requests(request) if r.through is not None]
     with_grad = {_key(request) for request in requests if request.grad}
     distinct = dict.fromkeys(_key(request) for request in requests)

@@ -1,0 +1,101 @@
+"""The checks that need no torch: each finds its mistake, and a sound config has none."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from sesemi_like.config.check import check, parse_gpus
+from sesemi_like.config.structs import AppConfig, ClassifierConfig
+
+TARGET = {"_target_": "x"}
+MODEL = {"backbone": TARGET, "supervised_loss": {"callable": TARGET}}
+SOUND = {
+    "run": {"num_epochs": 1},
+    "data": {"train": {"a": {"dataset": {"name": "digits"}}}},
+    "learner": {"hparams": {"num_classes": 2, "optimizer": TARGET, "model": MODEL}},
+}
+
+
+def composed(*changes, base=SOUND):
+    bare = OmegaConf.structured(AppConfig(learner=ClassifierConfig()))
+    config = OmegaConf.merge(bare, base)
+    for change in changes:
+        key, _, value = change.partition("=")
+        content = OmegaConf.create(f"value: {value}").value
+        for name in reversed(key.split(".")):
+            content = {name: content}
+        config = OmegaConf.merge(config, content)
+    return config
+
+
+def test_a_sound_config_has_no_problem():
+    assert check(composed()) == []
+
+
+def test_every_missing_value_is_named_with_what_it_is_for():
+    problems = {p.key: p.expected for p in check(composed(base={}))}
+    assert "Classes C of the logits" in problems["learner.hparams.num_classes"]
+    assert set(problems) == {
+        "learner.hparams.num_classes",
+        "learner.hparams.model.backbone",
+        "learner.hparams.model.supervised_loss.callable",
+        "learner.hparams.optimizer",
+        "run.num_epochs",
+        "data.train",
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("run.num_iterations=3", "run.num_epochs"),
+        ("data.train.b={dataset: {root: x}}", "data.train.b.dataset.name"),
+        ("data.train.a.dataset.num_labels=many", "data.train.a.dataset.num_labels"),
+        ("data.train.a.dataset=null", None),
+        ("data.train.a=null", None),
+        ("run.num_epochs=0", "run.num_epochs"),
+        ("run.accelerator=tpu", "run.accelerator"),
+        ("run.gpus=two", "run.gpus"),
+        ("run.gpus=-2", "run.gpus"),
+        ("run.id=a/b", "run.id"),
+        ("run.resume_from_checkpoint=nowhere.ckpt", "run.resume_from_checkpoint"),
+        ("run.mode=TEST", "data.test"),
+        ("data.train.a.batch_size=3", None),
+        (
+            "data.train.b={dataset: {name: x}, batch_size: 3, batch_size_per_gpu: 4}",
+            "data.train.b.batch_size",
+        ),
+        ("data.train.a.num_workers=-1", "data.train.a.num_workers"),
+        ("data.train.a.dataset.label_fraction=1.5", "data.train.a.dataset.label_fraction"),
+        ("data.train.a.dataset.part=labeled", "data.train.a.dataset.part"),
+        ("data.num_labels=3", None),
+        ("learner.hparams.model.forward=both", "learner.hparams.model.forward"),
+        ("learner.hparams.model.ema={decay: 1.5}", "learner.hparams.model.ema.decay"),
+        (
+            "learner.hparams.model.supervised_loss.reduction=max",
+            "learner.hparams.model.supervised_loss.reduction",
+        ),
+    ],
+)
+def test_each_mistake_is_found_at_its_key(override, key):
+    keys = [problem.key for problem in check(composed(override))]
+    assert keys == ([] if key is None else [key])
+
+
+def test_all_mistakes_are_found_at_once():
+    problems = check(composed("run.num_epochs=0", "run.gpus=two", "data.num_labels=1",
+                              "data.labels_per_class=1"))
+    assert [p.key for p in problems] == ["run.num_epochs", "run.gpus", "data.labels_per_class"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [(None, 0), (0, 0), (-1, -1), (2, 2), ("0,2", [0, 2]), ([1], [1]), ("-1", -1), ("2", 2), ([], 0)],
+)
+def test_gpus_are_counts_or_indices(gpus, expected):
+    assert parse_gpus(gpus) == expected
+
+
+@pytest.mark.parametrize("gpus", ["a", "0,x", -2, [0, 0], [-1], True, 1.5, ""])
+def test_other_gpus_are_refused(gpus):
+    with pytest.raises(ValueError, match="needs a count"):
+        parse_gpus(gpus)

@@ -1,0 +1,64 @@
+"""Failures of instantiate name the key, the target, the real cause and the nearest names."""
+
+import collections
+import fractions
+
+import pytest
+from omegaconf import OmegaConf
+
+from sesemi_like.config.instantiate import instantiate
+from sesemi_like.errors import ConfigError, ConfigProblem
+
+
+def refuse(**_):
+    raise ConfigError([ConfigProblem("inner.key", 3, "must be 4")])
+
+
+def problem_of(config, key="section"):
+    with pytest.raises(ConfigError) as caught:
+        instantiate(OmegaConf.create(config), key=key)
+    assert len(caught.value.problems) == 1
+    return caught.value.problems[0]
+
+
+def test_builds_nested_objects_with_plain_containers():
+    config = {"_target_": "collections.OrderedDict", "items": {"a": [1, 2]}}
+    built = instantiate(OmegaConf.create(config), key="k", b={"_target_": "fractions.Fraction"})
+    assert type(built) is collections.OrderedDict
+    assert type(built["items"]) is dict
+    assert type(built["items"]["a"]) is list
+    assert built["b"] == fractions.Fraction(0)
+
+
+def test_lists_of_targets_are_built_and_objects_returned_as_they_are():
+    built = instantiate([{"_target_": "fractions.Fraction", "numerator": 3}], key="k")
+    assert built == [fractions.Fraction(3)]
+    assert instantiate(None, key="k") is None
+    assert instantiate(len, key="k") is len
+
+
+def test_a_target_that_does_not_exist_names_its_neighbours():
+    problem = problem_of({"x": {"_target_": "fractions.Fractoin"}, "_target_": "builtins.dict"})
+    assert problem.key == "section.x._target_"
+    assert problem.value == "fractions.Fractoin"
+    assert "did you mean 'Fraction'" in problem.expected
+
+
+def test_a_module_that_does_not_exist_is_named():
+    assert "no module 'nowhere'" in problem_of({"_target_": "nowhere.Thing"}).expected
+
+
+def test_an_argument_that_is_not_taken_names_those_that_are():
+    problem = problem_of({"_target_": "fractions.Fraction", "numerater": 3})
+    assert (problem.key, problem.value) == ("section", "fractions.Fraction")
+    assert "it takes no 'numerater'; did you mean 'numerator'" in problem.expected
+
+
+def test_the_real_cause_is_told():
+    problem = problem_of({"_target_": "fractions.Fraction", "numerator": 1, "denominator": 0})
+    assert "ZeroDivisionError" in problem.expected
+
+
+def test_a_config_error_inside_keeps_its_own_key():
+    problem = problem_of({"_target_": f"{__name__}.refuse"})
+    assert (problem.key, problem.value, problem.expected) == ("inner.key", 3, "must be 4")
