@@ -1,0 +1,23 @@
+from .base import Fields, Forward, LossHead, LossOutputs, Step
+from .consistency import ConsistencyLossHead
+from .entropy_minimization import EntropyMinimizationLossHead
+from .fixmatch import FixMatchLossHead
+from .jigsaw_prediction import JigsawPredictionLossHead
+from .mean_teacher import MeanTeacherLossHead
+from .rotation_prediction import RotationPredictionLossHead
+from .supervised import SupervisedLossHead
+
+__all__ = [
+    "ConsistencyLossHead",
+    "EntropyMinimizationLossHead",
+    "Fields",
+    "FixMatchLossHead",
+    "Forward",
+    "JigsawPredictionLossHead",
+    "LossHead",
+    "LossOutputs",
+    "MeanTeacherLossHead",
+    "RotationPredictionLossHead",
+    "Step",
+    "SupervisedLossHead",
+]

@@ -1,0 +1,59 @@
+"""Mean Teacher: agree with the average of your own past."""
+
+from __future__ import annotations
+
+from .consistency import ConsistencyLossHead
+from .parts.distances import Distance
+
+
+class MeanTeacherLossHead(ConsistencyLossHead):
+    """Asks the network to predict what the average of its past weights predicts.
+
+    Tarvainen & Valpola, "Mean teachers are better role models", 2017, arXiv 1703.01780. The teacher
+    has the weights ``theta' <- a theta' + (1 - a) theta`` (`model.ema`, a its decay) and gets no
+    gradients. With p and p' the class probabilities of student and teacher on two views::
+
+        loss = 1/C sum_c (p_c - p'_c)^2
+
+    The paper averages over all rows of the batch: reduction ``mean``. As in the Pi-model the
+    weight grows from zero along exp(-5 (1 - t)^2).
+
+    Args:
+        input_data: The loader of unlabelled images.
+        student_view: The view that the student sees.
+        teacher_view: The view that the teacher sees.
+        distance: ``mse``, ``kl`` (KL(teacher || student)), or a callable of student and teacher
+            logits (N, C) that returns (N,).
+        network: The student, which answers `logits` (N, C).
+        teacher: The teacher.
+
+    Raises:
+        ValueError: If there is no such distance.
+
+    Example::
+
+        ema: {decay: 0.999}
+        regularization_loss_heads:
+          mean_teacher:
+            head: {_target_: sesemi_like.models.heads.loss.MeanTeacherLossHead}
+            scale_factor: 100
+    """
+
+    def __init__(
+        self,
+        input_data: str = "unlabeled",
+        student_view: str = "weak",
+        teacher_view: str = "weak_2",
+        distance: str | Distance = "mse",
+        network: str = "classifier",
+        teacher: str = "teacher",
+    ) -> None:
+        super().__init__(
+            input_data,
+            first=student_view,
+            second=teacher_view,
+            distance=distance,
+            target_grad=False,
+            network=network,
+            target_network=teacher,
+        )

@@ -1,0 +1,35 @@
+"""Metrics that several heads report: detached scalars by name.
+
+Shapes: N rows, C classes.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def top1(logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """The share of rows whose most likely class is the target.
+
+    Args:
+        logits: Predictions (N, C).
+        target: Class indices (N,).
+
+    Returns:
+        ``{"top1": in [0, 1]}``; nothing when there are no rows, as they have no accuracy.
+    """
+    if len(target) == 0:
+        return {}
+    return {"top1": (logits.detach().argmax(dim=1) == target).float().mean()}
+
+
+def confidence(logits: Tensor) -> dict[str, Tensor]:
+    """The largest probability of a row, its mean over the rows.
+
+    Args:
+        logits: Predictions (N, C), N at least 1.
+
+    Returns:
+        ``{"confidence": in [1 / C, 1]}``.
+    """
+    return {"confidence": logits.detach().softmax(dim=1).amax(dim=1).mean()}

@@ -1,0 +1,56 @@
+"""Pretext tasks that ask which of K transformations an image went through.
+
+Shapes: N rows, D features, K transformations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....networks import Networks
+from ..base import Fields, Forward, LossHead, LossOutputs, Step
+from .metrics import top1
+
+
+class TransformationPredictionLossHead(LossHead):
+    """Predicts the transformation from the backbone's features with a linear layer of its own.
+
+    Args:
+        input_data: The loader, or view, that offers `image` and `target` (N,) in [0, K).
+        input_backbone: The network that answers `features` (N, D).
+        num_transformations: K.
+
+    Raises:
+        ValueError: If there are fewer than two transformations.
+    """
+
+    def __init__(self, input_data: str, input_backbone: str, num_transformations: int) -> None:
+        super().__init__()
+        if num_transformations < 2:
+            raise ValueError(f"found {num_transformations} transformations; needs at least 2")
+        self.input_data = input_data
+        self.input_backbone = input_backbone
+        self.num_transformations = num_transformations
+
+    def build(self, networks: Networks) -> None:
+        """Creates the linear layer from D features to K logits."""
+        size = networks.feature_size(self.input_backbone)
+        self.classifier = nn.Linear(size, self.num_transformations)
+
+    def forwards(self, fields: Fields) -> dict[str, Forward]:
+        """Asks for the transformed images through the backbone, and for what was done to them."""
+        return {
+            "image": Forward(f"{self.input_data}.image", self.input_backbone),
+            "target": Forward.field(f"{self.input_data}.target"),
+        }
+
+    def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
+        """Cross-entropy of the predicted transformation; metric `top1`."""
+        logits: Tensor = self.classifier(outputs["image"]["features"])
+        target: Tensor = outputs["target"]
+        losses = F.cross_entropy(logits, target, reduction="none")
+        return LossOutputs(losses, metrics=top1(logits, target))

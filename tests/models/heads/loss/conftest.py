@@ -1,0 +1,32 @@
+"""Plays the learner: answers what a head asks for from made-up fields and network outputs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sesemi_like.models.heads.loss import Step
+from sesemi_like.models.networks import Networks
+
+
+@pytest.fixture
+def play():
+    """play(head, {"field" or ("field", "network"): answer}) -> LossOutputs.
+
+    Tensors asked for through a network become its logits. A request for anything else is a
+    KeyError: a head must ask for exactly the data and networks that the test names.
+    """
+
+    def answer(request, answers):
+        if request.through is None:
+            return answers[request.data]
+        given = answers[request.data, request.through]
+        outputs = given if isinstance(given, dict) else {"logits": given}
+        detach = (lambda tensor: tensor) if request.grad else torch.Tensor.detach
+        return {name: detach(tensor) for name, tensor in outputs.items()}
+
+    def play(head, answers):
+        outputs = {name: answer(r, answers) for name, r in head.forwards({}).items()}
+        return head(outputs, Step(0, None, Networks({}), {}))
+
+    return play

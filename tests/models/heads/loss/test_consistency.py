@@ -1,0 +1,78 @@
+"""The Pi-model's and Mean Teacher's losses against NumPy; who gets gradients."""
+
+import numpy as np
+import pytest
+import torch
+from references import losses as reference
+
+from sesemi_like.learners.reductions import reduce_losses
+from sesemi_like.models.heads.loss import ConsistencyLossHead, MeanTeacherLossHead
+
+FIRST = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.0, 1.0]])
+SECOND = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 1.0]])
+DISTANCES = {"mse": reference.squared_difference, "kl": reference.kullback_leibler}
+
+
+def pair(first=FIRST, second=SECOND, target_network="classifier"):
+    return {
+        ("unlabeled.weak", "classifier"): first,
+        ("unlabeled.weak_2", target_network): second,
+    }
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_consistency_by_the_equation(play, distance):
+    outputs = play(ConsistencyLossHead(distance=distance), pair())
+    expected = DISTANCES[distance](FIRST.numpy(), SECOND.numpy())
+    np.testing.assert_allclose(outputs.losses, expected, rtol=1e-5)
+    assert outputs.metrics["agreement"].item() == 0.5
+
+
+def test_the_pi_models_mean_is_over_rows_and_classes(play):
+    outputs = play(ConsistencyLossHead(), pair())
+    difference = reference.softmax(FIRST.numpy()) - reference.softmax(SECOND.numpy())
+    expected = (difference**2).sum() / (2 * 3)
+    assert reduce_losses(outputs, "mean").item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_mean_teacher_by_the_equation(play, distance):
+    outputs = play(MeanTeacherLossHead(distance=distance), pair(target_network="teacher"))
+    expected = DISTANCES[distance](FIRST.numpy(), SECOND.numpy())
+    np.testing.assert_allclose(outputs.losses, expected, rtol=1e-5)
+    assert reduce_losses(outputs, "mean").item() == pytest.approx(expected.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("head", "target_network", "target_learns"),
+    [
+        (ConsistencyLossHead(), "classifier", True),
+        (ConsistencyLossHead(target_grad=False), "classifier", False),
+        (MeanTeacherLossHead(), "teacher", False),
+    ],
+)
+def test_who_gets_gradients(play, head, target_network, target_learns):
+    first, second = FIRST.clone().requires_grad_(), SECOND.clone().requires_grad_()
+    play(head, pair(first, second, target_network)).losses.sum().backward()
+    assert first.grad.abs().sum() > 0
+    assert (second.grad is not None) == target_learns
+
+
+def test_equal_views_cost_nothing(play):
+    for distance in DISTANCES:
+        outputs = play(ConsistencyLossHead(distance=distance), pair(FIRST, FIRST))
+        np.testing.assert_allclose(outputs.losses, 0, atol=1e-7)
+        assert outputs.metrics["agreement"].item() == 1
+
+
+def test_views_networks_and_distance_are_chosen(play):
+    head = MeanTeacherLossHead(
+        "rest", "strong", "weak", lambda z, t: (z - t).abs().sum(1), "student", "average"
+    )
+    outputs = play(head, {("rest.strong", "student"): FIRST, ("rest.weak", "average"): SECOND})
+    assert outputs.losses.tolist() == [2.5, 2.5]
+
+
+def test_an_unknown_distance_proposes_the_near_one():
+    with pytest.raises(ValueError, match="distance: found 'mes'; did you mean 'mse'"):
+        ConsistencyLossHead(distance="mes")

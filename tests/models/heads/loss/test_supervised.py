@@ -1,0 +1,106 @@
+"""The supervised head against NumPy cross-entropy and torch's weighted loss."""
+
+import numpy as np
+import pytest
+import torch
+from references import losses as reference
+from torch import nn
+
+from sesemi_like.learners.reductions import reduce_losses
+from sesemi_like.models.heads.loss import SupervisedLossHead
+
+LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 1.0, 0.0]])
+TARGET = torch.tensor([0, -1, 1, 2])
+
+
+def batch(logits=LOGITS, target=TARGET):
+    return {("supervised.image", "classifier"): logits, "supervised.target": target}
+
+
+def test_one_loss_per_labelled_row(play):
+    outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch())
+    labelled = [0, 2, 3]
+    expected = reference.cross_entropy(
+        reference.one_hot(TARGET[labelled], 3), LOGITS[labelled].numpy()
+    )
+    np.testing.assert_allclose(outputs.losses, expected, rtol=1e-5)
+    assert outputs.weights is None
+    assert outputs.metrics["top1"].item() == pytest.approx(2 / 3)
+
+
+def test_mean_divides_by_the_labelled_rows_alone(play):
+    outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch())
+    expected = nn.functional.cross_entropy(LOGITS, TARGET, ignore_index=-1)
+    torch.testing.assert_close(reduce_losses(outputs, "mean"), expected)
+
+
+def test_weighted_mean_is_torchs_weighted_loss(play):
+    weights = [0.5, 1.0, 4.0]
+    outputs = play(SupervisedLossHead(nn.CrossEntropyLoss(), class_weights=weights), batch())
+    expected = nn.functional.cross_entropy(
+        LOGITS, TARGET, weight=torch.tensor(weights), ignore_index=-1
+    )
+    torch.testing.assert_close(reduce_losses(outputs, "weighted_mean"), expected)
+
+
+def test_label_smoothing_comes_with_the_callable(play):
+    outputs = play(SupervisedLossHead(nn.CrossEntropyLoss(label_smoothing=0.3)), batch())
+    smooth = reference.one_hot(TARGET[[0, 2, 3]], 3) * 0.7 + 0.1
+    expected = reference.cross_entropy(smooth, LOGITS[[0, 2, 3]].numpy())
+    np.testing.assert_allclose(outputs.losses, expected, rtol=1e-5)
+
+
+def test_unlabelled_rows_get_no_gradient(play):
+    logits = LOGITS.clone().requires_grad_()
+    play(SupervisedLossHead(nn.CrossEntropyLoss()), batch(logits)).losses.sum().backward()
+    assert logits.grad[1].tolist() == [0, 0, 0]
+    assert (logits.grad[[0, 2, 3]] != 0).all()
+
+
+@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 3.0]])
+@pytest.mark.parametrize("reduction", ["mean", "weighted_mean", "sum"])
+def test_no_labels_give_a_zero_in_the_graph(play, class_weights, reduction):
+    logits = LOGITS.clone().requires_grad_()
+    head = SupervisedLossHead(nn.CrossEntropyLoss(), class_weights)
+    outputs = play(head, batch(logits, torch.full((4,), -1)))
+    loss = reduce_losses(outputs, reduction)
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.abs().sum().item() == 0
+    assert outputs.metrics == {}
+
+
+def test_any_function_with_one_loss_per_row_will_do(play):
+    def margin(logits, target):
+        return nn.functional.multi_margin_loss(logits, target, reduction="none")
+
+    outputs = play(SupervisedLossHead(margin), batch())
+    # By hand, 1/3 sum over other classes of max(0, 1 - z_y + z_c).
+    torch.testing.assert_close(outputs.losses, torch.tensor([0.0, 0.0, (2.0 + 2.0) / 3]))
+
+
+def elementwise(logits, target):
+    return nn.functional.binary_cross_entropy_with_logits(
+        logits, logits.sigmoid(), reduction="none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("criterion", "found"), [(nn.functional.cross_entropy, r"\(\)"), (elementwise, r"\(3, 3\)")]
+)
+def test_a_criterion_without_one_loss_per_row_is_refused(play, criterion, found):
+    with pytest.raises(ValueError, match=f"returned {found} for 3 rows; needs one loss per row"):
+        play(SupervisedLossHead(criterion), batch())
+
+
+def test_wrong_class_weights_are_named(play):
+    with pytest.raises(ValueError, match="2 weights for 3 classes"):
+        play(SupervisedLossHead(nn.CrossEntropyLoss(), [1.0, 2.0]), batch())
+    with pytest.raises(ValueError, match=r"class_weights: found \[-1\.0, 1\.0\]"):
+        SupervisedLossHead(nn.CrossEntropyLoss(), [-1.0, 1.0])
+
+
+def test_loader_and_network_are_chosen(play):
+    head = SupervisedLossHead(nn.CrossEntropyLoss(), input_data="few", network="student")
+    answers = {("few.image", "student"): LOGITS, "few.target": TARGET}
+    assert len(play(head, answers).losses) == 3
