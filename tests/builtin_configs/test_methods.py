@@ -1,0 +1,113 @@
+"""The groups method, optimizer and lr_scheduler: every file composes, builds, and replaces."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from sesemi_like.config.instantiate import instantiate
+from sesemi_like.config.resolvers import AppAttributes, app_attributes, register_resolvers
+from sesemi_like.config.store import builtin_configs, register_configs
+from sesemi_like.models.heads.loss import LossHead
+
+GROUPS = ("method", "optimizer", "lr_scheduler")
+FILES = {group: sorted((builtin_configs() / group).glob("*.yaml")) for group in GROUPS}
+OWN_FILES = [file for group in GROUPS for file in FILES[group]]
+METHODS, OPTIMIZERS, LR_SCHEDULERS = ([f.stem for f in FILES[group]] for group in GROUPS)
+# The method of `base` alone: it has a loader of its own and keeps no EMA.
+METHODS.remove("sesemi")
+VIEWS = ("weak", "weak_2", "strong", "rotation.image", "rotation.target")
+OFFERED = {f"unlabeled.{field}" for field in (*VIEWS, "jigsaw.image", "jigsaw.target")}
+HEADS = "learner.hparams.model.regularization_loss_heads"
+
+
+def composed(name, *overrides, folder=None):
+    register_resolvers()
+    register_configs()
+    search = f"hydra.searchpath=[file://{builtin_configs()}]"
+    with initialize_config_dir(str(folder or builtin_configs()), version_base="1.3"):
+        return compose(name, overrides=[search, *overrides])
+
+
+@pytest.fixture
+def a_run():
+    attributes = AppAttributes(iterations_per_epoch=10, max_iterations=100, num_gpus=0, num_nodes=1)
+    with app_attributes(attributes):
+        yield
+
+
+def model(*overrides):
+    return composed("sesemi_config", *overrides).learner.hparams.model
+
+
+def test_there_are_this_many():
+    assert len(METHODS) >= 7
+    assert OPTIMIZERS == ["adam", "adamw", "sgd"]
+    assert LR_SCHEDULERS == ["constant", "cosine", "polynomial"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(method, a_run):
+    heads = model(f"method={method}").regularization_loss_heads or {}
+    for name, config in heads.items():
+        head = instantiate(config.head, key=f"{HEADS}.{name}.head")
+        assert isinstance(head, LossHead)
+        requests = head.forwards({"unlabeled": OFFERED}).values()
+        assert {request.data for request in requests} <= OFFERED
+        assert {r.through for r in requests} <= {None, "classifier", "backbone", "teacher"}
+        schedule = instantiate(config.scheduler, key=f"{HEADS}.{name}.scheduler")
+        if schedule is not None:
+            assert schedule(0) < schedule(29) < schedule(30) == schedule(99) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_methods_are_evaluated_alike(method):
+    assert model(f"method={method}").ema == model("method=supervised").ema
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_replaces_the_heads_of_what_came_before(method, tmp_path):
+    left_over = OmegaConf.create()
+    OmegaConf.update(left_over, f"{HEADS}.left_over.scale_factor", 2)
+    OmegaConf.save(left_over, tmp_path / "left_over.yaml")
+    defaults = "defaults: [app_config, learner: classifier, left_over, method: {}]"
+    (tmp_path / "with_method.yaml").write_text(defaults.format(method))
+    (tmp_path / "without.yaml").write_text(defaults.format("null"))
+    expected = model(f"method={method}").regularization_loss_heads
+
+    def heads(name):
+        return OmegaConf.select(composed(name, folder=tmp_path), HEADS)
+
+    assert list(heads("without")) == ["left_over"]
+    assert heads("with_method") == expected
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizers_build(optimizer):
+    config = composed("sesemi_config", f"optimizer={optimizer}")
+    parameters = [torch.nn.Parameter(torch.zeros(2))]
+    built = instantiate(config.learner.hparams.optimizer, parameters, key="optimizer")
+    assert isinstance(built, torch.optim.Optimizer)
+    assert built.param_groups[0]["params"] == parameters
+
+
+@pytest.mark.parametrize("name", LR_SCHEDULERS)
+def test_learning_rate_schedules_build(name, a_run):
+    config = composed("sesemi_config", "optimizer=sgd", f"lr_scheduler={name}")
+    schedule = config.learner.hparams.lr_scheduler
+    if name == "constant":
+        assert schedule is None
+        return
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.1)
+    built = instantiate(schedule.scheduler, optimizer, key="scheduler")
+    assert schedule.interval == "step"
+    assert built.max_iters == 100
+    assert built.get_last_lr() == [0.1]
+
+
+@pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: path.stem)
+def test_every_file_opens_with_its_command_and_what_to_expect(path):
+    text = path.read_text()
+    comments = "".join(line for line in text.splitlines(True) if line.startswith("#"))
+    assert f"{path.parent.stem}={path.stem}" in comments
+    assert "Expect" in comments
