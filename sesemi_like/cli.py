@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -26,6 +27,8 @@ def main() -> None:
     """Runs the command `open_cli`; exits with 1, a message and no stack trace on bad input."""
     register_resolvers()
     register_configs()
+    # A config file's own keys go before those of its defaults, which is what people expect.
+    warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
     wants_traceback = os.environ.get(_FULL_ERROR, "0") not in ("", "0")
     os.environ[_FULL_ERROR] = "1"  # Hydra then raises what it would otherwise print
     composed: list[DictConfig] = []

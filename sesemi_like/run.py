@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,30 @@ from .report import (
 _RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
 """Tells the processes that Lightning launches which folder the first one has made."""
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
-class Built:
-    """Everything a mode works with."""
+class Prepared:
+    """What a config describes, built and checked; nothing is written yet.
+
+    Attributes:
+        config: The composed config.
+        seed: The run's seed, drawn when the config gives none.
+        devices: Where the run computes.
+        attributes: What ``${app:...}`` answers.
+        data: The named data loaders.
+        learner: What learns.
+        evaluation: What is measured.
+    """
 
     config: DictConfig
     seed: int
+    devices: Devices
+    attributes: AppAttributes
     data: DataModule
     learner: Learner
     evaluation: Evaluation
-    trainer: pl.Trainer
-    folder: Path
-    started: float = field(default_factory=time.monotonic)
 
 
 def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | None:
@@ -64,6 +76,27 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
     Raises:
         ConfigError: If the run cannot work; raised before anything is written.
     """
+    started = time.monotonic()
+    prepared = prepare(config, problems)
+    with app_attributes(prepared.attributes):
+        trainer_settings = _trainer_settings(prepared)
+        folder = _folder(config)
+        trainer = _trainer(prepared, trainer_settings, folder)
+        _write_inputs(prepared, folder)
+        MODES[config.run.mode.name](prepared, trainer)
+    return _finish(prepared, trainer, folder, time.monotonic() - started)
+
+
+def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepared:
+    """Builds data, learner and evaluation, and checks that they fit each other.
+
+    Args:
+        config: A composed config.
+        problems: Mistakes found so far; they are told together with those found here.
+
+    Raises:
+        ConfigError: With every mistake found.
+    """
     found = Problems(problems)
     seed = choose_seed(config.run.seed)
     pl.seed_everything(seed, workers=True, verbose=False)
@@ -73,14 +106,9 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
     with app_attributes(attributes):
         learner = _learner(config, data, found)
         evaluation = _evaluation(config, found)
-        found.raise_any()
-        assert data is not None and learner is not None and evaluation is not None
-        folder = _folder(config)
-        trainer = _trainer(config, devices, evaluation, folder, attributes)
-        built = Built(config, seed, data, learner, evaluation, trainer, folder)
-        _write_inputs(built)
-        MODES[config.run.mode.name](built)
-        return _finish(built)
+    found.raise_any()
+    assert data is not None and learner is not None
+    return Prepared(config, seed, devices, attributes, data, learner, evaluation)
 
 
 def choose_seed(seed: int | None) -> int:
@@ -93,9 +121,7 @@ def choose_seed(seed: int | None) -> int:
     return zlib.crc32(launch.encode() if launch else os.urandom(4))
 
 
-def run_attributes(
-    config: DictConfig, data: DataModule | None, devices: Devices
-) -> AppAttributes:
+def run_attributes(config: DictConfig, data: DataModule | None, devices: Devices) -> AppAttributes:
     """What ``${app:...}`` answers in this run.
 
     Where the data could not be read the run is bound to fail; a length of one then lets the rest of
@@ -125,9 +151,7 @@ def _devices(config: DictConfig, found: Problems) -> Devices:
     return Devices("cpu", 1, "auto", 1)
 
 
-def _data(
-    config: DictConfig, devices: Devices, seed: int, found: Problems
-) -> DataModule | None:
+def _data(config: DictConfig, devices: Devices, seed: int, found: Problems) -> DataModule | None:
     with found.collected():
         if not found.under("data", "run.batch_size_per_gpu"):
             data = DataModule(config.data, config.run, world_size=devices.world_size, seed=seed)
@@ -174,7 +198,7 @@ def _learner(config: DictConfig, data: DataModule | None, found: Problems) -> Le
     return learner
 
 
-def _evaluation(config: DictConfig, found: Problems) -> Evaluation | None:
+def _evaluation(config: DictConfig, found: Problems) -> Evaluation:
     evaluators = {}
     for name, evaluator in (plain(config.run.evaluators) or {}).items():
         with found.collected():
@@ -184,55 +208,52 @@ def _evaluation(config: DictConfig, found: Problems) -> Evaluation | None:
 
 def _folder(config: DictConfig) -> Path:
     """Makes the run's folder on the first process; the others are told or need none."""
-    if rank_zero_only.rank != 0 or "LOCAL_RANK" in os.environ:
+    if rank_zero_only.rank != 0:
         return Path(os.environ.get(_RUN_FOLDER, Path(config.run.dir) / config.run.id))
     folder = make_run_folder(config.run.dir, config.run.id)
     os.environ[_RUN_FOLDER] = str(folder)
     return folder
 
 
-def _trainer(
-    config: DictConfig,
-    devices: Devices,
-    evaluation: Evaluation,
-    folder: Path,
-    attributes: AppAttributes,
-) -> pl.Trainer:
-    given = plain(config.trainer) or {}
-    callbacks = instantiate(given.pop("callbacks", None) or [], key="trainer.callbacks")
-    loggers = instantiate(given.pop("logger", None), key="trainer.logger")
-    epochs, iterations = config.run.num_epochs, config.run.num_iterations
+def _trainer_settings(prepared: Prepared) -> dict[str, Any]:
+    """Builds what the section `trainer` describes, before there is a folder to leave behind."""
+    given: dict[str, Any] = plain(prepared.config.trainer) or {}
+    for name in ("callbacks", "logger"):
+        given[name] = instantiate(given.get(name), key=f"trainer.{name}")
+    return given
+
+
+def _trainer(prepared: Prepared, given: dict[str, Any], folder: Path) -> pl.Trainer:
+    run = prepared.config.run
+    callbacks = [
+        ProgressBar(),
+        prepared.evaluation,
+        TensorBoardPictures(),
+        *_with_checkpoints(given["callbacks"] or [], prepared.config, folder),
+    ]
     settings = {
-        "max_epochs": -1 if epochs is None else epochs,
-        "max_steps": -1 if iterations is None else iterations,
+        "max_epochs": -1 if run.num_epochs is None else run.num_epochs,
+        "max_steps": -1 if run.num_iterations is None else run.num_iterations,
         "default_root_dir": str(folder),
         "enable_model_summary": False,
-        "use_distributed_sampler": False,
+        "use_distributed_sampler": False,  # the data module's samplers know about processes
         "log_every_n_steps": 10,
-        **devices.trainer_settings(),
+        **prepared.devices.trainer_settings(),
         **given,
-        "logger": metrics_loggers(folder) if loggers is None else loggers,
-        "callbacks": [
-            ProgressBar(),
-            evaluation,
-            TensorBoardPictures(),
-            *_with_checkpoints(callbacks, config, folder),
-        ],
+        "logger": metrics_loggers(folder) if given["logger"] is None else given["logger"],
+        "callbacks": callbacks,
     }
-    trainer: pl.Trainer = instantiate(
-        {"_target_": "pytorch_lightning.Trainer"}, key="trainer", **settings
-    )
+    target = {"_target_": "pytorch_lightning.Trainer"}
+    trainer: pl.Trainer = instantiate(target, key="trainer", **settings)
     return trainer
 
 
-def _with_checkpoints(
-    callbacks: list[Any], config: DictConfig, folder: Path
-) -> list[pl.Callback]:
+def _with_checkpoints(callbacks: list[Any], config: DictConfig, folder: Path) -> list[pl.Callback]:
     """Puts checkpoints into the run's folder; keeps the best and the last unless told otherwise."""
     chosen = [c for c in callbacks if isinstance(c, ModelCheckpoint)]
     if not chosen:
-        best = {"monitor": "val/top1", "mode": "max"} if config.data.val else {}
-        chosen = [ModelCheckpoint(save_top_k=1, save_last=True, **best)]  # type: ignore[arg-type]
+        best: dict[str, Any] = {"monitor": "val/top1", "mode": "max"} if config.data.val else {}
+        chosen = [ModelCheckpoint(save_top_k=1, save_last=True, **best)]
         callbacks = [*callbacks, *chosen]
     for checkpoint in chosen:
         checkpoint.dirpath = checkpoint.dirpath or str(folder / "checkpoints")
@@ -240,19 +261,47 @@ def _with_checkpoints(
 
 
 @rank_zero_only
-def _write_inputs(built: Built) -> None:
-    write_atomically(built.folder / "config.yaml", OmegaConf.to_yaml(built.config, resolve=True))
-    built.data.write_label_list(built.folder / "labels.csv")
+def _write_inputs(prepared: Prepared, folder: Path) -> None:
+    resolved = OmegaConf.create(plain(prepared.config))
+    resolved.run.seed = prepared.seed
+    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(resolved))
+    prepared.data.write_label_list(folder / "labels.csv")
 
 
-def _fit(built: Built) -> None:
-    resume = built.config.run.resume_from_checkpoint
-    built.trainer.fit(built.learner, datamodule=built.data, ckpt_path=resume, weights_only=True)
-    if built.config.data.test:
-        best = best_checkpoint(built.trainer)
-        built.trainer.test(
-            built.learner, datamodule=built.data, ckpt_path=best, verbose=False, weights_only=True
-        )
+def _fit(prepared: Prepared, trainer: pl.Trainer) -> None:
+    learner, data, run = prepared.learner, prepared.data, prepared.config.run
+    trainer.fit(learner, datamodule=data, ckpt_path=run.resume_from_checkpoint, weights_only=True)
+    if prepared.config.data.test:
+        best = best_checkpoint(trainer)
+        trainer.test(learner, datamodule=data, ckpt_path=best, verbose=False, weights_only=True)
+
+
+def _validate(prepared: Prepared, trainer: pl.Trainer) -> None:
+    trainer.validate(prepared.learner, **_evaluation_arguments(prepared))
+
+
+def _test(prepared: Prepared, trainer: pl.Trainer) -> None:
+    trainer.test(prepared.learner, **_evaluation_arguments(prepared))
+
+
+def _evaluation_arguments(prepared: Prepared) -> dict[str, Any]:
+    run = prepared.config.run
+    if run.resume_from_checkpoint is None and run.pretrained_checkpoint_path is None:
+        log.warning("run.pretrained_checkpoint_path is null: the learner has random weights")
+    return {
+        "datamodule": prepared.data,
+        "ckpt_path": run.resume_from_checkpoint,
+        "verbose": False,
+        "weights_only": True,
+    }
+
+
+MODES: dict[str, Callable[[Prepared, pl.Trainer], None]] = {
+    "FIT": _fit,
+    "VALIDATE": _validate,
+    "TEST": _test,
+}
+"""What each `run.mode` does."""
 
 
 def best_checkpoint(trainer: pl.Trainer) -> str | None:
@@ -261,21 +310,3 @@ def best_checkpoint(trainer: pl.Trainer) -> str | None:
     if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
         return callback.best_model_path
     return None
-
-
-def _validate(built: Built) -> None:
-    resume = built.config.run.resume_from_checkpoint
-    built.trainer.validate(
-        built.learner, datamodule=built.data, ckpt_path=resume, verbose=False, weights_only=True
-    )
-
-
-def _test(built: Built) -> None:
-    resume = built.config.run.resume_from_checkpoint
-    built.trainer.test(
-        built.learner, datamodule=built.data, ckpt_path=resume, verbose=False, weights_only=True
-    )
-
-
-MODES: dict[str, Callable[[Built], None]] = {"FIT": _fit, "VALIDATE": _validate, "TEST": _test}
-"""What each `run.mode` does."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -73,11 +75,16 @@ def _problems(
 def _compose(config_name: str, config_dir: str | None, overrides: list[str]) -> DictConfig:
     """Composes with every plain override forced, since nothing is known to be a key."""
     forced = [f"++{o}" if "." in o.split("=")[0] and o[0] not in "+~" else o for o in overrides]
+    search_path = create_config_search_path(str(builtin_configs()))
     if config_dir is not None:
-        forced.append(f"hydra.searchpath=[file://{Path(config_dir).absolute()}]")
+        folder = f"file://{Path(config_dir).absolute()}"
+        search_path.prepend("command-line", folder, anchor="schema")
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(builtin_configs()), version_base="1.3"):
+    try:
+        Hydra.create_main_hydra2("open_cli", search_path)
         return compose(config_name, overrides=forced)
+    finally:
+        GlobalHydra.instance().clear()
 
 
 def _typed_problems(config: DictConfig) -> Iterator[ConfigProblem]:

@@ -1,0 +1,52 @@
+"""What all tests share: the command as a user runs it, real pictures, and quiet threads."""
+
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def open_cli(tmp_path):
+    """Runs the command in an empty folder and returns the finished process."""
+
+    def run(*arguments, cwd=tmp_path, env=None, timeout=300):
+        return subprocess.run(
+            [sys.executable, "-m", "sesemi_like", *arguments],
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "100", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cifar10_pictures(tmp_path_factory):
+    """A folder <root>/{train,val}/<class>/<file>.jpg of 40 + 10 real pictures of each class."""
+    archive = SHARED_DATA / "cifar10-train.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"the CIFAR-10 pictures are not at {archive}")
+    root = tmp_path_factory.mktemp("cifar10")
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            _, kind, name = (member.name.split("/") + ["", ""])[:3]
+            number = int(name.removesuffix(".jpg")) if name.endswith(".jpg") else 50
+            if number >= 50:
+                continue
+            target = root / ("train" if number < 40 else "val") / kind / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = tar.extractfile(member)
+            target.write_bytes(content.read())
+    return root

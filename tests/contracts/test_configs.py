@@ -1,0 +1,174 @@
+"""Every built-in YAML composes, says how it is run, and is counted, so none can be forgotten."""
+
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from sesemi_like.config.check import check
+from sesemi_like.config.resolvers import register_resolvers
+from sesemi_like.config.store import builtin_configs, register_configs
+
+FOLDER = builtin_configs()
+PRIMARY = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+CHOICES = sorted(
+    (str(path.parent.relative_to(FOLDER)), path.stem) for path in FOLDER.glob("*/**/*.yaml")
+)
+COUNTS = {
+    "primary": 8,
+    "backbone": 10,
+    "data": 8,
+    "evaluation": 2,
+    "lr_scheduler": 3,
+    "method": 8,
+    "optimizer": 3,
+}
+
+
+def composed(name, *overrides):
+    register_configs()
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        return compose(name, overrides=list(overrides))
+
+
+def test_how_many_there_are():
+    groups = [group for group, _ in CHOICES]
+    found = {"primary": len(PRIMARY)} | {group: groups.count(group) for group in sorted(set(groups))}
+    assert found == COUNTS
+
+
+@pytest.mark.parametrize("name", PRIMARY)
+def test_each_run_composes_and_only_the_bare_one_lacks_values(name):
+    problems = check(composed(name))
+    if name == "sesemi_config":
+        assert {p.key for p in problems} >= {"learner.hparams.num_classes"}
+    elif name == "base":
+        assert problems == []
+    else:
+        assert problems == []
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES, ids="/".join)
+def test_each_choice_composes_with_the_bare_config_and_does_something(group, choice):
+    bare = OmegaConf.to_container(composed("sesemi_config"))
+    chosen = OmegaConf.to_container(composed("sesemi_config", f"{group}={choice}"))
+    assert chosen != bare or (group, choice) == ("lr_scheduler", "constant")
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("**/*.yaml")), ids=lambda p: p.stem)
+def test_each_file_opens_with_the_command_that_runs_it(path):
+    lines = path.read_text().splitlines()
+    opening = [line for line in lines[: lines.index(next(x for x in lines if x[:1] not in "#"))]]
+    assert re.search(r"open_cli|defaults: \[", "\n".join(opening)), path
+    sentences = [line for line in opening if "@package" not in line]
+    assert len(sentences) >= 2, f"{path}: say what to expect"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("**/*.yaml")), ids=lambda p: p.stem)
+def test_the_commands_in_the_openings_name_configs_that_exist(path):
+    for line in path.read_text().splitlines():
+        found = re.search(r"^#\s+open_cli -cn (\w+)((?: \S+=\S+)*)", line)
+        if found:
+            composed(found.group(1), *found.group(2).split())
+
+
+# What `base` is, key by key; a change here changes what people's own configs start from.
+BASE = {
+    "run.accelerator": "dp",
+    "run.num_epochs": 50,
+    "run.batch_size_per_gpu": 16,
+    "data.train.supervised.dataset.name": "image_folder",
+    "data.train.supervised.dataset.subset": "train",
+    "data.train.supervised.dataset.image_transform._target_": "sesemi_like.transforms.train_transforms",
+    "data.train.supervised.shuffle": True,
+    "data.train.supervised.pin_memory": True,
+    "data.train.supervised.num_workers": 4,
+    "data.train.supervised.drop_last": True,
+    "data.train.supervised.collate_fn": None,
+    "data.train.rotation_prediction.dataset.name": "image_folder",
+    "data.train.rotation_prediction.dataset.subset": None,
+    "data.train.rotation_prediction.dataset.image_transform._target_": (
+        "sesemi_like.transforms.train_transforms"
+    ),
+    "data.train.rotation_prediction.shuffle": True,
+    "data.train.rotation_prediction.pin_memory": True,
+    "data.train.rotation_prediction.num_workers": 4,
+    "data.train.rotation_prediction.drop_last": True,
+    "data.train.rotation_prediction.collate_fn._target_": "sesemi_like.collation.RotationTransformer",
+    "data.val.dataset.name": "image_folder",
+    "data.val.dataset.subset": "val",
+    "data.val.dataset.image_transform._target_": "sesemi_like.transforms.center_crop_transforms",
+    "data.val.drop_last": False,
+    "data.val.shuffle": False,
+    "learner._target_": "sesemi_like.Classifier",
+    "learner.hparams.num_classes": 10,
+    "learner.hparams.model.backbone._target_": "sesemi_like.PyTorchImageModels",
+    "learner.hparams.model.backbone.name": "resnet50d",
+    "learner.hparams.model.backbone.freeze": False,
+    "learner.hparams.model.backbone.pretrained": False,
+    "learner.hparams.model.backbone.global_pool": "avg",
+    "learner.hparams.model.backbone.drop_rate": 0.5,
+    "learner.hparams.model.supervised_loss.callable._target_": "torch.nn.CrossEntropyLoss",
+    "learner.hparams.model.supervised_loss.reduction": "mean",
+    "learner.hparams.model.regularization_loss_heads.rotation_prediction.head": {
+        "_target_": "sesemi_like.models.heads.loss.RotationPredictionLossHead",
+        "input_data": "rotation_prediction",
+        "input_backbone": "backbone",
+    },
+    "learner.hparams.model.ema": None,
+    "learner.hparams.optimizer": {
+        "_target_": "torch.optim.SGD",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 0.0005,
+    },
+    "learner.hparams.lr_scheduler.interval": "step",
+    "learner.hparams.lr_scheduler.scheduler": {
+        "_target_": "sesemi_like.PolynomialLR",
+        "warmup_epochs": 10,
+        "iters_per_epoch": "${app:iterations_per_epoch}",
+        "warmup_lr": 0.001,
+        "lr_pow": 0.5,
+        "max_iters": "${app:max_iterations}",
+    },
+    "trainer.callbacks": [
+        {
+            "_target_": "pytorch_lightning.callbacks.ModelCheckpoint",
+            "monitor": "val/top1",
+            "mode": "max",
+            "save_top_k": 1,
+            "save_last": True,
+        }
+    ],
+}
+
+
+def at(content, key):
+    for name in key.split("."):
+        content = (content or {}).get(name)
+    return content
+
+
+def test_base_field_by_field():
+    content = OmegaConf.to_container(composed("base"), resolve=False)
+    assert {key: at(content, key) for key in BASE} == BASE
+
+
+def test_imagewoof_is_base_with_its_own_run():
+    base = OmegaConf.to_container(composed("base"), resolve=False)
+    woof = OmegaConf.to_container(composed("imagewoof"), resolve=False)
+    own = {"seed": 42, "gpus": -1, "num_epochs": 80, "id": "imagewoof"}
+    assert woof == {**base, "run": {**base["run"], **own, "data_root": "./data/imagewoof2"}}
+
+
+def test_choosing_a_method_replaces_the_heads_of_another():
+    for name in ("quickstart", "cifar10", "imagewoof"):
+        model = composed(name, "method=supervised").learner.hparams.model
+        assert model.regularization_loss_heads is None
+    heads = composed("quickstart", "method=rotation").learner.hparams.model.regularization_loss_heads
+    assert list(heads) == ["rotation_prediction"]

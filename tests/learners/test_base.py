@@ -1,0 +1,208 @@
+"""The base learner carries any networks and losses: here two encoders and a paired loss."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sesemi_like.errors import ConfigError
+from sesemi_like.learners import Learner, LossTerm
+from sesemi_like.models.ema import EMATeacher
+from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs
+from sesemi_like.models.networks import Networks
+from sesemi_like.schedulers import ConstantSchedule
+
+ROWS, LEFT, RIGHT, SHARED = 16, 6, 4, 3
+
+
+class PairedLossHead(LossHead):
+    """Symmetric InfoNCE: row i of one encoder belongs to row i of the other."""
+
+    def __init__(self, left="left", right="right", temperature=0.1):
+        super().__init__()
+        self.left, self.right, self.temperature = left, right, temperature
+
+    def forwards(self, fields):
+        return {
+            "left": Forward(f"pairs.{self.left}", "left_encoder"),
+            "right": Forward(f"pairs.{self.right}", "right_encoder"),
+        }
+
+    def forward(self, outputs, step):
+        left, right = (F.normalize(outputs[side], dim=1) for side in ("left", "right"))
+        scores, rows = left @ right.T / self.temperature, torch.arange(len(left))
+        losses = {
+            "left": F.cross_entropy(scores, rows, reduction="none"),
+            "right": F.cross_entropy(scores.T, rows, reduction="none"),
+        }
+        top1 = (scores.argmax(1) == rows).float().mean()
+        return LossOutputs(losses, metrics={"top1": top1.detach()})
+
+
+class PairLearner(Learner):
+    def build_networks(self):
+        left = nn.Linear(LEFT, SHARED)
+        networks = {"left_encoder": left, "right_encoder": nn.Linear(RIGHT, SHARED)}
+        if self.settings.get("ema"):
+            networks["teacher"] = EMATeacher(left, **self.settings["ema"])
+        return Networks(networks)
+
+    def build_terms(self):
+        return {
+            name: LossTerm(PairedLossHead(**head), scale_factor=factor, key=f"heads.{name}")
+            for name, head, factor in self.settings["heads"]
+        }
+
+    def evaluated_forwards(self):
+        return {"model": Forward("left", "left_encoder", grad=False)}
+
+    def averaged_networks(self):
+        return {"teacher": "left_encoder"} if self.settings.get("ema") else {}
+
+
+SGD = {"_target_": "torch.optim.SGD", "lr": 0.5}
+HPARAMS = {"heads": [["paired", {}, 1.0]], "optimizer": SGD}
+FIELDS = {"pairs": {"left", "right"}}
+
+
+class Pairs(torch.utils.data.Dataset):
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        self.left = torch.randn(ROWS, LEFT, generator=generator)
+        self.right = self.left @ torch.randn(LEFT, RIGHT, generator=generator)
+
+    def __len__(self):
+        return ROWS
+
+    def __getitem__(self, index):
+        return {"pairs.left": self.left[index], "pairs.right": self.right[index]}
+
+
+class Logged(pl.Callback):
+    def __init__(self):
+        self.steps = []
+
+    def on_train_batch_end(self, trainer, *_):
+        self.steps.append({k: float(v) for k, v in trainer.logged_metrics.items()})
+
+
+def train(learner, tmp_path, steps=60, **settings):
+    logged = Logged()
+    trainer = pl.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        callbacks=[logged],
+        default_root_dir=tmp_path,
+        **settings,
+    )
+    trainer.fit(learner, DataLoader(Pairs(), batch_size=8))
+    return logged.steps
+
+
+def make(**changes):
+    torch.manual_seed(0)
+    learner = PairLearner({**HPARAMS, **changes})
+    learner.make_plan(FIELDS)
+    return learner
+
+
+def test_two_encoders_and_a_paired_loss_train_through_the_same_base(tmp_path):
+    steps = train(make(), tmp_path)
+    first = sum(step["train/loss"] for step in steps[:4]) / 4
+    last = sum(step["train/loss"] for step in steps[-4:]) / 4
+    assert last < first / 2
+    assert {"train/paired/loss", "train/paired/weighted_loss", "train/paired/top1", "lr"} <= set(
+        steps[-1]
+    )
+
+
+def test_the_loss_is_the_weighted_sum_of_the_heads(tmp_path):
+    heads = [["a", {"temperature": 0.1}, 2.0], ["b", {"temperature": 1.0}, 0.5]]
+    learner = make(heads=heads)
+    batch = {
+        "pairs.left": torch.randn(5, LEFT),
+        "pairs.right": torch.randn(5, RIGHT),
+    }
+    left = F.normalize(learner.networks["left_encoder"](batch["pairs.left"]), dim=1)
+    right = F.normalize(learner.networks["right_encoder"](batch["pairs.right"]), dim=1)
+    expected = 0.0
+    for factor, temperature in ((2.0, 0.1), (0.5, 1.0)):
+        scores = left @ right.T / temperature
+        both = [F.cross_entropy(s, torch.arange(5)) for s in (scores, scores.T)]
+        expected = expected + factor * (both[0] + both[1]) / 2
+    torch.testing.assert_close(learner.training_step(batch, 0), expected)
+
+
+def test_a_head_of_zero_weight_asks_for_nothing():
+    learner = make(heads=[["paired", {}, 1.0], ["off", {"left": "no_such_field"}, 0.0]])
+    assert list(learner.terms) == ["paired"]
+    learner.loss_terms["paired"].schedule = ConstantSchedule(0.0)
+    assert learner.make_plan(FIELDS).fields == []
+
+
+def test_heads_that_lack_a_field_are_all_told():
+    learner = PairLearner(
+        {**HPARAMS, "heads": [["a", {"left": "lefft"}, 1.0], ["b", {"right": "up"}, 1.0]]}
+    )
+    with pytest.raises(ConfigError) as caught:
+        learner.make_plan(FIELDS)
+    assert [(p.key, p.value) for p in caught.value.problems] == [
+        ("heads.a", "pairs.lefft"),
+        ("heads.b", "pairs.up"),
+    ]
+
+
+def test_the_teacher_averages_after_each_optimizer_step(tmp_path):
+    learner = make(ema={"decay": 0.5, "warmup": False, "kind": "states"})
+    start = learner.networks.module("left_encoder").weight.detach().clone()
+    train(learner, tmp_path, steps=1)
+    end = learner.networks.module("left_encoder").weight.detach()
+    assert not torch.equal(start, end)
+    averaged = learner.networks.module("teacher").state_dict()
+    weight = next(value for name, value in averaged.items() if name.endswith("weight"))
+    torch.testing.assert_close(weight, (start + end) / 2)
+
+
+def test_accumulated_gradients_step_the_teacher_once(tmp_path):
+    learner = make(ema={"decay": 0.5, "warmup": False, "kind": "states"})
+    updates = []
+    teacher = learner.networks.module("teacher")
+    original = teacher.update
+    teacher.update = lambda *args: (updates.append(1), original(*args))
+    train(learner, tmp_path, steps=2, accumulate_grad_batches=2)
+    assert len(updates) == 2
+
+
+def test_hparams_alone_rebuild_it_from_a_checkpoint(tmp_path):
+    learner = make()
+    trainer = pl.Trainer(
+        max_steps=3, accelerator="cpu", logger=False, enable_progress_bar=False,
+        default_root_dir=tmp_path, enable_model_summary=False,
+    )
+    trainer.fit(learner, DataLoader(Pairs(), batch_size=8))
+    trainer.save_checkpoint(tmp_path / "x.ckpt")
+    rebuilt = PairLearner.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True)
+    for name, value in learner.state_dict().items():
+        assert torch.equal(value, rebuilt.state_dict()[name]), name
+    assert rebuilt.settings == learner.settings
+
+
+def test_metrics_are_logged_on_written_steps_alone(tmp_path):
+    learner = make()
+    logged = []
+    learner.log_dict = lambda values: logged.append(values)
+    trainer = pl.Trainer(
+        max_steps=6, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_checkpointing=False, default_root_dir=tmp_path, log_every_n_steps=3,
+        enable_model_summary=False,
+    )
+    trainer.fit(learner, DataLoader(Pairs(), batch_size=4))
+    assert len(logged) == 2

@@ -1,0 +1,156 @@
+"""The command as a user runs it: its help, its messages, and what it does not import."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+DESIGN = """\
+run:
+  seed: null
+  num_epochs: null
+  num_iterations: null
+  gpus: -1
+  num_nodes: 1
+  accelerator: null
+  batch_size_per_gpu: null
+  data_root: ./data
+  id: default
+  dir: ./runs
+  mode: FIT
+  resume_from_checkpoint: null
+  pretrained_checkpoint_path: null
+data:
+  train: null
+  val: null
+  test: null
+learner:
+  _target_: sesemi_like.Classifier
+  hparams:
+    num_classes: ???
+    model:
+      backbone: ???
+      supervised_loss:
+        callable: ???
+        scheduler: null
+        reduction: mean
+        scale_factor: 1.0
+      regularization_loss_heads: null
+    optimizer: ???
+    lr_scheduler: null
+trainer: null
+"""
+
+
+def in_order(wanted, found):
+    """Says whether mapping `wanted` is in `found` with its values, its keys first and in order."""
+    if not isinstance(wanted, dict):
+        return wanted == found
+    common = [key for key in found if key in wanted]
+    return common == list(wanted) and all(in_order(v, found[k]) for k, v in wanted.items())
+
+
+def test_help_prints_the_keys_with_their_defaults_in_order(open_cli):
+    shown = open_cli("-h")
+    assert shown.returncode == 0
+    assert "learner: classifier" in shown.stdout
+    start = shown.stdout.index("run:\n")
+    end = shown.stdout.index("Powered by Hydra", start)
+    assert in_order(yaml.safe_load(DESIGN), yaml.safe_load(shown.stdout[start:end]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-h"], ["--info"], ["-cn", "imagewoof", "--info"], ["--cfg", "job"], ["-sc", "query=bash"]],
+    ids=" ".join,
+)
+def test_what_only_shows_a_config_does_not_import_torch(arguments, tmp_path):
+    program = (
+        "import sys; sys.argv = ['open_cli', *sys.argv[1:]]\n"
+        "from sesemi_like.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'pytorch_lightning', 'timm', 'torchvision', 'sklearn'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    line = "open_cli run.s"
+    completed = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )
+    assert completed.stdout.strip().splitlines()[-1] == "HEAVY []", completed.stdout[-500:]
+
+
+def test_importing_the_package_does_not_import_torch():
+    program = "import sys, sesemi_like; dir(sesemi_like); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_info_and_cfg_show_app_values_unresolved(open_cli):
+    for arguments in (["--info"], ["--cfg", "job"]):
+        assert "${app:max_iterations}" in open_cli("-cn", "imagewoof", *arguments).stdout
+
+
+def test_resolving_before_the_data_is_known_says_so(open_cli):
+    shown = open_cli("-cn", "imagewoof", "--cfg", "job", "--resolve")
+    assert shown.returncode == 0
+    assert "max_iters: '<max_iterations: known once the run has read its data>'" in shown.stdout
+
+
+def failure(process):
+    """The message of a run that ended as a wrong config should."""
+    assert process.returncode == 1, process.stdout + process.stderr
+    assert "Traceback" not in process.stderr
+    assert "in the configuration" in process.stderr
+    return process.stderr
+
+
+def test_all_wrong_overrides_are_told_at_once(open_cli, tmp_path):
+    message = failure(
+        open_cli("run.nmu_epochs=3", "run.seed=abc", "run.mode=FITT", "method=fixmtch")
+    )
+    assert message.startswith("4 problems")
+    assert "run.nmu_epochs: found 3; no such key; did you mean 'num_epochs'" in message
+    assert "run.seed: found 'abc'; must be int or null" in message
+    assert "run.mode: found 'FITT'; must be one of FIT, VALIDATE, TEST" in message
+    assert "method: found 'fixmtch'; no such config; did you mean 'fixmatch'" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_keys_and_types_in_a_file_are_told_with_the_missing_names(open_cli, tmp_path):
+    (tmp_path / "custom.yaml").write_text(
+        "defaults: [base]\nrun: {sede: 1, num_epochs: ten}\ndata: {train: {supervised: {shufle: true}}}\n"
+    )
+    message = failure(open_cli("-cd", ".", "-cn", "custom"))
+    assert message.startswith("3 problems")
+    for text in ("'seed'", "run.num_epochs: found 'ten'", "data.train.supervised.shufle"):
+        assert text in message
+
+
+def test_a_config_that_does_not_exist_proposes_those_that_do(open_cli):
+    assert "did you mean 'imagewoof'" in failure(open_cli("-cn", "imagewof"))
+
+
+def test_missing_values_say_what_they_are_for(open_cli):
+    message = failure(open_cli("run.num_epochs=1"))
+    assert "learner.hparams.num_classes: found '???'; a value is needed: Classes C" in message
+    assert "data.train: found null" in message
+
+
+def test_exclusive_keys(open_cli):
+    message = failure(open_cli("-cn", "imagewoof", "run.num_iterations=5"))
+    assert "give only one of num_epochs, num_iterations" in message
+
+
+def test_a_broken_yaml_file_is_named(open_cli, tmp_path):
+    (tmp_path / "custom.yaml").write_text("run: {seed: [1\n")
+    assert "custom.yaml" in failure(open_cli("-cd", ".", "-cn", "custom"))
+
+
+def test_full_error_shows_the_stack_trace(open_cli):
+    process = open_cli("run.nmu_epochs=3", env={"HYDRA_FULL_ERROR": "1"})
+    assert process.returncode == 1
+    assert "Traceback" in process.stderr
