@@ -1,0 +1,39 @@
+"""Views: random versions of a batch, made on its device, every image with its own draw."""
+
+from sesemi_like.views.base import Compose, TensorView, View
+from sesemi_like.views.blur import GaussianBlur
+from sesemi_like.views.color import ColorJitter, Gamma, Grayscale
+from sesemi_like.views.crops import CenterCrop, MultiCrop, RandomResizedCrop, Resize
+from sesemi_like.views.erasing import Cutout, Erasing
+from sesemi_like.views.geometry import HorizontalFlip, RandomAffine, RandomCrop
+from sesemi_like.views.normalize import Normalize
+from sesemi_like.views.permutations import permutation_set
+from sesemi_like.views.pretext import Jigsaw, Rotation
+from sesemi_like.views.rand_augment import RandAugment
+from sesemi_like.views.recipes import strong, weak
+
+__all__ = [
+    "CenterCrop",
+    "ColorJitter",
+    "Compose",
+    "Cutout",
+    "Erasing",
+    "Gamma",
+    "GaussianBlur",
+    "Grayscale",
+    "HorizontalFlip",
+    "Jigsaw",
+    "MultiCrop",
+    "Normalize",
+    "RandAugment",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomResizedCrop",
+    "Resize",
+    "Rotation",
+    "TensorView",
+    "View",
+    "permutation_set",
+    "strong",
+    "weak",
+]

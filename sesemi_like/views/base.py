@@ -1,0 +1,124 @@
+"""The interface of views: random versions of a whole batch, made on its device.
+
+Shapes: N images, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sesemi_like.views.checks import check
+
+
+class View(Protocol):
+    """What makes a view of a batch: any callable of this form.
+
+    It takes images (N, C, H, W), uint8 in [0, 255] or float in [0, 1], and a generator on the
+    images' device (None: torch's global one), and returns one float32 tensor or several named
+    tensors. Every image gets its own random draw.
+    """
+
+    def __call__(
+        self, images: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor | dict[str, Tensor]:
+        """Makes the view."""
+        ...
+
+
+class TensorView(ABC):
+    """A view that is one tensor: takes care of the images' type, subclasses of the rest."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Makes the view.
+
+        Args:
+            images: (N, C, H, W), uint8 in [0, 255] or float in [0, 1].
+            generator: Source of all random draws; None takes torch's global one.
+
+        Returns:
+            float32 images.
+
+        Raises:
+            ValueError: The images have another shape or type.
+        """
+        return self.transform(as_float(images), generator)
+
+    @abstractmethod
+    def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Makes the view of float32 images (N, C, H, W)."""
+
+
+class Compose:
+    """Views one after the other.
+
+    Args:
+        steps: Views in the order in which they are applied; only the last may return several
+            named tensors. No steps at all: images as float32.
+        source: The batch field the view is made from.
+
+    Example:
+        >>> view = Compose([RandomCrop(padding=4), HorizontalFlip(), Normalize(0.5, 0.25)])
+        >>> view(images, generator)
+    """
+
+    def __init__(self, steps: Sequence[View], source: str = "image") -> None:
+        for step in steps:
+            check(callable(step), "steps", step, "views, each a callable (images, generator)")
+        self.steps = list(steps)
+        self.source = source
+
+    def __call__(
+        self, images: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor | dict[str, Tensor]:
+        """Makes the view.
+
+        Args:
+            images: (N, C, H, W), uint8 in [0, 255] or float in [0, 1].
+            generator: Source of all random draws; None takes torch's global one.
+
+        Returns:
+            What the last step returns.
+
+        Raises:
+            ValueError: The images have another shape or type, or a step before the last one
+                returns several tensors.
+        """
+        result: Tensor | dict[str, Tensor] = as_float(images)
+        for step in self.steps:
+            result = step(single(result), generator)
+        return result
+
+
+def single(result: Tensor | dict[str, Tensor]) -> Tensor:
+    """Returns the one tensor a further step can take, or raises ValueError."""
+    if isinstance(result, Tensor):
+        return result
+    raise ValueError(
+        f"steps: found further steps after one that returns the fields {sorted(result)}; "
+        "expected such a step at the end"
+    )
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Converts a batch of images to float32, uint8 from [0, 255] to [0, 1].
+
+    Args:
+        images: (N, C, H, W), uint8 or floating point.
+
+    Returns:
+        float32 (N, C, H, W).
+
+    Raises:
+        ValueError: The images have another shape or type.
+    """
+    shape = tuple(images.shape)
+    check(images.ndim == 4, "images", f"shape {shape}", "a batch of shape (N, C, H, W)")
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    check(images.is_floating_point(), "images", images.dtype, "uint8 or floating point")
+    return images.float()

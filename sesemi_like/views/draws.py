@@ -1,0 +1,43 @@
+"""Random draws, one per image of a batch, from a given generator.
+
+Shapes: N images of the batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def uniform(images: Tensor, low: float, high: float, generator: torch.Generator | None) -> Tensor:
+    """Draws one number of [low, high) per image: float32 (N,) on the images' device."""
+    return low + (high - low) * torch.rand(len(images), generator=generator, device=images.device)
+
+
+def integers(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    """Draws one whole number of 0 ... count - 1 per image: int64 (N,) on the images' device."""
+    return torch.randint(count, (len(images),), generator=generator, device=images.device)
+
+
+def applied(
+    images: Tensor, changed: Tensor, probability: float, generator: torch.Generator | None
+) -> Tensor:
+    """Takes each image from `changed` with a probability, else from `images`.
+
+    Args:
+        images: (N, C, H, W) as they were.
+        changed: (N, C, H, W) after a change.
+        probability: Of taking the changed image, in [0, 1]; at 1 nothing is drawn.
+        generator: Source of the draws.
+
+    Returns:
+        (N, C, H, W).
+    """
+    if probability == 1:
+        return changed
+    return torch.where(per_image(uniform(images, 0, 1, generator) < probability), changed, images)
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Reshapes one value per image (N,) to (N, 1, 1, 1), to be combined with images."""
+    return values[:, None, None, None]

@@ -1,0 +1,137 @@
+"""The operations RandAugment draws from, each a function of images and one magnitude per image.
+
+Images are float32 (N, C, H, W) in [0, 1], magnitudes float32 (N,). Results agree with Pillow's
+ImageEnhance, ImageOps and Image.transform of 8-bit images up to rounding.
+
+Shapes: N images, C channels, H height, W width; L = 256 levels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sesemi_like.views.draws import per_image
+from sesemi_like.views.warping import affine_matrices, identity_matrices, warp
+
+LEVELS = 256
+# ITU-R BT.601 luma.
+LUMINANCE = (0.299, 0.587, 0.114)
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Computes the grey image (N, 1, H, W): luma of 3 channels, else the channels' mean."""
+    if images.shape[1] != 3:
+        return images.mean(dim=1, keepdim=True)
+    weights = images.new_tensor(LUMINANCE).reshape(1, 3, 1, 1)
+    return (weights * images).sum(dim=1, keepdim=True)
+
+
+def blend(degenerate: Tensor | float, images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Goes from a degenerate image (0) to the image (1) and beyond, cut off to [0, 1]."""
+    factors = per_image(magnitudes)
+    return (degenerate * (1 - factors) + images * factors).clamp(0, 1)
+
+
+def identity(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Changes nothing; the magnitudes have no meaning."""
+    return images
+
+
+def brightness(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Blends with black: 0 is black, 1 the image."""
+    return blend(0.0, images, magnitudes)
+
+
+def color(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Blends with the grey image: 0 is grey, 1 the image. One channel stays as it is."""
+    return blend(luminance(images), images, magnitudes)
+
+
+def contrast(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Blends with the mean grey: 0 is that grey, 1 the image."""
+    return blend(luminance(images).mean(dim=(1, 2, 3), keepdim=True), images, magnitudes)
+
+
+def sharpness(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Blends with a smoothed image: 0 is smoothed, 1 the image. The outermost pixels stay."""
+    # The 3 x 3 kernel of ones with 5 in the middle, over 13.
+    inner = images[..., 1:-1, 1:-1]
+    smooth = images.clone()
+    smooth[..., 1:-1, 1:-1] = (9 * F.avg_pool2d(images, 3, stride=1) + 4 * inner) / 13
+    return blend(smooth, images, magnitudes)
+
+
+def autocontrast(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Stretches each channel to [0, 1]; a constant one stays. The magnitudes have no meaning."""
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    span = torch.where(high > low, high - low, 1)
+    return torch.where(high > low, (images - low) / span, images)
+
+
+def equalize(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Flattens the histogram of each channel's 8-bit levels. The magnitudes have no meaning.
+
+    As in Pillow, level v becomes (pixels below v + step / 2) / step, with step the number of
+    pixels, those of the brightest level aside, over 255; a channel whose step is 0 stays.
+    """
+    levels = eight_bit(images).flatten(2)
+    counts = levels.new_zeros(*levels.shape[:2], LEVELS)
+    counts.scatter_add_(2, levels, torch.ones_like(levels))
+    brightest = counts.gather(2, levels.amax(dim=2, keepdim=True))
+    step = (levels.shape[2] - brightest) // (LEVELS - 1)
+    below = counts.cumsum(dim=2) - counts
+    table = ((below + step // 2) // step.clamp(min=1)).clamp(max=LEVELS - 1)
+    equalized = table.gather(2, levels).reshape(images.shape) / (LEVELS - 1)
+    return torch.where(step[..., None] > 0, equalized, images)
+
+
+def posterize(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Keeps the upper bits of each 8-bit level; magnitudes are numbers of bits, rounded."""
+    dropped = per_image(2 ** (8 - magnitudes.round()))
+    return (eight_bit(images) / dropped).floor() * dropped / (LEVELS - 1)
+
+
+def solarize(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Inverts what is as bright as the magnitude, in [0, 1], or brighter."""
+    return torch.where(images < per_image(magnitudes), images, 1 - images)
+
+
+def rotate(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
+    """Turns counter-clockwise about the centre by magnitudes in degrees."""
+    zero = torch.zeros_like(magnitudes)
+    matrices = affine_matrices(images, -magnitudes, (zero, zero), zero + 1, zero)
+    return warp(images, matrices, fill=fill)
+
+
+def shear_x(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
+    """Shears along x; magnitudes are pixels to the left per row, the upper edge stays."""
+    return warp_entry(images, 0, 1, magnitudes, fill)
+
+
+def shear_y(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
+    """Shears along y; magnitudes are pixels up per column, the left edge stays."""
+    return warp_entry(images, 1, 0, magnitudes, fill)
+
+
+def translate_x(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
+    """Shifts to the left by magnitudes as shares of the width."""
+    return warp_entry(images, 0, 2, magnitudes * images.shape[-1], fill)
+
+
+def translate_y(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
+    """Shifts up by magnitudes as shares of the height."""
+    return warp_entry(images, 1, 2, magnitudes * images.shape[-2], fill)
+
+
+def warp_entry(images: Tensor, row: int, column: int, values: Tensor, fill: float) -> Tensor:
+    """Warps by the identity with one entry of the (2, 3) matrices replaced."""
+    matrices = identity_matrices(images)
+    matrices[:, row, column] = values
+    return warp(images, matrices, fill=fill)
+
+
+def eight_bit(images: Tensor) -> Tensor:
+    """Rounds images in [0, 1] to their 8-bit levels: int64, 0 to 255."""
+    return (images * (LEVELS - 1)).round().clamp(0, LEVELS - 1).long()

@@ -1,0 +1,129 @@
+"""RandAugment as FixMatch uses it: random operations with random magnitudes, then cutout.
+
+Shapes: N images, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sesemi_like.errors import near
+from sesemi_like.views import operations as ops
+from sesemi_like.views.base import TensorView
+from sesemi_like.views.checks import check, number, whole_number
+from sesemi_like.views.draws import applied, integers, uniform
+from sesemi_like.views.erasing import Cutout
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation and the range its magnitudes are drawn from.
+
+    Attributes:
+        apply: (images (N, C, H, W), magnitudes (N,)) -> images.
+        low: Lower end of the range.
+        high: Upper end of the range.
+    """
+
+    apply: Callable[[Tensor, Tensor], Tensor]
+    low: float = 0.0
+    high: float = 1.0
+
+    def __call__(self, images: Tensor, levels: Tensor) -> Tensor:
+        """Applies the operation at levels (N,) in [0, 1] of its range."""
+        return self.apply(images, self.low + (self.high - self.low) * levels)
+
+
+def fixmatch_pool(fill: float = 0.5) -> dict[str, Operation]:
+    """Lists FixMatch's operations and ranges (arXiv:2001.07685, appendix, RandAugment's table).
+
+    Args:
+        fill: Value of pixels that a geometric operation leaves uncovered, in [0, 1].
+
+    Returns:
+        14 operations by name.
+    """
+    return {
+        "autocontrast": Operation(ops.autocontrast),
+        "brightness": Operation(ops.brightness, 0.05, 0.95),
+        "color": Operation(ops.color, 0.05, 0.95),
+        "contrast": Operation(ops.contrast, 0.05, 0.95),
+        "equalize": Operation(ops.equalize),
+        "identity": Operation(ops.identity),
+        "posterize": Operation(ops.posterize, 4, 8),
+        "rotate": Operation(partial(ops.rotate, fill=fill), -30, 30),
+        "sharpness": Operation(ops.sharpness, 0.05, 0.95),
+        "shear_x": Operation(partial(ops.shear_x, fill=fill), -0.3, 0.3),
+        "shear_y": Operation(partial(ops.shear_y, fill=fill), -0.3, 0.3),
+        "solarize": Operation(ops.solarize),
+        "translate_x": Operation(partial(ops.translate_x, fill=fill), -0.3, 0.3),
+        "translate_y": Operation(partial(ops.translate_y, fill=fill), -0.3, 0.3),
+    }
+
+
+class RandAugment(TensorView):
+    """Applies random operations with random magnitudes to each image, then cutout.
+
+    Operations and ranges are those of FixMatch's paper (arXiv:2001.07685, appendix). Its
+    published code differs: it applies each operation with probability 0.5 (`p: 0.5`) and draws
+    factors of brightness, color, contrast and sharpness from [0.28, 1.72]. As there, uncovered
+    and cut-out pixels are grey. Images are taken to be in [0, 1]: normalise afterwards.
+
+    Args:
+        num_ops: Operations drawn for each image, with replacement, applied one after the other.
+        operations: Names of the operations to draw from; None takes FixMatch's 14.
+        p: Probability that a drawn operation is applied, in [0, 1].
+        fill: Value of uncovered and cut-out pixels, in [0, 1].
+        cutout_size: Side of the square cut out at the end as a share of the image's shorter
+            side, in [0, 1]; 0 leaves it out.
+
+    Raises:
+        ValueError: An argument is out of range or an operation unknown.
+    """
+
+    def __init__(
+        self,
+        num_ops: int = 2,
+        operations: Sequence[str] | None = None,
+        p: float = 1.0,
+        fill: float = 0.5,
+        cutout_size: float = 0.5,
+    ) -> None:
+        self.num_ops = whole_number("num_ops", num_ops, 0)
+        self.pool = chosen_pool(operations, number("fill", fill, 0, 1))
+        self.p = number("p", p, 0, 1)
+        self.cutout = Cutout(number("cutout_size", cutout_size, 0, 1), value=fill)
+
+    def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Changes each image by its own draws."""
+        for _ in range(self.num_ops):
+            images = applied(images, self.augmented(images, generator), self.p, generator)
+        return self.cutout(images, generator) if self.cutout.size else images
+
+    def augmented(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Applies one drawn operation to each image."""
+        drawn = integers(images, len(self.pool), generator)
+        levels = uniform(images, 0, 1, generator)
+        # Sorted by operation, each one works on a single slice of the batch.
+        order = drawn.argsort(stable=True)
+        counts = torch.bincount(drawn, minlength=len(self.pool)).tolist()
+        groups = zip(
+            self.pool, images[order].split(counts), levels[order].split(counts), strict=True
+        )
+        changed = [operation(group, level) for operation, group, level in groups if len(group)]
+        return torch.cat(changed)[order.argsort()] if changed else images
+
+
+def chosen_pool(names: Sequence[str] | None, fill: float) -> list[Operation]:
+    """Looks operations up by name; None takes all. Raises ValueError for unknown names."""
+    pool = fixmatch_pool(fill)
+    names = list(pool) if names is None else list(names)
+    check(len(names) > 0, "operations", names, "at least one name")
+    for name in names:
+        check(name in pool, "operations", name, near(name, pool, noun="known operations"))
+    return [pool[name] for name in names]
