@@ -1,0 +1,4 @@
+from .linear import LinearHead
+from .projection import MLPHead
+
+__all__ = ["LinearHead", "MLPHead"]

@@ -1,0 +1,211 @@
+"""Data sets made of picture files: class folders, loose files, and a table of paths."""
+
+from __future__ import annotations
+
+import csv as csv_module
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, ConfigProblem, near
+from .registry import register_dataset
+from .samples import UNLABELLED, ImageReader, Samples
+
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+)
+
+ImageTransform = Callable[[Any], Any] | None
+
+
+@register_dataset
+def image_folder(
+    root: str, subset: str | list[str] | None = None, image_transform: ImageTransform = None
+) -> Samples:
+    """Pictures in class folders: ``root/subset/class/picture``.
+
+    Pictures that lie in a subset's folder itself, in no class folder, are unlabelled. Where the
+    root's folders hold pictures and no further folders, and no subset is asked for, they are the
+    classes: ``root/class/picture``.
+
+    Args:
+        root: The folder.
+        subset: A subset folder or a list of them, one after the other; None means all.
+        image_transform: Applied to each picture.
+
+    Raises:
+        ConfigError: If the root, a subset or its pictures are missing.
+    """
+    top = _folder(root)
+    subsets = _subsets(top, subset)
+    if subset is None and subsets and not any(_folders(s) for s in subsets):
+        subsets = [top]
+    files, names = [], []
+    for folder in subsets:
+        loose = [path for path in sorted(folder.iterdir()) if _is_picture(path)]
+        files += loose
+        names += [None] * len(loose)
+        for kind in _folders(folder):
+            pictures = _pictures(kind)
+            files += pictures
+            names += [kind.name] * len(pictures)
+    classes = sorted({kind.name for folder in subsets for kind in _folders(folder)})
+    number = {name: index for index, name in enumerate(classes)}
+    targets = [UNLABELLED if name is None else number[name] for name in names]
+    return _samples(top, files, targets, classes, image_transform)
+
+
+@register_dataset
+def image_files(
+    root: str, subset: str | list[str] | None = None, image_transform: ImageTransform = None
+) -> Samples:
+    """Unlabelled pictures anywhere below a folder, or below some of its folders.
+
+    Args:
+        root: The folder.
+        subset: A folder below it or a list of them; None means all of it.
+        image_transform: Applied to each picture.
+
+    Raises:
+        ConfigError: If the root, a subset or its pictures are missing.
+    """
+    top = _folder(root)
+    folders = [top] if subset is None else _subsets(top, subset)
+    files = [path for folder in folders for path in _pictures(folder)]
+    return _samples(top, files, [UNLABELLED] * len(files), None, image_transform)
+
+
+@register_dataset
+def csv(
+    root: str,
+    subset: str | list[str] | None = None,
+    image_transform: ImageTransform = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    split_column: str = "split",
+) -> Samples:
+    """Pictures listed in a table with the columns path, label and split.
+
+    An empty label means unlabelled. Labels that are all whole numbers are classes in numeric order,
+    others in alphabetic order; the classes are those of the whole table, whatever the subset.
+
+    Args:
+        root: The CSV file; paths in it are relative to its folder.
+        subset: A value of the split column or a list of them; None means all rows.
+        image_transform: Applied to each picture.
+        path_column: The column with paths.
+        label_column: The column with labels; the table may lack it.
+        split_column: The column with subsets; needed only with `subset`.
+
+    Raises:
+        ConfigError: If the file, a column, a subset or a row's path is missing.
+    """
+    rows = _rows(root)
+    wanted = [subset] if isinstance(subset, str) else subset
+    needed = {"path_column": path_column} | ({"split_column": split_column} if wanted else {})
+    problems = [
+        ConfigProblem(key, name, f"no such column; {near(name, rows[0], noun='columns')}")
+        for key, name in needed.items()
+        if name not in rows[0]
+    ]
+    if problems:
+        raise ConfigError(problems)
+    classes = _class_names(row.get(label_column) for row in rows)
+    chosen = [row for row in rows if wanted is None or row[split_column] in wanted]
+    if not chosen:
+        splits = {row[split_column] for row in rows}
+        expected = f"no row has this split; {near(str(subset), splits, noun='splits')}"
+        raise ConfigError([ConfigProblem("subset", subset, expected)])
+    folder = Path(root).parent
+    files = [folder / row[path_column] for row in chosen]
+    number = {name: index for index, name in enumerate(classes)}
+    targets = [number.get(row.get(label_column) or "", UNLABELLED) for row in chosen]
+    return _samples(folder, files, targets, classes or None, image_transform)
+
+
+def _samples(
+    top: Path,
+    files: list[Path],
+    targets: list[int],
+    classes: list[str] | None,
+    image_transform: ImageTransform,
+) -> Samples:
+    if not files:
+        expected = f"holds no pictures ({', '.join(sorted(EXTENSIONS))})"
+        raise ConfigError([ConfigProblem("root", str(top), expected)])
+    return Samples(
+        ImageReader(_Pictures(files), image_transform),
+        [str(f.relative_to(top)) if f.is_relative_to(top) else str(f) for f in files],
+        np.asarray(targets, dtype=np.int64),
+        classes,
+    )
+
+
+class _Pictures:
+    """Opens picture files as RGB."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
+
+    def __call__(self, position: int) -> Any:
+        from PIL import Image
+
+        with Image.open(self.files[position]) as image:
+            return image.convert("RGB")
+
+
+def _folder(root: str) -> Path:
+    top = Path(root)
+    if not top.is_dir():
+        known = [p.name for p in top.parent.iterdir()] if top.parent.is_dir() else []
+        beside = near(top.name, known, noun=f"{top.parent} holds") if known else "give a folder"
+        raise ConfigError([ConfigProblem("root", root, f"no such folder; {beside}")])
+    return top
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _subsets(top: Path, subset: str | list[str] | None) -> list[Path]:
+    known = [folder.name for folder in _folders(top)]
+    wanted = known if subset is None else [subset] if isinstance(subset, str) else subset
+    missing = [name for name in wanted if not (top / name).is_dir()]
+    problems = [
+        ConfigProblem(
+            "subset", name, f"no such folder in {top}; {near(name, known, noun='it has')}"
+        )
+        for name in missing
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return [top / name for name in wanted]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if _is_picture(path))
+
+
+def _rows(root: str) -> list[dict[str, str]]:
+    path = Path(root)
+    if not path.is_file():
+        raise ConfigError(
+            [ConfigProblem("root", root, "no such file; give the path of a CSV file")]
+        )
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv_module.DictReader(file))
+    if not rows:
+        raise ConfigError([ConfigProblem("root", root, "the table has no rows")])
+    return rows
+
+
+def _class_names(labels: Iterable[str | None]) -> list[str]:
+    names = {label for label in labels if label}
+    whole = all(name.lstrip("-").isdigit() for name in names)
+    return sorted(names, key=int) if whole else sorted(names)

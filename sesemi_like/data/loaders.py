@@ -1,0 +1,208 @@
+"""From a loader's config and its data set to batches, and from named loaders to steps."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from ..config.instantiate import instantiate
+from ..errors import ConfigError, ConfigProblem, near
+from .samplers import ClassBalancedSampler, PassSampler, RepeatedShard
+from .samples import Samples, StreamedSamples
+
+Batch = dict[str, Tensor]
+
+
+def seed_of(seed: int, name: str) -> int:
+    """The seed of a named part of a run: the same on every machine, different for every name."""
+    return zlib.crc32(f"{seed}:{name}".encode())
+
+
+def batch_size_of(loader: Mapping[str, Any], key: str, default: int | None, world_size: int) -> int:
+    """Rows a step and process.
+
+    Args:
+        loader: The loader's config.
+        key: Its config key.
+        default: `run.batch_size_per_gpu`.
+        world_size: Processes that share `batch_size`.
+
+    Raises:
+        ConfigError: If no size is given, or the processes cannot share it evenly.
+    """
+    total = loader.get("batch_size")
+    if total is not None:
+        if total % world_size:
+            expected = f"must divide by the {world_size} processes"
+            raise ConfigError([ConfigProblem(f"{key}.batch_size", total, expected)])
+        return int(total) // world_size
+    size = loader.get("batch_size_per_gpu") or default
+    if size is None:
+        expected = "needs a value, here, as batch_size, or as run.batch_size_per_gpu"
+        raise ConfigError([ConfigProblem(f"{key}.batch_size_per_gpu", None, expected)])
+    return int(size)
+
+
+def build_loader(
+    loader: Mapping[str, Any],
+    dataset: Samples | StreamedSamples,
+    *,
+    key: str,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[Batch]:
+    """Builds the data loader that a config describes.
+
+    Args:
+        loader: The config, with the keys of `DataLoaderConfig`.
+        dataset: Its data set.
+        key: Its config key, for messages.
+        batch_size: Rows a step and process.
+        seed: The run's seed.
+        rank: The number of this process.
+        world_size: How many processes there are.
+
+    Raises:
+        ConfigError: If the config cannot work, or no batch would come of it.
+    """
+    workers = loader.get("num_workers", 0)
+    settings: dict[str, Any] = {
+        "num_workers": workers,
+        "pin_memory": bool(loader.get("pin_memory")) and torch.cuda.is_available(),
+        "timeout": loader.get("timeout", 0),
+        "worker_init_fn": instantiate(loader.get("worker_init_fn"), key=f"{key}.worker_init_fn"),
+        "collate_fn": build_collation(loader, key),
+        "generator": torch.Generator().manual_seed(seed_of(seed, f"{key}:{rank}")),
+    }
+    if workers:
+        persistent = loader.get("persistent_workers")
+        settings["persistent_workers"] = True if persistent is None else persistent
+        settings["prefetch_factor"] = loader.get("prefetch_factor")
+    settings |= _order(loader, dataset, key, batch_size, seed, rank, world_size)
+    built: DataLoader[Batch] = DataLoader(dataset, **settings)
+    if not isinstance(dataset, StreamedSamples) and len(built) == 0:
+        expected = f"drop_last leaves no batch of {batch_size} from {len(dataset)} samples"
+        raise ConfigError([ConfigProblem(f"{key}.drop_last", True, expected)])
+    return built
+
+
+def build_collation(loader: Mapping[str, Any], key: str) -> Callable[[list[Any]], Batch]:
+    """The loader's `collate_fn`, or the one that stacks each field."""
+    built = instantiate(loader.get("collate_fn"), key=f"{key}.collate_fn")
+    return built or stack_fields  # type: ignore[no-any-return]
+
+
+def stack_fields(samples: list[dict[str, Any]]) -> Batch:
+    """Stacks each field of the samples to a tensor of N rows.
+
+    Raises:
+        ValueError: If images differ in size.
+    """
+    sizes = {tuple(s["image"].shape) for s in samples if isinstance(s.get("image"), Tensor)}
+    if len(sizes) > 1:
+        found = ", ".join(str(size) for size in sorted(sizes)[:3])
+        raise ValueError(
+            f"images of different sizes ({found}) cannot be stacked; set the dataset's "
+            "image_transform to something that brings them to one size"
+        )
+    batch: Batch = default_collate(samples)
+    return batch
+
+
+def _order(
+    loader: Mapping[str, Any],
+    dataset: Samples | StreamedSamples,
+    key: str,
+    batch_size: int,
+    seed: int,
+    rank: int,
+    world_size: int,
+) -> dict[str, Any]:
+    """The arguments of a DataLoader that say which rows come, and in which batches."""
+    drop_last = loader.get("drop_last", False)
+    if isinstance(dataset, StreamedSamples):
+        dataset.rank, dataset.world_size = rank, world_size
+        return {"batch_size": batch_size, "drop_last": drop_last}
+    if loader.get("batch_sampler") is not None:
+        batches = instantiate(loader["batch_sampler"], dataset, key=f"{key}.batch_sampler")
+        return {"batch_sampler": batches}
+    sampler = RepeatedShard(
+        _sampler(loader, dataset, key, seed_of(seed, key)),
+        repeat=loader.get("repeat", 1),
+        rank=rank,
+        world_size=world_size,
+    )
+    return {"sampler": sampler, "batch_size": batch_size, "drop_last": drop_last}
+
+
+def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -> Any:
+    chosen = loader.get("sampler")
+    if chosen is None:
+        return PassSampler(len(dataset), shuffle=loader.get("shuffle", False), seed=seed)
+    if chosen == "class_balanced":
+        try:
+            return ClassBalancedSampler(dataset, seed=seed)
+        except ValueError as error:
+            raise ConfigError([ConfigProblem(f"{key}.sampler", chosen, str(error))]) from error
+    if isinstance(chosen, str):
+        expected = near(chosen, ["class_balanced"], noun="samplers by name")
+        raise ConfigError([ConfigProblem(f"{key}.sampler", chosen, expected)])
+    return instantiate(chosen, dataset, key=f"{key}.sampler")
+
+
+def length_of(loader: DataLoader[Any]) -> int | None:
+    """Batches of a pass, or None where a streamed data set does not know."""
+    return None if isinstance(loader.dataset, StreamedSamples) else len(loader)
+
+
+class NamedLoaders:
+    """Named loaders as one: each step gets one batch of each.
+
+    An epoch is one pass over the longest loader; shorter ones start again, reshuffled. Streamed
+    data sets do not know their length and never end an epoch.
+
+    Args:
+        loaders: The loaders by name.
+        epoch: Tells the number of the epoch that begins, so that a resumed run reads on in the
+            orders it would have had.
+    """
+
+    def __init__(
+        self, loaders: Mapping[str, DataLoader[Batch]], epoch: Callable[[], int] = lambda: 0
+    ) -> None:
+        self.loaders = dict(loaders)
+        self.epoch = epoch
+        lengths = [n for n in map(length_of, self.loaders.values()) if n is not None]
+        self.length = max(lengths, default=None)
+
+    def __len__(self) -> int:
+        if self.length is None:
+            raise TypeError("streamed data sets alone have no length")
+        return self.length
+
+    def __iter__(self) -> Iterator[dict[str, Batch]]:
+        streams = {name: self._endless(loader) for name, loader in self.loaders.items()}
+        step = 0
+        while self.length is None or step < self.length:
+            yield {name: next(stream) for name, stream in streams.items()}
+            step += 1
+
+    def _endless(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
+        """Passes over a loader without end, from the pass at which this epoch begins."""
+        if isinstance(loader.sampler, RepeatedShard):
+            passes = -(-(self.length or 1) // len(loader))
+            loader.sampler.set_pass(self.epoch() * passes)
+        while True:
+            is_empty = True
+            for batch in loader:
+                is_empty = False
+                yield batch
+            if is_empty:
+                raise ValueError("a streamed data set has no sample for this process")

@@ -1,0 +1,284 @@
+"""The data module: named loaders, their views on the device, and what is known of the data."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..config.check import named_loaders
+from ..config.instantiate import instantiate, plain
+from ..errors import ConfigError, ConfigProblem, Problems
+from ..files import write_atomically
+from .loaders import (
+    Batch,
+    NamedLoaders,
+    batch_size_of,
+    build_collation,
+    build_loader,
+    seed_of,
+)
+from .registry import dataset
+from .samples import UNLABELLED, Samples, StreamedSamples
+
+_SPLITS_OF_MODE = {"FIT": ("train", "val", "test"), "VALIDATE": ("val",), "TEST": ("test",)}
+
+
+class DataModule(pl.LightningDataModule):
+    """Builds the loaders of a config and makes the views of their batches.
+
+    Args:
+        data: The section `data`.
+        run: The section `run`.
+        world_size: Processes over all nodes.
+        seed: The run's seed.
+
+    Attributes:
+        datasets: The data sets by loader name; those of evaluation are called `val` and `test`.
+        sample_batches: Two samples of every loader with all their views, as a step would see them.
+
+    Raises:
+        ConfigError: With every mistake found in all loaders.
+    """
+
+    def __init__(
+        self, data: Mapping[str, Any], run: Mapping[str, Any], *, world_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.run, self.world_size, self.seed = run, world_size, seed
+        splits = _SPLITS_OF_MODE[run["mode"].name]
+        self.configs: dict[str, Mapping[str, Any]] = {}
+        self.datasets: dict[str, Samples | StreamedSamples] = {}
+        self.views: dict[str, dict[str, Any]] = {}
+        self.batch_sizes: dict[str, int] = {}
+        self.sample_batches: dict[str, Batch] = {}
+        self.kept: set[str] | None = None
+        problems = Problems()
+        for key, loader in named_loaders(data):
+            if key.split(".")[1] in splits:
+                with problems.collected():
+                    self._add(key, plain(loader))
+        problems.found += self._class_problems()
+        problems.raise_any()
+        self.iterations_per_epoch = self._named_loaders(rank=0).length if self._train else None
+
+    def _add(self, key: str, loader: Mapping[str, Any]) -> None:
+        """Builds one loader's parts, and tries them on its first samples."""
+        name = key.removeprefix("data.").removeprefix("train.")
+        problems = Problems()
+        self.configs[name] = loader
+        with problems.collected():
+            self.batch_sizes[name] = batch_size_of(
+                loader, key, self.run["batch_size_per_gpu"], self.world_size
+            )
+        with problems.collected():
+            self.views[name] = {
+                view: instantiate(config, key=f"{key}.views.{view}")
+                for view, config in (loader.get("views") or {}).items()
+            }
+        with problems.collected():
+            self.datasets[name] = self._dataset(loader["dataset"], f"{key}.dataset")
+        problems.raise_any()
+        self.sample_batches[name] = self._first_samples(name, key)
+        self._loader(name, rank=0)
+
+    def _dataset(self, config: Mapping[str, Any], key: str) -> Samples | StreamedSamples:
+        settings = dict(config)
+        transform = instantiate(settings.pop("image_transform", None), key=f"{key}.image_transform")
+        parent = Path(self.run["data_root"] or ".")
+        settings["root"] = str(parent / (settings.pop("root", None) or ""))
+        try:
+            return dataset(image_transform=transform, **settings)
+        except ConfigError as error:
+            raise ConfigError(
+                ConfigProblem(f"{key}.{p.key}", p.value, p.expected) for p in error.problems
+            ) from error
+
+    def _first_samples(self, name: str, key: str) -> Batch:
+        """Collates two samples and makes every view of them, so that mistakes show now."""
+        source = self.datasets[name]
+        if isinstance(source, StreamedSamples):
+            samples = [sample for sample, _ in zip(source, range(2), strict=False)]
+        else:
+            samples = [source[row] for row in range(min(2, len(source)))]
+        if not samples:
+            raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples at all")])
+        try:
+            batch = build_collation(self.configs[name], key)(samples)
+            return self._with_views(name, batch, step=0, rank=0)
+        except (ValueError, TypeError, RuntimeError, KeyError, OSError) as error:
+            expected = f"its first samples do not become a batch: {error}"
+            raise ConfigError([ConfigProblem(key, name, expected)]) from error
+
+    def _class_problems(self) -> list[ConfigProblem]:
+        """Finds classes of evaluation data that training does not know, or the other way round."""
+        known = self.classes
+        problems = []
+        for name in ("val", "test"):
+            found = getattr(self.datasets.get(name), "classes", None)
+            if self._train and known and found and found != known:
+                parts = {"only here": set(found) - set(known), "missing": set(known) - set(found)}
+                differing = "; ".join(f"{k}: {', '.join(sorted(v))}" for k, v in parts.items() if v)
+                expected = f"classes must be those of training ({differing or 'another order'})"
+                problems.append(
+                    ConfigProblem(f"data.{name}.dataset", f"{len(found)} classes", expected)
+                )
+        return problems
+
+    @property
+    def _train(self) -> list[str]:
+        return [name for name in self.datasets if name not in ("val", "test")]
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The names of the classes: those of the first loader that has labels."""
+        for name in (*self._train, "val", "test"):
+            source = self.datasets.get(name)
+            if isinstance(source, Samples) and source.classes and (source.targets >= 0).any():  # type: ignore[operator]
+                return source.classes
+        return None
+
+    @property
+    def num_classes_found(self) -> int | None:
+        """How many classes the labels need, or None without labels."""
+        found = [len(self.classes)] if self.classes else []
+        for source in self.datasets.values():
+            if isinstance(source, Samples) and source.targets is not None and len(source):
+                found.append(int(source.targets.max()) + 1)
+        return max(found, default=None)
+
+    @property
+    def fields(self) -> dict[str, set[str]]:
+        """The field names of every train loader, views included."""
+        return {name: set(self.sample_batches[name]) for name in self._train}
+
+    def keep(self, fields: Collection[str]) -> None:
+        """Makes only what is needed from now on.
+
+        Args:
+            fields: Full names such as ``unlabeled.weak``; other views are not computed and other
+                fields are dropped.
+        """
+        self.kept = set(fields)
+
+    def train_dataloader(self) -> NamedLoaders:
+        """The train loaders as one iterable of ``{loader name: batch}``."""
+        return self._named_loaders(self._rank)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """The validation loader, or none."""
+        return self._loader("val", self._rank) if "val" in self.datasets else []
+
+    def test_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """The test loader, or none."""
+        return self._loader("test", self._rank) if "test" in self.datasets else []
+
+    def evaluation_loader(self, name: str) -> Iterator[Batch]:
+        """Batches of a train loader's data as validation would see them.
+
+        They come in file order, each sample once, and with the views of validation in place of the
+        loader's own, so nothing is augmented but what the loader's `image_transform` does.
+
+        Args:
+            name: The loader's name.
+
+        Raises:
+            KeyError: If there is no such loader.
+        """
+        config = {"num_workers": self.configs[name].get("num_workers", 0)}
+        loader = build_loader(
+            config,
+            self.datasets[name],
+            key=f"data.train.{name}.evaluation",
+            batch_size=self.batch_sizes.get("val", self.batch_sizes[name]),
+            seed=self.seed,
+        )
+        views = "val" if "val" in self.views else name
+        for batch in loader:
+            yield self._with_views(views, batch, step=0, rank=0)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Makes the views; a training batch becomes one flat ``{loader.field: tensor}``."""
+        step = self.trainer.global_step if self.trainer else 0
+        if self.trainer is None or not self.trainer.training:
+            name = "test" if self.trainer and self.trainer.testing else "val"
+            return self._with_views(name, batch, step=0, rank=self._rank)
+        flat = {}
+        for name, fields in batch.items():
+            made = self._with_views(name, fields, step=step, rank=self._rank)
+            flat |= {f"{name}.{field}": value for field, value in made.items()}
+        return flat if self.kept is None else {k: v for k, v in flat.items() if k in self.kept}
+
+    def _with_views(self, name: str, batch: Batch, *, step: int, rank: int) -> Batch:
+        """Adds a loader's views to its fields; a view named as a field replaces it."""
+        made: Batch = {}
+        for view, make in self.views.get(name, {}).items():
+            if not self._is_kept(name, view):
+                continue
+            source = batch[getattr(make, "source", "image")]
+            generator = torch.Generator(source.device)
+            generator.manual_seed(seed_of(self.seed, f"{name}.{view}:{step}:{rank}"))
+            answer = make(source, generator)
+            if isinstance(answer, Tensor):
+                made[view] = answer
+            else:
+                made |= {f"{view}.{part}": value for part, value in answer.items()}
+        return {**batch, **made}
+
+    def _is_kept(self, name: str, view: str) -> bool:
+        if self.kept is None or name in ("val", "test"):
+            return True
+        full = f"{name}.{view}"
+        return any(field == full or field.startswith(f"{full}.") for field in self.kept)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    def _epoch(self) -> int:
+        return self.trainer.current_epoch if self.trainer else 0
+
+    def _named_loaders(self, rank: int) -> NamedLoaders:
+        return NamedLoaders({name: self._loader(name, rank) for name in self._train}, self._epoch)
+
+    def _loader(self, name: str, rank: int) -> DataLoader[Batch]:
+        key = f"data.{name}" if name in ("val", "test") else f"data.train.{name}"
+        return build_loader(
+            self.configs[name],
+            self.datasets[name],
+            key=key,
+            batch_size=self.batch_sizes[name],
+            seed=self.seed,
+            rank=rank,
+            world_size=self.world_size,
+        )
+
+    def write_label_list(self, path: Path) -> None:
+        """Writes which labels training sees, as a table: loader, index, id, class.
+
+        Args:
+            path: The CSV file; it appears whole or not at all.
+        """
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["loader", "index", "id", "class"])
+        for name in self._train:
+            writer.writerows([name, *row] for row in self._labelled(self.datasets[name]))
+        write_atomically(path, text.getvalue())
+
+    def _labelled(self, source: Samples | StreamedSamples) -> Iterator[tuple[int, str, str]]:
+        if isinstance(source, StreamedSamples) or source.targets is None:
+            return
+        for position, name, target in zip(
+            source.positions, source.row_ids(), source.targets, strict=True
+        ):
+            if target != UNLABELLED:
+                label = source.classes[target] if source.classes else str(target)
+                yield int(position), name, label

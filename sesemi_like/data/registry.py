@@ -1,0 +1,103 @@
+"""The kinds of data set by name, and the factory that builds one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from ..errors import ConfigError, ConfigProblem, near
+from .samples import Samples, StreamedSamples, adapted
+from .splits import choose_part
+
+Builder = Callable[..., "Dataset[Any]"]
+
+_BUILDERS: dict[str, Builder] = {}
+_PART_KEYS = frozenset(inspect.signature(choose_part).parameters) - {"samples"}
+
+
+def register_dataset(builder: Builder | str) -> Any:
+    """Registers a kind of data set, under the function's name or the one given.
+
+    The builder takes ``(root, subset, image_transform, **its own keys)`` and returns any torch data
+    set: of dict samples, of ``(image, target)`` pairs or of images. A map-style one may have
+    `targets` (N class indices, -1 for none) and `classes` (their names), which the choice of labels
+    needs.
+
+    Example::
+
+        @register_dataset
+        def my_pictures(root, subset=None, image_transform=None):
+            return MyDataset(root, subset, image_transform)
+
+    Args:
+        builder: The builder, or the name to register the decorated builder under.
+
+    Returns:
+        The builder, or a decorator for it.
+    """
+    if isinstance(builder, str):
+        return lambda function: _register(builder, function)
+    return _register(builder.__name__, builder)
+
+
+def _register(name: str, builder: Builder) -> Builder:
+    _BUILDERS[name] = builder
+    return builder
+
+
+def dataset(
+    name: str,
+    root: str = ".",
+    subset: str | list[str] | None = None,
+    image_transform: Callable[[Any], Any] | None = None,
+    **kwargs: Any,
+) -> Samples | StreamedSamples:
+    """Builds a data set.
+
+    Args:
+        name: Its kind, as registered.
+        root: Its folder or file.
+        subset: The subset or subsets to read; None means all.
+        image_transform: Applied to each PIL image; None hands on uint8 tensors (C, H, W).
+        **kwargs: The label budget (`part`, `labels_per_class`, `num_labels`, `label_fraction`,
+            `label_seed`, `hide_labels`; see :func:`~sesemi_like.data.splits.choose_part`); the
+            rest goes to the builder.
+
+    Returns:
+        A data set of dict samples with the fields `image`, `target` and `index`.
+
+    Raises:
+        ConfigError: If the kind or a key is unknown, or the builder finds its data wanting.
+    """
+    if name not in _BUILDERS:
+        expected = f"no such kind of data set; {near(name, _BUILDERS, noun='kinds')}"
+        raise ConfigError([ConfigProblem("name", name, expected)])
+    budget = {key: kwargs.pop(key) for key in list(kwargs) if key in _PART_KEYS}
+    on_error = kwargs.pop("on_error", "raise")
+    _check_keys(name, kwargs)
+    built = adapted(_BUILDERS[name](root, subset, image_transform, **kwargs))
+    if isinstance(built, StreamedSamples):
+        wanted = {k: v for k, v in budget.items() if v not in (None, "all") and k != "label_seed"}
+        if wanted:
+            expected = "a streamed data set cannot be split; its builder has to"
+            raise ConfigError([ConfigProblem(key, v, expected) for key, v in wanted.items()])
+        return built
+    built.on_error = on_error
+    return choose_part(built, **budget)
+
+
+def _check_keys(name: str, given: dict[str, Any]) -> None:
+    parameters = inspect.signature(_BUILDERS[name]).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = {*parameters, *_PART_KEYS, "on_error"} - {"root", "subset", "image_transform"}
+    problems = [
+        ConfigProblem(key, value, f"{name} takes no such key; {near(key, known, noun='keys')}")
+        for key, value in given.items()
+        if key not in known
+    ]
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,200 @@
+"""What a data set hands out: samples as dicts of named fields, whatever it is made of."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+Sample = dict[str, Any]
+Targets = npt.NDArray[np.int64]
+
+UNLABELLED = -1
+"""The target of a sample without a label."""
+
+
+class Samples(Dataset[Sample]):
+    """A map-style data set of dict samples.
+
+    A sample has the fields its source reads (usually `image`), `target` (an int class index, -1
+    without a label) and `index`, its position in the data set as it lies on the disk.
+
+    Args:
+        read: Maps a position to a mapping of fields.
+        ids: A stable name for each position: a relative path or a running number.
+        targets: A class index for each position, -1 for none, or None where samples carry whatever
+            target they have.
+        classes: The names of the classes, or None where they have none.
+        on_error: ``raise`` ends at a sample that cannot be read; ``skip`` names it in a warning and
+            delivers the next readable one, with that one's own target and index.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], Mapping[str, Any]],
+        ids: Sequence[str],
+        targets: Targets | None = None,
+        classes: list[str] | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        self.read = read
+        self.ids = ids
+        self.classes = classes
+        self.on_error = on_error
+        self.positions: npt.NDArray[np.int64] = np.arange(len(ids))
+        self.targets = targets
+        self.skipped: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, row: int) -> Sample:
+        if self.on_error == "raise":
+            return self._sample(row)
+        for candidate in range(row, row + len(self)):
+            try:
+                return self._sample(candidate % len(self))
+            except OSError as error:
+                self._note(candidate % len(self), error)
+        raise OSError(f"none of the {len(self)} samples can be read")
+
+    def _sample(self, row: int) -> Sample:
+        position = int(self.positions[row])
+        try:
+            sample = dict(self.read(position))
+        except (OSError, SyntaxError, ValueError) as error:
+            # Pillow raises all three for broken files.
+            raise OSError(f"{self.ids[position]} cannot be read: {error}") from error
+        if self.targets is not None:
+            sample["target"] = int(self.targets[row])
+        sample["index"] = position
+        return sample
+
+    def _note(self, row: int, error: OSError) -> None:
+        name = self.ids[int(self.positions[row])]
+        if name not in self.skipped:
+            self.skipped.add(name)
+            warnings.warn(f"skipped ({len(self.skipped)} so far): {error}", stacklevel=3)
+
+    def select(self, rows: npt.NDArray[np.int64], targets: Targets | None = None) -> Samples:
+        """The same data set with some of its rows, in this order.
+
+        Args:
+            rows: The rows to keep.
+            targets: A target for each kept row; None keeps their own.
+        """
+        chosen = copy.copy(self)
+        chosen.positions = self.positions[rows]
+        if self.targets is not None:
+            chosen.targets = self.targets[rows] if targets is None else targets
+        chosen.skipped = set()
+        return chosen
+
+    def row_ids(self) -> list[str]:
+        """The stable name of each row."""
+        return [self.ids[int(position)] for position in self.positions]
+
+
+class StreamedSamples(IterableDataset[Sample]):
+    """An iterable data set of dict samples; each process and worker takes every k-th sample.
+
+    Args:
+        source: Any iterable of samples.
+        rank: The number of this process.
+        world_size: How many processes there are.
+    """
+
+    def __init__(self, source: Any, rank: int = 0, world_size: int = 1) -> None:
+        self.source = source
+        self.rank = rank
+        self.world_size = world_size
+
+    def __iter__(self) -> Iterator[Sample]:
+        worker = get_worker_info()
+        workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
+        own, every = self.rank * workers + number, self.world_size * workers
+        for position, sample in enumerate(self.source):
+            if position % every == own:
+                yield {**as_fields(sample), "index": position}
+
+
+def as_fields(sample: Any) -> Sample:
+    """Names the parts of a sample: a mapping as it is, ``(image, target)``, or an image alone."""
+    if isinstance(sample, Mapping):
+        return dict(sample)
+    if isinstance(sample, tuple | list) and len(sample) == 2:
+        return {"image": sample[0], "target": sample[1]}
+    return {"image": sample}
+
+
+class _FieldReader:
+    """Reads the samples of any data set as fields."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def __call__(self, position: int) -> Sample:
+        return as_fields(self.source[position])
+
+
+def adapted(source: Any) -> Samples | StreamedSamples:
+    """Makes dict samples of any torch data set; its `targets` and `classes` are kept if it has any.
+
+    Args:
+        source: A map-style data set, or an iterable one.
+    """
+    if isinstance(source, Samples | StreamedSamples):
+        return source
+    if isinstance(source, IterableDataset):
+        return StreamedSamples(source)
+    targets = getattr(source, "targets", None)
+    return Samples(
+        _FieldReader(source),
+        [str(position) for position in range(len(source))],
+        None if targets is None else np.asarray(targets, dtype=np.int64),
+        list(source.classes) if getattr(source, "classes", None) else None,
+    )
+
+
+class ImageReader:
+    """Reads a picture as a sample; an object, so that worker processes can be handed it.
+
+    Args:
+        load: Maps a position to a PIL image, or to a uint8 array (H, W) or (H, W, C).
+        image_transform: Applied to the PIL image; None makes a uint8 tensor (C, H, W). A mapping
+            it returns becomes fields of the sample.
+    """
+
+    def __init__(
+        self, load: Callable[[int], Any], image_transform: Callable[[Any], Any] | None
+    ) -> None:
+        self.load = load
+        self.image_transform = image_transform
+
+    def __call__(self, position: int) -> Sample:
+        """Reads the sample at a position."""
+        image = self.load(position)
+        if self.image_transform is None:
+            return {"image": to_uint8(image)}
+        made = self.image_transform(to_pil(image))
+        return dict(made) if isinstance(made, Mapping) else {"image": made}
+
+
+def to_uint8(image: Any) -> torch.Tensor:
+    """Makes a uint8 tensor (C, H, W) of a PIL image or an array (H, W) or (H, W, C)."""
+    array = np.array(image, dtype=np.uint8)
+    array = array[:, :, None] if array.ndim == 2 else array
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def to_pil(image: Any) -> Any:
+    """Makes a PIL image of an array (H, W) or (H, W, C); a PIL image stays as it is."""
+    from PIL import Image
+
+    return Image.fromarray(image) if isinstance(image, np.ndarray) else image

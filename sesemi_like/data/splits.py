@@ -1,0 +1,114 @@
+"""Which labels are kept: a deterministic, stratified choice, the same on every machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConfigError, ConfigProblem
+from .samples import UNLABELLED, Samples, Targets
+
+Rows = npt.NDArray[np.int64]
+
+
+def choose_labels(
+    targets: Targets,
+    *,
+    labels_per_class: int | None = None,
+    num_labels: int | None = None,
+    label_fraction: float | None = None,
+    seed: int = 0,
+    classes: list[str] | None = None,
+) -> Rows:
+    """Chooses the rows whose labels are kept.
+
+    Each class's rows are put in an order drawn from ``PCG64((seed, class))`` and the first ones are
+    taken, so a larger budget keeps what a smaller one kept.
+
+    Args:
+        targets: A class index for each row (N,), -1 for none.
+        labels_per_class: Labels of each class.
+        num_labels: Labels in all, spread over the classes as evenly as possible; lower classes get
+            one more where it does not divide.
+        label_fraction: Share of each class's labels, in (0, 1]; rounded, at least one.
+        seed: Seeds the choice.
+        classes: The names of the classes, for messages.
+
+    Returns:
+        The rows, ascending.
+
+    Raises:
+        ConfigError: If a class has too few samples.
+    """
+    labels = np.unique(targets[targets != UNLABELLED])
+    kept = []
+    for number, label in enumerate(labels):
+        rows = np.flatnonzero(targets == label)
+        if labels_per_class is not None:
+            key, wanted = "labels_per_class", labels_per_class
+        elif num_labels is not None:
+            key = "num_labels"
+            wanted = num_labels // len(labels) + (number < num_labels % len(labels))
+        else:
+            key = "label_fraction"
+            wanted = max(1, round((label_fraction or 1.0) * len(rows)))
+        if wanted > len(rows):
+            name = classes[label] if classes else str(label)
+            expected = f"class {name!r} has only {len(rows)} samples, and {wanted} are wanted"
+            raise ConfigError([ConfigProblem(key, labels_per_class or num_labels, expected)])
+        order = np.random.Generator(np.random.PCG64([seed, int(label)])).permutation(len(rows))
+        kept.append(rows[order[:wanted]])
+    return np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
+
+
+def choose_part(
+    samples: Samples,
+    *,
+    part: str = "all",
+    labels_per_class: int | None = None,
+    num_labels: int | None = None,
+    label_fraction: float | None = None,
+    label_seed: int = 0,
+    hide_labels: bool = True,
+) -> Samples:
+    """Applies a label budget: which rows are read, and which of their labels are seen.
+
+    Args:
+        samples: A data set, labelled or not.
+        part: ``labelled`` reads the rows whose labels are kept, ``unlabelled`` the others, ``all``
+            every row. Without a budget every given label is kept.
+        labels_per_class: See :func:`choose_labels`, as the next two.
+        num_labels: Labels kept in all.
+        label_fraction: Share of labels kept.
+        label_seed: Seeds the choice.
+        hide_labels: Whether labels that are not kept read -1. False shows them, for measuring how
+            well unlabelled data are classified; never train on them.
+
+    Raises:
+        ConfigError: If data without labels are asked for labels, or a class has too few samples.
+    """
+    budget = (labels_per_class, num_labels, label_fraction)
+    if samples.targets is None:
+        if part == "all" and all(amount is None for amount in budget):
+            return samples
+        raise ConfigError([ConfigProblem("part", part, "these data have no labels to choose from")])
+    if all(amount is None for amount in budget):
+        kept = np.flatnonzero(samples.targets != UNLABELLED)
+    else:
+        kept = choose_labels(
+            samples.targets,
+            labels_per_class=labels_per_class,
+            num_labels=num_labels,
+            label_fraction=label_fraction,
+            seed=label_seed,
+            classes=samples.classes,
+        )
+    shown = np.full_like(samples.targets, UNLABELLED)
+    shown[kept] = samples.targets[kept]
+    everything = np.arange(len(samples))
+    rows = {
+        "labelled": kept,
+        "unlabelled": np.setdiff1d(everything, kept),
+        "all": everything,
+    }[part]
+    return samples.select(rows, (shown if hide_labels else samples.targets)[rows])

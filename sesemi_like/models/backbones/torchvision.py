@@ -1,0 +1,58 @@
+"""Any classification model of torchvision as a backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...errors import near
+from .base import Backbone
+
+
+class TorchvisionModels(Backbone):
+    """A torchvision classification model without its last linear layer.
+
+    Args:
+        name: The model, such as ``resnet18`` or ``convnext_tiny``.
+        weights: The weights torchvision downloads, such as ``DEFAULT``; null draws them.
+        freeze: Whether the backbone keeps its weights.
+        **settings: Anything else that the model takes.
+
+    Raises:
+        ValueError: If the name is unknown, the weights cannot be had, or the model does not end in
+            a linear layer.
+    """
+
+    def __init__(
+        self, name: str, weights: str | None = None, freeze: bool = False, **settings: Any
+    ) -> None:
+        super().__init__()
+        from torchvision import models
+
+        known = models.list_models(module=models)
+        if name not in known:
+            raise ValueError(f"name: found {name!r}; {near(name, known, noun='models')}")
+        try:
+            self.network: nn.Module = models.get_model(name, weights=weights, **settings)
+        except (OSError, KeyError) as error:
+            raise ValueError(f"weights: {weights!r} of {name} cannot be had: {error}") from error
+        self.out_features = _cut_classifier(self.network, name)
+        if freeze:
+            self.freeze()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps images (N, C, H, W) to features (N, D)."""
+        features: Tensor = self.network(images)
+        return features
+
+
+def _cut_classifier(network: nn.Module, name: str) -> int:
+    """Replaces the last linear layer by an identity; returns how many features it took."""
+    linear = [(path, m) for path, m in network.named_modules() if isinstance(m, nn.Linear)]
+    if not linear:
+        raise ValueError(f"name: {name!r} does not end in a linear layer; choose another model")
+    path, layer = linear[-1]
+    parent, _, child = path.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Identity())
+    return layer.in_features

@@ -1,0 +1,95 @@
+"""The EMA teacher: a copy of a network that follows the average of its weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+KINDS = ("states", "parameters")
+
+
+class EMATeacher(nn.Module):
+    """Holds the exponential moving average of a network: ``average = d * average + (1 - d) * new``.
+
+    Tarvainen & Valpola, "Mean teachers are better role models", 2017, arXiv 1703.01780. The copy
+    takes no gradients and stays in evaluation mode.
+
+    Args:
+        module: The network to average; it is copied.
+        decay: d, the share of the old average that is kept at each step, in [0, 1].
+        warmup: Keeps ``min(decay, (1 + step) / (10 + step))`` at first, so that the random weights
+            of the start are soon forgotten (as in TensorFlow's ExponentialMovingAverage).
+        kind: ``states`` averages parameters and floating-point buffers such as BatchNorm's running
+            statistics; ``parameters`` averages parameters alone and copies every buffer. Integer
+            buffers are always copied.
+
+    Raises:
+        ValueError: If `decay` lies outside [0, 1] or there is no such `kind`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        decay: float = 0.999,
+        warmup: bool = True,
+        kind: str = "states",
+    ) -> None:
+        super().__init__()
+        if not 0 <= decay <= 1:
+            raise ValueError(f"decay: found {decay}; must lie in [0, 1]")
+        if kind not in KINDS:
+            raise ValueError(f"kind: found {kind!r}; must be one of {', '.join(KINDS)}")
+        self.module = copy.deepcopy(module).requires_grad_(False).eval()
+        self.decay = decay
+        self.warmup = warmup
+        self.kind = kind
+
+    @property
+    def out_features(self) -> int:
+        """The size D of the averaged network's features."""
+        return int(self.module.out_features)  # type: ignore[arg-type]
+
+    def forward(self, *inputs: Any) -> Any:
+        """Calls the averaged network."""
+        return self.module(*inputs)
+
+    def train(self, mode: bool = True) -> EMATeacher:
+        """Stays in evaluation mode, whatever the mode."""
+        return super().train(False)
+
+    def decay_at(self, step: int) -> float:
+        """The share of the old average kept at an optimiser step, warm-up included."""
+        return min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Moves the average towards a network, in one call for all tensors of a dtype.
+
+        Args:
+            module: The network that is averaged; of the same structure as the copy.
+            step: Optimiser steps taken so far.
+        """
+        averaged, copied = self._pairs(module)
+        if averaged:
+            old, new = map(list, zip(*averaged, strict=True))
+            torch._foreach_lerp_(old, new, 1 - self.decay_at(step))
+        if copied:
+            old, new = map(list, zip(*copied, strict=True))
+            torch._foreach_copy_(old, new)
+
+    def _pairs(self, module: nn.Module) -> tuple[list[tuple[Tensor, Tensor]], ...]:
+        """Pairs (own tensor, given tensor) to average and to copy."""
+        averaged = _paired(self.module.parameters(), module.parameters())
+        copied: list[tuple[Tensor, Tensor]] = []
+        for own, given in _paired(self.module.buffers(), module.buffers()):
+            is_averaged = self.kind == "states" and own.is_floating_point()
+            (averaged if is_averaged else copied).append((own, given))
+        return averaged, copied
+
+
+def _paired(own: Iterable[Tensor], given: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(own, given, strict=True))
