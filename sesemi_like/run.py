@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
@@ -22,6 +24,7 @@ from .data import DataModule
 from .devices import Devices, choose_devices
 from .errors import ConfigProblem, Problems
 from .evaluation import Evaluation, default_evaluators
+from .files import write_atomically
 from .learners import Learner
 from .learners.checkpoints import load_weights
 from .report import (
@@ -30,7 +33,6 @@ from .report import (
     make_run_folder,
     metrics_loggers,
     print_summary,
-    write_atomically,
     write_summary,
 )
 
@@ -310,3 +312,32 @@ def best_checkpoint(trainer: pl.Trainer) -> str | None:
     if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
         return callback.best_model_path
     return None
+
+
+def _finish(prepared: Prepared, trainer: pl.Trainer, folder: Path, seconds: float) -> float | None:
+    """Writes and shows what came of the run; returns the headline figure."""
+    values = {**trainer.callback_metrics, **prepared.evaluation.last}
+    metrics = {n: float(v) for n, v in values.items() if torch.as_tensor(v).ndim == 0}
+    callback = trainer.checkpoint_callback
+    best = getattr(callback, "best_model_score", None) if best_checkpoint(trainer) else None
+    headline = metrics.get("test/top1", metrics.get("val/top1")) if best is None else float(best)
+    content = {
+        "status": "finished",
+        "mode": prepared.config.run.mode.name,
+        "id": prepared.config.run.id,
+        "seed": prepared.seed,
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "seconds": round(seconds, 2),
+        "headline": headline,
+        "best": {"score": None if best is None else float(best), "path": best_checkpoint(trainer)},
+        "metrics": metrics,
+        "devices": f"{prepared.devices.world_size} x {prepared.devices.accelerator}",
+        "folder": str(folder),
+    }
+    if trainer.is_global_zero:
+        write_summary(folder / "summary.json", content)
+        matrices = [prepared.evaluation.last.get(f"{s}/confusion") for s in ("test", "val")]
+        found = [matrix.numpy() for matrix in matrices if isinstance(matrix, Tensor)]
+        print_summary(content, found[0] if found else None, prepared.data.classes)
+    return headline

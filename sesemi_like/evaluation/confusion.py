@@ -1,0 +1,28 @@
+"""The confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from .base import Evaluator, Predict, Predictions, Value
+
+
+class ConfusionMatrix(Evaluator):
+    """Counts samples by true class (rows) and predicted class (columns) for the headline network.
+
+    Yields ``confusion``, an int64 tensor (C, C).
+    """
+
+    def evaluate(
+        self, predict: Predict, data: Mapping[str, Predictions]
+    ) -> Iterator[tuple[str, Value]]:
+        """Counts the labelled samples."""
+        for predictions in data.values():
+            labelled = predictions.labelled()
+            logits = list(labelled.outputs.values())[-1]["logits"]
+            classes = logits.shape[1]
+            cells = labelled.target * classes + logits.argmax(dim=1)
+            counts = torch.bincount(cells, minlength=classes * classes)
+            yield "confusion", counts.reshape(classes, classes)

@@ -1,0 +1,85 @@
+"""How well the features alone tell the classes apart: a weighted nearest-neighbour classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .base import Evaluator, Predict, Predictions, Value
+
+
+class KNN(Evaluator):
+    """Classifies by the k most similar labelled samples (Wu et al. 2018, arXiv 1805.01978).
+
+    Each neighbour votes for its class with ``exp(cosine similarity / temperature)``. Yields
+    ``model/knn_top1`` and so on for every evaluated network, and ``knn_top1`` for the headline one.
+
+    Args:
+        data: The train loader whose labelled samples are the neighbours.
+        k: Neighbours that vote; all of them where there are fewer.
+        temperature: How much closer neighbours count more, above 0.
+        every: Validations from one evaluation to the next.
+        chunk: Samples classified at a time, which bounds the memory.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    needs = ("features",)
+
+    def __init__(
+        self,
+        data: str = "supervised",
+        k: int = 20,
+        temperature: float = 0.07,
+        every: int = 1,
+        chunk: int = 1024,
+    ) -> None:
+        super().__init__(every)
+        for name, value in {"k": k, "temperature": temperature, "chunk": chunk}.items():
+            if value <= 0:
+                raise ValueError(f"{name}: found {value}; must be above 0")
+        self.data = data
+        self.k = k
+        self.temperature = temperature
+        self.chunk = chunk
+
+    def evaluate(
+        self, predict: Predict, data: Mapping[str, Predictions]
+    ) -> Iterator[tuple[str, Value]]:
+        """Measures the features of every evaluated network."""
+        bank = predict(self.data).labelled()
+        if not len(bank.target):
+            raise ValueError(f"data.train.{self.data} has no labelled sample; kNN needs some")
+        for predictions in data.values():
+            queries = predictions.labelled()
+            value = 0.0
+            for network, outputs in queries.outputs.items():
+                neighbours = bank.outputs[network]["features"]
+                guesses = self.classify(outputs["features"], neighbours, bank.target)
+                value = float((guesses == queries.target).double().mean())
+                yield f"{network}/knn_top1", value
+            yield "knn_top1", value
+
+    def classify(self, queries: Tensor, bank: Tensor, target: Tensor) -> Tensor:
+        """Classifies features.
+
+        Args:
+            queries: Features (N, D).
+            bank: Features of the neighbours (M, D).
+            target: Their classes (M,).
+
+        Returns:
+            The classes (N,).
+        """
+        bank = F.normalize(bank.float(), dim=1)
+        one_hot = F.one_hot(target).float()
+        guesses = []
+        for rows in F.normalize(queries.float(), dim=1).split(self.chunk):
+            similarity, nearest = (rows @ bank.T).topk(min(self.k, len(bank)), dim=1)
+            votes = (similarity / self.temperature).exp()[:, :, None] * one_hot[nearest]
+            guesses.append(votes.sum(dim=1).argmax(dim=1))
+        return torch.cat(guesses)

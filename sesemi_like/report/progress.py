@@ -1,0 +1,163 @@
+"""The progress of training: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+from torch import Tensor
+
+_TERMINAL_SECONDS, _LINE_SECONDS = 0.25, 10.0
+
+
+class ProgressBar(pl.callbacks.ProgressBar):
+    """Shows the step, the losses, the learning rate, images/s, the best top-1 and the time left.
+
+    Losses are those of the last logged step: the whole, then each head's weighted one. Images/s
+    counts the samples drawn from every train loader, each once however many views it has, over the
+    time spent training.
+
+    Args:
+        console: Where to; None is standard output. Unless it is a terminal, a line is printed every
+            ten seconds and after each validation.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__()
+        self.console = console or Console()
+        self._enabled = True
+        self._live: Live | None = None
+        self._best: float | None = None
+        self._images, self._seconds = 0, 0.0
+        self._step_started = self._last_shown = self._began = 0.0
+        self._first_step = 0
+
+    def disable(self) -> None:
+        """Shows nothing on processes other than the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Shows progress again."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Starts the clock and the bar."""
+        self._began = self._last_shown = time.monotonic()
+        self._first_step = trainer.global_step
+        if self._enabled and self.console.is_terminal:
+            self._live = Live(console=self.console, transient=True, auto_refresh=False)
+            self._live.start()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Starts the clock of a step."""
+        self._step_started = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        """Counts the step's images, and shows where training stands when it is time."""
+        batch: Mapping[str, Tensor] = args[1]
+        now = time.monotonic()
+        self._images += count_images(batch) * trainer.world_size
+        self._seconds += now - self._step_started
+        wait = _TERMINAL_SECONDS if self._live else _LINE_SECONDS
+        if self._enabled and now - self._last_shown >= wait:
+            self._show(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Notes the accuracy and shows it."""
+        value = trainer.callback_metrics.get("val/top1")
+        if trainer.sanity_checking or value is None:
+            return
+        self._best = max(float(value), self._best or 0.0)
+        if self._enabled and trainer.training:
+            self._show(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Shows the last step for good."""
+        self._stop()
+        if self._enabled:
+            self.console.print(self._line(trainer), highlight=False)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Gives the terminal back."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _show(self, trainer: pl.Trainer) -> None:
+        self._last_shown = time.monotonic()
+        if self._live is None:
+            self.console.print(self._line(trainer), highlight=False)
+            return
+        progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]} left"),
+            console=self.console,
+            expand=True,
+        )
+        left = _clock(self._seconds_left(trainer))
+        step, total = trainer.global_step, total_steps(trainer)
+        progress.add_task(
+            "", total=total, completed=step, epoch=trainer.current_epoch + 1, left=left
+        )
+        self._live.update(Group(progress, Text(self._numbers(trainer))), refresh=True)
+
+    def _line(self, trainer: pl.Trainer) -> str:
+        total = total_steps(trainer)
+        step = f"step {trainer.global_step}" + (f"/{total}" if total else "")
+        left = self._seconds_left(trainer)
+        ending = f"  {_clock(left)} left" if left else f"  {_clock(time.monotonic() - self._began)}"
+        return f"{step}  {self._numbers(trainer)}{ending}"
+
+    def _numbers(self, trainer: pl.Trainer) -> str:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        parts = [f"loss {metrics['train/loss']:.3f}"] if "train/loss" in metrics else []
+        for name, value in metrics.items():
+            if name.startswith("train/") and name.endswith("/weighted_loss"):
+                parts.append(f"{name.split('/')[1]} {value:.3f}")
+        parts += [f"lr {metrics['lr']:.2g}"] if "lr" in metrics else []
+        parts += [f"{self._images / self._seconds:,.0f} images/s"] if self._seconds else []
+        if self._best is not None:
+            parts.append(f"top-1 {metrics.get('val/top1', 0.0):.3f} (best {self._best:.3f})")
+        return "  ".join(parts)
+
+    def _seconds_left(self, trainer: pl.Trainer) -> float | None:
+        total, done = total_steps(trainer), trainer.global_step - self._first_step
+        if total is None or not done:
+            return None
+        return (time.monotonic() - self._began) / done * max(0, total - trainer.global_step)
+
+
+def count_images(batch: Mapping[str, Tensor]) -> int:
+    """Counts the samples of a flat batch: for each loader, the rows of its shortest field."""
+    rows: dict[str, int] = {}
+    for name, value in batch.items():
+        loader = name.partition(".")[0]
+        rows[loader] = min(len(value), rows.get(loader, len(value)))
+    return sum(rows.values())
+
+
+def total_steps(trainer: pl.Trainer) -> int | None:
+    """The optimiser steps of the whole run, or None where it is open-ended."""
+    steps = trainer.estimated_stepping_batches
+    return int(steps) if steps not in (-1, float("inf")) else None
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
