@@ -36,7 +36,7 @@ class MeanTeacherLossHead(ConsistencyLossHead):
         regularization_loss_heads:
           mean_teacher:
             head: {_target_: sesemi_like.models.heads.loss.MeanTeacherLossHead}
-            scale_factor: 100
+            scale_factor: 30
     """
 
     def __init__(
