@@ -217,7 +217,10 @@ class DataModule(pl.LightningDataModule):
         return flat if self.kept is None else {k: v for k, v in flat.items() if k in self.kept}
 
     def _with_views(self, name: str, batch: Batch, *, step: int, rank: int) -> Batch:
-        """Adds a loader's views to its fields; a view named as a field replaces it."""
+        """Adds a loader's views to its fields; a view named as a field replaces it.
+
+        uint8 images that no view replaces are scaled to [0, 1].
+        """
         made: Batch = {}
         for view, make in self.views.get(name, {}).items():
             if not self._is_kept(name, view):
@@ -230,7 +233,7 @@ class DataModule(pl.LightningDataModule):
                 made[view] = answer
             else:
                 made |= {f"{view}.{part}": value for part, value in answer.items()}
-        return {**batch, **made}
+        return {field: _scaled(value) for field, value in {**batch, **made}.items()}
 
     def _is_kept(self, name: str, view: str) -> bool:
         if self.kept is None or name in ("val", "test"):
@@ -282,3 +285,7 @@ class DataModule(pl.LightningDataModule):
             if target != UNLABELLED:
                 label = source.classes[target] if source.classes else str(target)
                 yield int(position), name, label
+
+
+def _scaled(value: Tensor) -> Tensor:
+    return value.float() / 255 if value.dtype == torch.uint8 and value.ndim == 4 else value
