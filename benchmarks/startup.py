@@ -46,7 +46,9 @@ def main() -> None:
     for _ in range(repeats):
         for name, arguments in COMMANDS.items():
             times[name].append(measure(arguments))
-    print(f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, ", end="")
+    print(
+        f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, ", end=""
+    )
     print(f"{repeats} interleaved repeats\n")
     print("| command | wall s, median (min-max) | CPU s, median | share of import torch |")
     print("| --- | --- | --- | --- |")

@@ -22,7 +22,7 @@ from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
 from .devices import Devices, choose_devices
-from .errors import ConfigProblem, Problems
+from .errors import ConfigError, ConfigProblem, Problems
 from .evaluation import Evaluation, default_evaluators
 from .files import write_atomically
 from .learners import Learner
@@ -83,7 +83,11 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
     with app_attributes(prepared.attributes):
         trainer_settings = _trainer_settings(prepared)
         folder = _folder(config)
-        trainer = _trainer(prepared, trainer_settings, folder)
+        try:
+            trainer = _trainer(prepared, trainer_settings, folder)
+        except ConfigError:
+            folder.rmdir()  # it is still empty
+            raise
         _write_inputs(prepared, folder)
         MODES[config.run.mode.name](prepared, trainer)
     return _finish(prepared, trainer, folder, time.monotonic() - started)
@@ -179,7 +183,7 @@ def _length_problems(config: DictConfig, data: DataModule) -> list[ConfigProblem
 
 
 def _learner(config: DictConfig, data: DataModule | None, found: Problems) -> Learner | None:
-    learner = None
+    learner: Learner | None = None
     if found.under("learner"):
         return None
     with found.collected():
@@ -210,7 +214,7 @@ def _evaluation(config: DictConfig, found: Problems) -> Evaluation:
 
 def _folder(config: DictConfig) -> Path:
     """Makes the run's folder on the first process; the others are told or need none."""
-    if rank_zero_only.rank != 0:
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return Path(os.environ.get(_RUN_FOLDER, Path(config.run.dir) / config.run.id))
     folder = make_run_folder(config.run.dir, config.run.id)
     os.environ[_RUN_FOLDER] = str(folder)

@@ -120,6 +120,13 @@ def test_all_wrong_overrides_are_told_at_once(open_cli, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_new_key_of_a_free_form_config_proposes_those_it_has(open_cli):
+    message = failure(open_cli("-cn", "imagewoof", "learner.hparams.optimizer.momentun=0.8"))
+    assert "learner.hparams.optimizer.momentun: found '0.8'; no such key" in message
+    assert "did you mean 'momentum'" in message
+    assert "+learner.hparams.optimizer.momentun adds it" in message
+
+
 def test_wrong_keys_and_types_in_a_file_are_told_with_the_missing_names(open_cli, tmp_path):
     (tmp_path / "custom.yaml").write_text(
         "defaults: [base]\nrun: {sede: 1, num_epochs: ten}\ndata: {train: {supervised: {shufle: true}}}\n"

@@ -90,7 +90,7 @@ def parse_gpus(gpus: Any) -> int | list[int]:
         if gpus < -1:
             raise ValueError(expected)
         return gpus
-    indices = list(gpus) if OmegaConf.is_list(gpus) or isinstance(gpus, list) else [None]
+    indices: list[Any] = list(gpus) if OmegaConf.is_list(gpus) or isinstance(gpus, list) else [None]
     if not all(isinstance(i, int) and i >= 0 for i in indices) or len(set(indices)) < len(indices):
         raise ValueError(expected)
     return indices or 0

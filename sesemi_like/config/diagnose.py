@@ -65,7 +65,10 @@ def _problems(
             yield ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))
             wrong = []
         else:
-            yield from _typed_problems(config)
+            problems = list(_typed_problems(config))
+            yield from problems
+            known = {problem.key for problem in problems}
+            yield from _new_key_problems(config_name, config_dir, overrides, known)
             return
         if not wrong:
             return
@@ -82,9 +85,26 @@ def _compose(config_name: str, config_dir: str | None, overrides: list[str]) -> 
     GlobalHydra.instance().clear()
     try:
         Hydra.create_main_hydra2("open_cli", search_path)
-        return compose(config_name, overrides=forced)
+        composed: DictConfig = compose(config_name, overrides=forced)
+        return composed
     finally:
         GlobalHydra.instance().clear()
+
+
+def _new_key_problems(
+    config_name: str, config_dir: str | None, overrides: list[str], known: set[str]
+) -> Iterator[ConfigProblem]:
+    """Finds overrides of keys that the config does not have, where no struct says which it has."""
+    plain = [o for o in overrides if "." in o.split("=")[0] and o[0] not in "+~"]
+    config = _compose(config_name, config_dir, [o for o in overrides if o not in plain])
+    for override in plain:
+        key, _, value = override.partition("=")
+        parent, _, name = key.rpartition(".")
+        siblings = OmegaConf.select(config, parent, throw_on_missing=False)
+        if key in known or not isinstance(siblings, DictConfig) or name in siblings:
+            continue
+        expected = f"no such key; {near(name, list(siblings), noun='keys')}; +{key} adds it"
+        yield ConfigProblem(key, value, expected)
 
 
 def _typed_problems(config: DictConfig) -> Iterator[ConfigProblem]:

@@ -47,6 +47,7 @@ class Learner(pl.LightningModule):
         evaluated = self.evaluated_forwards()
         self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
         self.plan: ForwardPlan | None = None
+        self._rng_state: dict[str, Any] | None = None
 
     def build_networks(self) -> Networks:
         """Builds the networks that requests can go through, from `self.settings`."""
@@ -93,14 +94,13 @@ class Learner(pl.LightningModule):
         step = Step(self.global_step, self._max_steps(), self.networks, batch)
         answers = self.plan.run(batch)
         total = torch.zeros((), device=self.device)
-        log: dict[str, Tensor | float] = {}
+        log: dict[str, Any] = {}
         for name, term in self.terms.items():
             outputs = term.head(answers[name], step)
             loss, weight = reduce_losses(outputs, term.reduction), term.weight(step.index)
             total = total + weight * loss
-            metrics = {"loss": loss, "weighted_loss": weight * loss, "weight": weight}
-            metrics |= outputs.metrics
-            log |= {f"train/{name}/{metric}": value for metric, value in metrics.items()}
+            values = {"loss": loss, "weighted_loss": weight * loss, "weight": weight}
+            log |= {f"train/{name}/{k}": v for k, v in {**values, **outputs.metrics}.items()}
         self._log_step({"train/loss": total, **log})
         return total
 
@@ -151,8 +151,9 @@ class Learner(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Continues the random number generators of a resumed run."""
-        if getattr(self, "_rng_state", None) is not None:
+        if self._rng_state is not None:
             rng.restore(self._rng_state)
+            self._rng_state = None
 
     def _max_steps(self) -> int | None:
         steps = int(self.trainer.estimated_stepping_batches) if self._attached else -1
@@ -162,7 +163,7 @@ class Learner(pl.LightningModule):
     def _attached(self) -> bool:
         return getattr(self, "_trainer", None) is not None
 
-    def _log_step(self, values: Mapping[str, Tensor | float]) -> None:
+    def _log_step(self, values: Mapping[str, Any]) -> None:
         """Logs one stacked tensor, on steps that are written alone."""
         if not self._attached or not self.trainer._logger_connector.should_update_logs:
             return
