@@ -78,7 +78,10 @@ def test_what_only_shows_a_config_does_not_import_torch(arguments, tmp_path):
     completed = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
-        cwd=tmp_path, capture_output=True, text=True, check=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert completed.stdout.strip().splitlines()[-1] == "HEAVY []", completed.stdout[-500:]
 

@@ -82,7 +82,9 @@ class Learner(pl.LightningModule):
         terms = self.terms
         requests = {name: term.head.forwards(fields) for name, term in terms.items()}
         keys = {name: term.key for name, term in terms.items()}
-        if problems := request_problems(requests, fields, self.networks, keys):
+        problems = request_problems(requests, fields, self.networks, keys)
+        problems += [problem for term in terms.values() for problem in term.problems()]
+        if problems:
             raise ConfigError(problems)
         joined = self.settings.get("forward", "separate") == "joined"
         self.plan = ForwardPlan(requests, self.networks, joined=joined)

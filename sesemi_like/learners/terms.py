@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..config.instantiate import instantiate
+from ..errors import ConfigProblem
 from ..models.heads.loss.base import LossHead
 from ..schedulers.weight import ConstantSchedule
 
@@ -56,8 +57,16 @@ class LossTerm(nn.Module):
         """The weight of this term at an optimiser step."""
         return self.scale_factor * self.schedule(step)
 
+    def problems(self) -> list[ConfigProblem]:
+        """Finds a schedule that cannot answer, such as one whose run length is not known."""
+        try:
+            self.weight(0)
+        except (ValueError, TypeError) as error:
+            return [ConfigProblem(f"{self.key}.scheduler", type(self.schedule).__name__, str(error))]
+        return []
+
     @property
     def is_off(self) -> bool:
         """Whether the weight is zero at every step, so that the head need not run at all."""
-        constant = isinstance(self.schedule, ConstantSchedule)
-        return self.scale_factor == 0 or (constant and self.schedule(0) == 0)
+        is_constant = isinstance(self.schedule, ConstantSchedule)
+        return self.scale_factor == 0 or (is_constant and self.schedule(0) == 0)

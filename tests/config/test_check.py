@@ -82,14 +82,25 @@ def test_each_mistake_is_found_at_its_key(override, key):
 
 
 def test_all_mistakes_are_found_at_once():
-    problems = check(composed("run.num_epochs=0", "run.gpus=two", "data.num_labels=1",
-                              "data.labels_per_class=1"))
+    problems = check(
+        composed("run.num_epochs=0", "run.gpus=two", "data.num_labels=1", "data.labels_per_class=1")
+    )
     assert [p.key for p in problems] == ["run.num_epochs", "run.gpus", "data.labels_per_class"]
 
 
 @pytest.mark.parametrize(
     ("gpus", "expected"),
-    [(None, 0), (0, 0), (-1, -1), (2, 2), ("0,2", [0, 2]), ([1], [1]), ("-1", -1), ("2", 2), ([], 0)],
+    [
+        (None, 0),
+        (0, 0),
+        (-1, -1),
+        (2, 2),
+        ("0,2", [0, 2]),
+        ([1], [1]),
+        ("-1", -1),
+        ("2", 2),
+        ([], 0),
+    ],
 )
 def test_gpus_are_counts_or_indices(gpus, expected):
     assert parse_gpus(gpus) == expected

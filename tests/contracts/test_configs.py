@@ -37,7 +37,9 @@ def composed(name, *overrides):
 
 def test_how_many_there_are():
     groups = [group for group, _ in CHOICES]
-    found = {"primary": len(PRIMARY)} | {group: groups.count(group) for group in sorted(set(groups))}
+    found = {"primary": len(PRIMARY)} | {
+        group: groups.count(group) for group in sorted(set(groups))
+    }
     assert found == COUNTS
 
 
@@ -170,5 +172,7 @@ def test_choosing_a_method_replaces_the_heads_of_another():
     for name in ("quickstart", "cifar10", "imagewoof"):
         model = composed(name, "method=supervised").learner.hparams.model
         assert model.regularization_loss_heads is None
-    heads = composed("quickstart", "method=rotation").learner.hparams.model.regularization_loss_heads
+    heads = composed(
+        "quickstart", "method=rotation"
+    ).learner.hparams.model.regularization_loss_heads
     assert list(heads) == ["rotation_prediction"]

@@ -55,7 +55,9 @@ def test_it_has_a_test_of_its_own_with_a_reference(name):
     assert name in test.read_text()
 
 
-@pytest.mark.parametrize("path", sorted((builtin_configs() / "method").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((builtin_configs() / "method").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_every_method_has_a_page(path):
     pages = {page.stem for page in (ROOT / "docs/methods").glob("*.md")}
     # base's own method is rotation prediction on a loader of its own.

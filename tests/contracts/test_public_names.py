@@ -21,7 +21,11 @@ MODULES = sorted(
 def public_definitions(module):
     for name, value in vars(importlib.import_module(module)).items():
         is_own = getattr(value, "__module__", None) == module
-        if is_own and not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value)):
+        if (
+            is_own
+            and not name.startswith("_")
+            and (inspect.isclass(value) or inspect.isfunction(value))
+        ):
             yield name, value
 
 

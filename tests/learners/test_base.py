@@ -184,8 +184,12 @@ def test_accumulated_gradients_step_the_teacher_once(tmp_path):
 def test_hparams_alone_rebuild_it_from_a_checkpoint(tmp_path):
     learner = make()
     trainer = pl.Trainer(
-        max_steps=3, accelerator="cpu", logger=False, enable_progress_bar=False,
-        default_root_dir=tmp_path, enable_model_summary=False,
+        max_steps=3,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        default_root_dir=tmp_path,
+        enable_model_summary=False,
     )
     trainer.fit(learner, DataLoader(Pairs(), batch_size=8))
     trainer.save_checkpoint(tmp_path / "x.ckpt")
@@ -200,8 +204,13 @@ def test_metrics_are_logged_on_written_steps_alone(tmp_path):
     logged = []
     learner.log_dict = lambda values: logged.append(values)
     trainer = pl.Trainer(
-        max_steps=6, accelerator="cpu", logger=False, enable_progress_bar=False,
-        enable_checkpointing=False, default_root_dir=tmp_path, log_every_n_steps=3,
+        max_steps=6,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+        log_every_n_steps=3,
         enable_model_summary=False,
     )
     trainer.fit(learner, DataLoader(Pairs(), batch_size=4))

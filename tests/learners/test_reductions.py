@@ -30,9 +30,7 @@ def test_no_weights_are_ones():
 def test_weighted_mean_is_torchs_weighted_cross_entropy():
     logits, target = torch.randn(8, 3), torch.randint(3, (8,))
     class_weights = torch.tensor([0.2, 1.0, 3.0])
-    outputs = LossOutputs(
-        F.cross_entropy(logits, target, reduction="none"), class_weights[target]
-    )
+    outputs = LossOutputs(F.cross_entropy(logits, target, reduction="none"), class_weights[target])
     expected = F.cross_entropy(logits, target, weight=class_weights)
     torch.testing.assert_close(reduce_losses(outputs, "weighted_mean"), expected)
 

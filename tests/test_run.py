@@ -1,0 +1,241 @@
+"""Runs from config to summary: what they write, how they resume, and what they refuse."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from sesemi_like.config.check import check
+from sesemi_like.config.resolvers import register_resolvers
+from sesemi_like.config.store import builtin_configs, register_configs
+from sesemi_like.errors import ConfigError
+from sesemi_like.learners import Classifier
+from sesemi_like.run import choose_seed, prepare, run
+
+# Five steps an epoch: floor(1437 / 256) of the unlabelled loader; small enough for seconds.
+TINY = [
+    "run.gpus=0",
+    "run.num_iterations=10",
+    "data.train.unlabeled.repeat=1",
+    "data.train.supervised.repeat=1",
+    "data.train.unlabeled.batch_size_per_gpu=256",
+    "learner.hparams.model.backbone.widths=[4,8]",
+    "++trainer.log_every_n_steps=1",
+]
+
+
+def composed(name, *overrides):
+    register_configs()
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(builtin_configs()), version_base="1.3"):
+        return compose(name, overrides=list(overrides))
+
+
+def fit(folder, *overrides, name="quickstart"):
+    """Runs a tiny quickstart; returns its folder and summary."""
+    config = composed(name, *TINY, f"run.dir={folder}", *overrides)
+    run(config, check(config))
+    (path,) = folder.glob("*/*/summary.json")
+    return path.parent, json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return fit(tmp_path_factory.mktemp("finished"))
+
+
+def test_a_run_folder_holds_everything(finished):
+    folder, summary = finished
+    assert summary["status"] == "finished"
+    assert summary["steps"] == 10
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert list((folder / "tensorboard").glob("events.*"))
+    resolved = OmegaConf.load(folder / "config.yaml")
+    assert resolved.learner.hparams.lr_scheduler.scheduler.max_iters == 10
+    assert resolved.learner.hparams.lr_scheduler.scheduler.iters_per_epoch == 5
+
+
+def test_the_label_list_names_forty_labels_of_training_alone(finished):
+    with (finished[0] / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["loader"] == "supervised"]
+    assert len(rows) == len({row["id"] for row in rows}) == 40
+    counts = {label: sum(row["class"] == label for row in rows) for label in "0123456789"}
+    assert set(counts.values()) == {4}
+
+
+def test_metrics_are_a_table(finished):
+    with (finished[0] / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    losses = [row for row in rows if row["train/loss"]]
+    assert len(losses) == 10
+    for row in losses:
+        parts = float(row["train/supervised/weighted_loss"]) + float(
+            row["train/fixmatch/weighted_loss"]
+        )
+        assert float(row["train/loss"]) == pytest.approx(parts, rel=1e-5)
+    assert [row["val/top1"] for row in rows if row["val/top1"]]
+
+
+def test_a_checkpoint_is_safe_to_load_and_rebuilds_the_learner(finished):
+    path = finished[0] / "checkpoints" / "last.ckpt"
+    assert torch.load(path, weights_only=True)["global_step"] == 10
+    rebuilt = Classifier.load_from_checkpoint(path, weights_only=True)
+    assert rebuilt.networks["classifier"](torch.zeros(2, 1, 8, 8))["logits"].shape == (2, 10)
+
+
+def test_the_same_seed_gives_the_same_weights(finished, tmp_path):
+    folder, summary = fit(tmp_path)
+    first, second = (weights(f) for f in (finished[0], folder))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    assert summary["metrics"] == finished[1]["metrics"]
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(finished, tmp_path):
+    stopped, _ = fit(tmp_path / "stopped", "++trainer.max_steps=5")
+    checkpoint = stopped / "checkpoints" / "last.ckpt"
+    folder, summary = fit(tmp_path / "resumed", f"run.resume_from_checkpoint={checkpoint}")
+    assert summary["steps"] == 10
+    expected = weights(finished[0])
+    for name, value in weights(folder).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
+
+
+def test_validation_of_a_checkpoint_gives_its_figure_again(finished, tmp_path):
+    checkpoint = finished[0] / "checkpoints" / "last.ckpt"
+    for key in ("resume_from_checkpoint", "pretrained_checkpoint_path"):
+        folder = tmp_path / key
+        _, summary = fit(folder, "run.mode=VALIDATE", f"run.{key}={checkpoint}")
+        assert summary["metrics"]["val/top1"] == finished[1]["metrics"]["val/top1"]
+    _, summary = fit(tmp_path / "test", "run.mode=TEST", f"run.resume_from_checkpoint={checkpoint}")
+    assert summary["metrics"]["test/top1"] == finished[1]["metrics"]["test/top1"]
+
+
+def test_pretrained_weights_say_what_matched(finished, tmp_path, caplog):
+    checkpoint = finished[0] / "checkpoints" / "last.ckpt"
+    config = composed(
+        "quickstart", *TINY, f"run.dir={tmp_path}", "method=supervised",
+        f"run.pretrained_checkpoint_path={checkpoint}", "learner.hparams.num_classes=11",
+    )  # fmt: skip
+    with caplog.at_level("INFO", logger="sesemi_like"):
+        learner = prepare(config).learner
+    assert "of another shape: networks.modules_by_name.classifier.head.bias" in caplog.text
+    own, given = learner.state_dict(), weights(finished[0])
+    name = "networks.modules_by_name.classifier.backbone.layers.0.weight"
+    assert torch.equal(own[name], given[name])
+
+
+@pytest.mark.parametrize("content", [b"not a checkpoint", b""])
+def test_a_file_that_is_no_checkpoint_is_told(tmp_path, content):
+    path = tmp_path / "x.ckpt"
+    path.write_bytes(content)
+    config = composed("quickstart", *TINY, f"run.pretrained_checkpoint_path={path}")
+    with pytest.raises(ConfigError, match=r"run\.pretrained_checkpoint_path.*cannot be read"):
+        prepare(config)
+
+
+@pytest.mark.parametrize("method", ["supervised", "rotation", "jigsaw", "entropy_minimization",
+                                    "pi_model", "mean_teacher"])  # fmt: skip
+def test_every_method_trains(method, tmp_path):
+    _, summary = fit(tmp_path, f"method={method}", "run.num_iterations=3")
+    assert summary["steps"] == 3
+
+
+def test_iterations_per_epoch_and_max_iterations_against_hand_counts():
+    cases = {
+        # unlabelled: floor(1437 / 256) = 5; supervised: ceil(40 / 32) = 2
+        (): 5,
+        ("data.train.unlabeled.drop_last=false",): 6,
+        ("data.train.unlabeled.repeat=3",): 16,  # floor(4311 / 256)
+        ("data.train.supervised.repeat=10",): 13,  # ceil(400 / 32)
+        ("data.train.supervised.repeat=10", "data.train.supervised.drop_last=true"): 12,
+        ("++trainer.accumulate_grad_batches=2",): 3,
+        ("++trainer.limit_train_batches=4",): 4,
+        ("++trainer.limit_train_batches=0.5",): 2,
+    }
+    for overrides, expected in cases.items():
+        config = composed("quickstart", *TINY, "run.num_iterations=null", "run.num_epochs=3",
+                          *overrides)  # fmt: skip
+        attributes = prepare(config).attributes
+        assert attributes.iterations_per_epoch == expected, overrides
+        assert attributes.max_iterations == 3 * expected, overrides
+
+
+def test_a_failing_check_leaves_no_folder(tmp_path):
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}/runs", "++trainer.max_epcohs=3")
+    with pytest.raises(ConfigError, match="did you mean 'max_epochs'"):
+        run(config)
+    shutil.rmtree(tmp_path / "runs" / "quickstart")  # its parent alone is there, and empty
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}/runs",
+                      "learner.hparams.num_classes=7")  # fmt: skip
+    with pytest.raises(ConfigError, match=r"num_classes: found 7; the data have 10 classes"):
+        run(config)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_mistakes_of_data_learner_and_run_are_told_at_once():
+    config = composed(
+        "quickstart", *TINY,
+        "run.num_epochs=0",
+        "data.val.dataset.subset=trian",
+        "learner.hparams.optimizer._target_=torch.optim.SDG",
+    )  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        prepare(config, check(config))
+    assert [problem.key for problem in caught.value.problems] == [
+        "run.num_epochs",
+        "run.num_epochs",
+        "data.val.dataset.subset",
+        "learner.hparams.optimizer._target_",
+    ]
+
+
+def test_a_schedule_that_cannot_answer_is_told_before_training():
+    config = composed(
+        "quickstart", *TINY, "method=mean_teacher",
+        "learner.hparams.model.regularization_loss_heads.mean_teacher.scheduler.max_iterations=null",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="mean_teacher.scheduler"):
+        prepare(config)
+
+
+def test_a_seed_is_kept_drawn_or_shared(monkeypatch):
+    assert choose_seed(7) == 7
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert choose_seed(None) != choose_seed(None)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "launch")
+    assert choose_seed(None) == choose_seed(None)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(open_cli, tmp_path):
+    done = open_cli("-cn", "quickstart", *TINY, "++trainer.devices=2", "++trainer.accelerator=cpu",
+                    "data.train.unlabeled.batch_size_per_gpu=128", "run.accelerator=dp")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "runs as ddp" in done.stdout + done.stderr
+    (path,) = tmp_path.glob("runs/*/*/summary.json")
+    assert json.loads(path.read_text())["devices"] == "2 x cpu"
+    assert len(list((tmp_path / "runs" / "quickstart").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_a_sweep_makes_a_finished_folder_for_each_run(open_cli, tmp_path):
+    done = open_cli("-m", "-cn", "quickstart", *TINY, "run.num_iterations=5,10",
+                    "learner.hparams.model.backbone.widths=[4]")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    steps, lengths = [], []
+    for path in tmp_path.glob("runs/*/*/summary.json"):
+        steps.append(json.loads(path.read_text())["steps"])
+        config = OmegaConf.load(path.with_name("config.yaml"))
+        lengths.append(config.learner.hparams.lr_scheduler.scheduler.max_iters)
+    assert sorted(steps) == sorted(lengths) == [5, 10]
