@@ -67,11 +67,14 @@ class EMATeacher(nn.Module):
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Moves the average towards a network, in one call for all tensors of a dtype.
+        """Moves the average towards a network, in one call for all averaged and one for all copied tensors.
 
         Args:
             module: The network that is averaged; of the same structure as the copy.
             step: Optimiser steps taken so far.
+
+        Raises:
+            ValueError: If the network has other tensors than the copy; nothing is changed then.
         """
         averaged, copied = self._pairs(module)
         if averaged:
@@ -92,4 +95,8 @@ class EMATeacher(nn.Module):
 
 
 def _paired(own: Iterable[Tensor], given: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(own, given, strict=True))
+    mine, others = list(own), list(given)
+    # Without this, tensors of other shapes would be broadcast into the average unnoticed.
+    if [tensor.shape for tensor in mine] != [tensor.shape for tensor in others]:
+        raise ValueError("the network is of another structure than the one that was copied")
+    return list(zip(mine, others, strict=True))

@@ -19,6 +19,9 @@ class SmallConvNet(Backbone):
         widths: Channels of each stage; the last is the feature size D.
         drop_rate: Dropout on the features, in [0, 1).
         freeze: Whether the backbone keeps its weights.
+
+    Raises:
+        ValueError: If there is no stage, or one without channels.
     """
 
     def __init__(
@@ -29,6 +32,8 @@ class SmallConvNet(Backbone):
         freeze: bool = False,
     ) -> None:
         super().__init__()
+        if not widths or min(widths) < 1:
+            raise ValueError(f"widths: found {list(widths)}; must be one or more positive numbers")
         layers: list[nn.Module] = []
         channels = in_chans
         for stage, width in enumerate(widths):

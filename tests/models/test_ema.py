@@ -1,0 +1,224 @@
+"""The EMA teacher against the recursion in NumPy, warm-up by hand, and its edges."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sesemi_like.models.ema import EMATeacher
+
+
+class Network(nn.Module):
+    """Parameters, floating-point and integer buffers; tied weights when asked."""
+
+    def __init__(self, tied=False):
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3)
+        if tied:
+            self.second.weight = self.first.weight
+        self.out_features = 3
+
+    def forward(self, inputs):
+        return self.second(self.norm(self.first(inputs)))
+
+
+def drift(network):
+    """Changes every weight as a step would, and BatchNorm's statistics by a forward."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += torch.randn_like(parameter)
+        network.train()(torch.randn(5, 3, dtype=network.first.weight.dtype))
+
+
+def as_numpy(network):
+    return {name: value.numpy().copy() for name, value in network.state_dict().items()}
+
+
+def averaged_names(network, kind):
+    if kind == "parameters":
+        return {name for name, _ in network.named_parameters()}
+    return {name for name, value in network.state_dict().items() if value.is_floating_point()}
+
+
+@pytest.mark.parametrize("warmup", [False, True])
+@pytest.mark.parametrize("kind", ["states", "parameters"])
+def test_average_follows_the_recursion(kind, warmup):
+    torch.manual_seed(0)
+    network = Network().double()
+    teacher = EMATeacher(network, decay=0.3, warmup=warmup, kind=kind)
+    expected, averaged = as_numpy(network), averaged_names(network, kind)
+    for step in range(6):
+        drift(network)
+        teacher.update(network, step)
+        d = min(0.3, (1 + step) / (10 + step)) if warmup else 0.3
+        for name, new in as_numpy(network).items():
+            expected[name] = d * expected[name] + (1 - d) * new if name in averaged else new
+    for name, value in as_numpy(teacher.module).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
+    assert teacher.module.norm.num_batches_tracked == 6
+
+
+def test_kinds_differ_in_the_buffers_alone():
+    torch.manual_seed(0)
+    network = Network()
+    states, parameters = (EMATeacher(network, 0.9, False, k) for k in ("states", "parameters"))
+    drift(network)
+    for teacher in (states, parameters):
+        teacher.update(network, 0)
+    assert torch.equal(states.module.first.weight, parameters.module.first.weight)
+    assert torch.equal(parameters.module.norm.running_mean, network.norm.running_mean)
+    assert not torch.equal(states.module.norm.running_mean, network.norm.running_mean)
+
+
+def test_warmup_by_hand():
+    teacher = EMATeacher(Network(), decay=0.999)
+    assert teacher.decay_at(0) == pytest.approx(1 / 10)
+    assert teacher.decay_at(10) == pytest.approx(11 / 20)
+    assert teacher.decay_at(80) == pytest.approx(81 / 90)
+    # (1 + s) / (10 + s) reaches 0.999 at s = 8990.
+    assert teacher.decay_at(8989) < 0.999
+    assert teacher.decay_at(8990) == teacher.decay_at(10**6) == 0.999
+    assert EMATeacher(Network(), decay=0.999, warmup=False).decay_at(0) == 0.999
+
+
+@pytest.mark.parametrize("decay", [0, 1])
+def test_decay_at_its_ends(decay):
+    network = Network()
+    start = copy.deepcopy(network)
+    teacher = EMATeacher(network, decay=decay, warmup=False)
+    drift(network)
+    teacher.update(network, 0)
+    source = network if decay == 0 else start
+    for (name, value), wanted in zip(
+        teacher.module.named_parameters(), source.parameters(), strict=True
+    ):
+        assert torch.equal(value, wanted), name
+    assert torch.equal(teacher.module.norm.running_var, source.norm.running_var)
+    assert teacher.module.norm.num_batches_tracked == network.norm.num_batches_tracked
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
+def test_decay_outside_its_range_is_refused(decay):
+    with pytest.raises(ValueError, match="decay: found"):
+        EMATeacher(Network(), decay=decay)
+
+
+def test_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="kind: found 'weights'; must be one of states, param"):
+        EMATeacher(Network(), kind="weights")
+
+
+def test_tied_parameters_are_averaged_once_and_stay_tied():
+    network = Network(tied=True)
+    teacher = EMATeacher(network, decay=0.5, warmup=False)
+    start = network.first.weight.detach().clone()
+    drift(network)
+    teacher.update(network, 0)
+    assert teacher.module.second.weight is teacher.module.first.weight
+    torch.testing.assert_close(teacher.module.first.weight, (start + network.first.weight) / 2)
+
+
+def test_takes_no_gradients_and_leaves_the_network_as_it_was():
+    network = Network().train()
+    teacher = EMATeacher(network)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert network.training
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    teacher.update(network, 0)
+    assert not teacher(torch.randn(2, 3)).requires_grad
+    teacher.module.first.weight.fill_(7)
+    assert not (network.first.weight == 7).any()
+
+
+def test_stays_in_evaluation_mode():
+    teacher = EMATeacher(Network().train())
+    whole = nn.ModuleDict({"teacher": teacher}).train()
+    assert whole.training
+    assert not any(module.training for module in teacher.modules())
+    before = teacher.module.norm.running_mean.clone()
+    teacher(torch.randn(4, 3))
+    assert torch.equal(teacher.module.norm.running_mean, before)
+
+
+def test_forward_and_feature_size_are_those_of_the_network():
+    network = Network().eval()
+    teacher = EMATeacher(network)
+    inputs = torch.randn(2, 3)
+    assert torch.equal(teacher(inputs), network(inputs))
+    assert teacher.out_features == 3
+
+
+def test_state_dict_round_trip_goes_on_alike():
+    torch.manual_seed(0)
+    network = Network()
+    teacher = EMATeacher(network, decay=0.9)
+    drift(network)
+    teacher.update(network, 0)
+    restored = EMATeacher(Network(), decay=0.9)
+    restored.load_state_dict(teacher.state_dict())
+    drift(network)
+    for one in (teacher, restored):
+        one.update(network, 1)
+    for name, value in teacher.state_dict().items():
+        assert torch.equal(value, restored.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("other", [torch.float64, torch.bfloat16])
+def test_tensors_of_several_dtypes_keep_theirs(other):
+    network = Network()
+    network.second.to(other)
+    teacher = EMATeacher(network, decay=0.5, warmup=False)
+    start = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 1
+    teacher.update(network, 0)
+    for own, old, new in zip(
+        teacher.parameters(), start.parameters(), network.parameters(), strict=True
+    ):
+        assert own.dtype == old.dtype
+        torch.testing.assert_close(own, (old + new) / 2)
+
+
+@pytest.mark.parametrize("kind", ["states", "parameters"])
+def test_one_call_averages_and_one_call_copies(kind, monkeypatch):
+    calls = []
+    for name in ("_foreach_lerp_", "_foreach_copy_"):
+        original = getattr(torch, name)
+
+        def counted(*arguments, name=name, original=original):
+            calls.append((name, len(arguments[0])))
+            return original(*arguments)
+
+        monkeypatch.setattr(torch, name, counted)
+    network = Network()
+    EMATeacher(network, kind=kind).update(network, 0)
+    # Six parameters; running mean and variance; the number of batches.
+    counts = {"states": (8, 1), "parameters": (6, 3)}[kind]
+    assert calls == [("_foreach_lerp_", counts[0]), ("_foreach_copy_", counts[1])]
+
+
+def test_network_without_parameters_or_buffers():
+    EMATeacher(nn.Identity()).update(nn.Identity(), 0)
+    linear = nn.Linear(1, 1)
+    EMATeacher(linear).update(linear, 0)
+
+
+@pytest.mark.parametrize("other", [nn.Linear(3, 1), nn.Linear(1, 3), nn.Linear(3, 3, bias=False)])
+def test_network_of_another_structure_is_refused(other):
+    teacher = EMATeacher(nn.Linear(3, 3))
+    before = copy.deepcopy(teacher.state_dict())
+    with pytest.raises(ValueError, match="another structure"):
+        teacher.update(other, 0)
+    assert all(torch.equal(v, before[n]) for n, v in teacher.state_dict().items())
+
+
+def test_frozen_tensors_stay_exactly_what_they_are():
+    network = Network()
+    teacher = EMATeacher(network, decay=0.999)
+    for step in range(20):
+        teacher.update(network, step)
+    for own, given in zip(teacher.parameters(), network.parameters(), strict=True):
+        assert torch.equal(own, given)
