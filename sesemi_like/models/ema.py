@@ -67,7 +67,7 @@ class EMATeacher(nn.Module):
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Moves the average towards a network, in one call for all averaged and one for all copied tensors.
+        """Moves the average towards a network, in one call for all averaged tensors.
 
         Args:
             module: The network that is averaged; of the same structure as the copy.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,3 +42,40 @@ class Backbone(nn.Module):
 def global_average(features: Tensor) -> Tensor:
     """Averages feature maps (N, D, H, W) over their pixels to (N, D)."""
     return torch.mean(features, dim=(2, 3))
+
+
+@torch.no_grad()
+def measured_features(network: nn.Module, image_size: tuple[int, int, int]) -> tuple[int, ...]:
+    """Finds the shape of what a network answers, without computing or drawing anything.
+
+    Args:
+        network: The network; a copy without memory of its own is called.
+        image_size: Channels, height and width of an image.
+
+    Returns:
+        The shape of the answer for one image; (1, D) if it answers features.
+    """
+    outline = copy.deepcopy(network).to("meta").eval()
+    answer = outline(torch.zeros(1, *image_size, device="meta"))
+    return tuple(answer.shape)
+
+
+def refuse_head_settings(settings: Mapping[str, Any]) -> None:
+    """Refuses a number of classes, which belongs to the head.
+
+    Raises:
+        ValueError: If there is one among the settings.
+    """
+    if "num_classes" in settings:
+        raise ValueError(
+            f"num_classes: found {settings['num_classes']}; leave it out, a backbone has no "
+            "classifier"
+        )
+
+
+def refusal(name: str, error: Exception) -> str:
+    """Says in the user's words why a library did not build a model."""
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if unexpected:
+        return f"{unexpected.group(1)}: {name} takes no such setting; leave it out"
+    return f"{name} refused its settings: {type(error).__name__}: {error}"

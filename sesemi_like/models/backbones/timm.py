@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...errors import near
-from .base import Backbone
-
-log = logging.getLogger(__name__)
+from .base import Backbone, measured_features, refusal, refuse_head_settings
+from .weights import load_weights
 
 
 class PyTorchImageModels(Backbone):
     """A timm model without its classifier.
 
     Args:
-        name: The model, such as ``resnet50d`` or ``vit_small_patch16_224``.
+        name: The model, such as ``resnet50d`` or ``vit_small_patch16_224``, with or without a tag
+            for its weights; also timm's ``hf-hub:...`` and ``local-dir:...``.
         pretrained: Whether timm downloads the weights it has for this model.
         freeze: Whether the backbone keeps its weights.
         global_pool: How feature maps become features; null is the model's own way.
@@ -27,12 +24,13 @@ class PyTorchImageModels(Backbone):
         drop_path_rate: Stochastic depth, in [0, 1); null leaves it out.
         in_chans: Channels of the images.
         img_size: Side of the images, for models that are built for one (transformers).
-        checkpoint_path: A local file of weights; it goes before `pretrained`.
+        checkpoint_path: A local file of the model's weights, which must fit exactly (a classifier
+            in it is left out); it goes before `pretrained`.
         **settings: Anything else that the model takes.
 
     Raises:
-        ValueError: If the name is unknown, the model refuses a setting, or the weights cannot be
-            had or do not fit.
+        ValueError: If the name is unknown, the model refuses a setting or does not pool its
+            features, or the weights cannot be had or do not fit.
     """
 
     def __init__(
@@ -49,6 +47,7 @@ class PyTorchImageModels(Backbone):
         **settings: Any,
     ) -> None:
         super().__init__()
+        refuse_head_settings(settings)
         options = {
             "global_pool": global_pool,
             "drop_path_rate": drop_path_rate,
@@ -57,9 +56,9 @@ class PyTorchImageModels(Backbone):
         settings |= {key: value for key, value in options.items() if value is not None}
         settings |= {"drop_rate": drop_rate, "in_chans": in_chans, "num_classes": 0}
         self.network = _create(name, pretrained and checkpoint_path is None, settings)
-        self.out_features = int(self.network.num_features)
+        self.out_features = _feature_size(self.network, name, settings)
         if checkpoint_path is not None:
-            _load(self.network, checkpoint_path)
+            load_weights(self.network, checkpoint_path, _classifier(self.network))
         if freeze:
             self.freeze()
 
@@ -72,41 +71,46 @@ class PyTorchImageModels(Backbone):
 def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> Any:
     import timm
 
-    known = timm.list_models()
-    if name.split(".")[0] not in known:
-        raise ValueError(f"name: found {name!r}; {near(name, known, noun='timm models')}")
+    _check_name(name)
     try:
         return timm.create_model(name, pretrained=pretrained, **settings)
-    except TypeError as error:
-        raise ValueError(f"{name} does not take these settings: {error}") from error
-    except (OSError, RuntimeError) as error:
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ValueError(refusal(name, error)) from None
+    except Exception as error:  # What a failed download raises differs between versions.
         if not pretrained:
-            raise
+            raise ValueError(refusal(name, error)) from None
         raise ValueError(
-            f"pretrained: the weights of {name!r} could not be had ({error}); "
-            "give checkpoint_path, a local file, or pretrained: false"
-        ) from error
+            f"pretrained: the weights of {name!r} could not be had ({type(error).__name__}: "
+            f"{error}); give checkpoint_path, a local file, or pretrained: false"
+        ) from None
 
 
-def _load(network: torch.nn.Module, path: str) -> None:
-    """Loads a local file of weights; a classifier in it is left out and named."""
-    if not Path(path).is_file():
-        raise ValueError(f"checkpoint_path: found {path!r}; there is no such file")
-    given, own = _read(path), network.state_dict()
-    fits = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
-    if set(own) - set(fits):
-        lacking = ", ".join(sorted(set(own) - set(fits))[:5])
-        raise ValueError(f"checkpoint_path: {path!r} has no fitting weights for {lacking}")
-    network.load_state_dict(fits)
-    if left_out := sorted(set(given) - set(fits)):
-        log.info("%s: left out %s", path, ", ".join(left_out[:5]))
+def _check_name(name: str) -> None:
+    import timm
+
+    known = {*timm.list_models(), *timm.list_pretrained()}
+    if name not in known and not name.startswith(("hf-hub:", "local-dir:")):
+        raise ValueError(f"name: found {name!r}; {near(name, known, noun='timm models')}")
 
 
-def _read(path: str) -> dict[str, Tensor]:
-    if path.endswith(".safetensors"):
-        from safetensors.torch import load_file
+def _feature_size(network: Any, name: str, settings: dict[str, Any]) -> int:
+    """The size D of a model's features; timm's own figure leaves out layers after the pooling."""
+    _, height, width = network.pretrained_cfg.get("input_size", (3, 224, 224))
+    if side := settings.get("img_size"):
+        height = width = side
+    try:
+        shape = measured_features(network, (settings["in_chans"], height, width))
+    except Exception as error:
+        raise ValueError(refusal(name, error)) from None
+    if len(shape) != 2:
+        raise ValueError(
+            f"global_pool: found {settings.get('global_pool')!r}; {name} then answers "
+            f"{shape} for an image instead of features (1, D); avg pools them"
+        )
+    return shape[1]
 
-        return dict(load_file(path))
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+def _classifier(network: Any) -> tuple[str, ...]:
+    """The names of the layers that a model without classifier has lost."""
+    names = network.pretrained_cfg.get("classifier") or ()
+    return tuple(f"{n}." for n in ([names] if isinstance(names, str) else names))

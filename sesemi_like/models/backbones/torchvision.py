@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...errors import near
-from .base import Backbone
+from .base import Backbone, refusal, refuse_head_settings
 
 
 class TorchvisionModels(Backbone):
@@ -20,23 +20,17 @@ class TorchvisionModels(Backbone):
         **settings: Anything else that the model takes.
 
     Raises:
-        ValueError: If the name is unknown, the weights cannot be had, or the model does not end in
-            a linear layer.
+        ValueError: If the name is unknown, the model refuses a setting, the weights cannot be had,
+            or the model does not end in a linear layer.
     """
 
     def __init__(
         self, name: str, weights: str | None = None, freeze: bool = False, **settings: Any
     ) -> None:
         super().__init__()
-        from torchvision import models
-
-        known = models.list_models(module=models)
-        if name not in known:
-            raise ValueError(f"name: found {name!r}; {near(name, known, noun='models')}")
-        try:
-            self.network: nn.Module = models.get_model(name, weights=weights, **settings)
-        except (OSError, KeyError) as error:
-            raise ValueError(f"weights: {weights!r} of {name} cannot be had: {error}") from error
+        refuse_head_settings(settings)
+        self.network = _create(name, weights, settings)
+        _cut_auxiliaries(self.network)
         self.out_features = _cut_classifier(self.network, name)
         if freeze:
             self.freeze()
@@ -45,6 +39,37 @@ class TorchvisionModels(Backbone):
         """Maps images (N, C, H, W) to features (N, D)."""
         features: Tensor = self.network(images)
         return features
+
+
+def _create(name: str, weights: str | None, settings: dict[str, Any]) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ValueError(f"name: found {name!r}; {near(name, known, noun='torchvision models')}")
+    try:
+        network: nn.Module = models.get_model(name, weights=weights, **settings)
+    except KeyError:
+        offered = models.get_model_weights(name).__members__
+        choice = near(str(weights), offered, noun=f"weights of {name}")
+        raise ValueError(f"weights: found {weights!r}; {choice}") from None
+    except OSError as error:
+        raise ValueError(
+            f"weights: {weights!r} of {name} could not be had ({type(error).__name__}: {error}); "
+            "give weights: null"
+        ) from None
+    except Exception as error:  # Each model checks its settings in its own way.
+        raise ValueError(refusal(name, error)) from None
+    return network
+
+
+def _cut_auxiliaries(network: nn.Module) -> None:
+    """Removes the further classifiers of Inception and GoogLeNet, which answer when training."""
+    if getattr(network, "aux_logits", False):
+        network.aux_logits = False  # type: ignore[assignment]
+        for name in ("AuxLogits", "aux1", "aux2"):
+            if hasattr(network, name):
+                setattr(network, name, None)
 
 
 def _cut_classifier(network: nn.Module, name: str) -> int:
