@@ -17,7 +17,7 @@ class MLPHead(nn.Sequential):
         drop_rate: Dropout after hidden layers, in [0, 1).
 
     Raises:
-        ValueError: If there is no layer.
+        ValueError: If there is no layer, or hidden ones have no units.
     """
 
     def __init__(
@@ -31,10 +31,12 @@ class MLPHead(nn.Sequential):
     ) -> None:
         if num_layers < 1:
             raise ValueError(f"num_layers: found {num_layers}; must be at least 1")
+        hidden = in_features if hidden_features is None else hidden_features
+        if hidden < 1:
+            raise ValueError(f"hidden_features: found {hidden}; must be at least 1")
         layers: list[nn.Module] = []
         size = in_features
         for _ in range(num_layers - 1):
-            hidden = hidden_features or in_features
             layers += [nn.Linear(size, hidden, bias=not norm)]
             layers += [nn.BatchNorm1d(hidden)] if norm else []
             layers += [nn.ReLU(inplace=True), nn.Dropout(drop_rate)]

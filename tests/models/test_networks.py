@@ -1,0 +1,104 @@
+"""Networks by name, by other names and by their methods."""
+
+import pytest
+import torch
+from torch import nn
+
+from sesemi_like.models.backbones import SmallConvNet
+from sesemi_like.models.ema import EMATeacher
+from sesemi_like.models.heads import LinearHead
+from sesemi_like.models.networks import ClassificationNetwork, Networks
+
+
+class Encoder(nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+        self.note = "text"
+
+    def project(self, inputs):
+        return self(inputs) * 2
+
+
+@pytest.fixture
+def classifier():
+    return ClassificationNetwork(SmallConvNet(in_chans=1, widths=(4,)), LinearHead(4, 3))
+
+
+@pytest.fixture
+def networks(classifier):
+    return Networks(
+        {"classifier": classifier, "encoder": Encoder()},
+        aliases={"backbone": "classifier", "student": "encoder"},
+    )
+
+
+def test_names_and_what_they_stand_for(networks, classifier):
+    assert networks.names == ["classifier", "encoder", "backbone", "student"]
+    assert networks["classifier"] is networks["backbone"] is classifier
+    assert networks.canonical("student.project") == "encoder.project"
+    assert networks.canonical("encoder") == "encoder"
+    assert networks.module("student.project") is networks["encoder"]
+
+
+def test_a_method_of_a_network_is_called_by_name(networks):
+    inputs = torch.randn(2, 3)
+    expected = networks["encoder"](inputs) * 2
+    assert torch.equal(networks["student.project"](inputs), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("classifier", True),
+        ("backbone", True),
+        ("encoder.project", True),
+        ("student.project", True),
+        ("teacher", False),
+        ("encoder.embed", False),
+        ("encoder.note", False),
+        ("teacher.project", False),
+        ("", False),
+    ],
+)
+def test_contains(networks, name, known):
+    assert (name in networks) is known
+
+
+def test_unknown_network_is_a_key_error(networks):
+    with pytest.raises(KeyError):
+        networks["teacher"]
+
+
+def test_feature_size_by_any_name(networks):
+    assert networks.feature_size("classifier") == networks.feature_size("backbone") == 4
+    assert networks.feature_size("encoder.project") == 2
+
+
+def test_feature_size_of_a_network_that_does_not_know():
+    with pytest.raises(AttributeError, match="out_features"):
+        Networks({"plain": nn.ReLU()}).feature_size("plain")
+
+
+def test_networks_are_trained_and_saved_once_each(networks):
+    names = [name for name, _ in networks.named_parameters()]
+    assert len(names) == len(set(names)) == len(list(networks.parameters()))
+    assert {name.split(".")[1] for name in names} == {"classifier", "encoder"}
+
+
+def test_classification_network_answers_features_and_their_logits(classifier):
+    images = torch.randn(2, 1, 8, 8)
+    classifier.eval()
+    answer = classifier(images)
+    assert set(answer) == {"features", "logits"}
+    features = classifier.backbone(images)
+    weight, bias = classifier.head.weight, classifier.head.bias
+    assert torch.equal(answer["features"], features)
+    torch.testing.assert_close(answer["logits"], features @ weight.T + bias)
+    assert classifier.out_features == 4
+
+
+def test_teacher_of_a_classifier_answers_alike(classifier):
+    networks = Networks({"classifier": classifier, "teacher": EMATeacher(classifier)}).eval()
+    images = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(networks["teacher"](images), networks["classifier"](images))
+    assert networks.feature_size("teacher") == 4
