@@ -1,0 +1,113 @@
+"""Over random configs: valid ones compose and build, broken ones end in one clear message."""
+
+import contextlib
+import io
+import sys
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import sesemi_like.run
+from sesemi_like import cli
+
+PROFILE = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],  # a counterexample is short as it is; shrinking takes minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+MODEL = "learner.hparams.model"
+
+choices = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(
+            ["supervised", "rotation", "jigsaw", "entropy_minimization", "pi_model",
+             "mean_teacher", "fixmatch"]
+        ),
+        "optimizer": st.sampled_from(["sgd", "adam", "adamw"]),
+        "lr_scheduler": st.sampled_from(["cosine", "polynomial", "constant"]),
+        "data.labels_per_class": st.integers(1, 100),
+        "data.label_seed": st.integers(0, 9),
+        "data.train.supervised.batch_size_per_gpu": st.integers(1, 64),
+        "data.train.unlabeled.drop_last": st.booleans(),
+        "data.train.unlabeled.repeat": st.integers(1, 4),
+        "data.val.batch_size_per_gpu": st.integers(1, 512),
+        "data.test": st.sampled_from(["null", "${data.val}"]),
+        "run.num_iterations": st.integers(1, 1000),
+        f"{MODEL}.forward": st.sampled_from(["separate", "joined"]),
+        f"{MODEL}.ema.kind": st.sampled_from(["states", "parameters"]),
+        f"{MODEL}.backbone.widths": st.sampled_from(["[4]", "[4,8]"]),
+        f"{MODEL}.supervised_loss.reduction": st.sampled_from(["mean", "weighted_mean", "sum"]),
+        "++learner.hparams.optimizer.lr": st.floats(1e-5, 1.0),
+    }
+)  # fmt: skip
+
+BREAKS = {
+    "run.num_iterations": ["-1", "ten", "0"],
+    "run.num_epochs": ["3"],  # beside num_iterations
+    "run.nun_epochs": ["3"],
+    "run.mode": ["TRAIN"],
+    "run.gpus": ["a", "-7"],
+    "method": ["fixmtach"],
+    "optimizer": ["sdg"],
+    "data.labels_per_class": ["100000", "many", "0"],
+    "data.num_labels": ["40"],  # beside labels_per_class
+    "data.train.unlabeled.dataset.name": ["digitz"],
+    "data.train.unlabeled.dataset.subset": ["trian"],
+    "data.train.unlabeled.dataset.part": ["everything"],
+    "data.train.supervised.batch_size": ["32"],  # beside batch_size_per_gpu
+    "data.train.supervised.sampler": ["balanced"],
+    "data.train.supervised.views.image._target_": ["sesemi_like.views.Compse"],
+    "learner.hparams.num_classes": ["9", "ten"],
+    f"{MODEL}.backbone.widhts": ["[4]"],
+    f"{MODEL}.backbone._target_": ["sesemi_like.models.backbones.SmallNet"],
+    f"{MODEL}.supervised_loss.input_data": ["labelled"],
+    f"{MODEL}.supervised_loss.reduction": ["max"],
+    f"{MODEL}.ema.decay": ["2"],
+    f"{MODEL}.forward": ["both"],
+    "learner.hparams.optimizer._target_": ["torch.optim.SDG"],
+}
+broken = st.sampled_from([(key, value) for key, values in BREAKS.items() for value in values])
+
+
+def outcome(monkeypatch, overrides, then):
+    """Runs the command up to the point where training would start; its exit code and message."""
+    monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.gpus=0", *overrides])
+    monkeypatch.setattr(sesemi_like.run, "run", then)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    errors, code = io.StringIO(), 0
+    with contextlib.redirect_stderr(errors):
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+    return code, errors.getvalue()
+
+
+def build(config, problems):
+    sesemi_like.run.prepare(config, problems)
+
+
+@PROFILE
+@given(choices)
+def test_valid_configs_compose_and_build(monkeypatch, chosen):
+    overrides = [f"{key}={value}" for key, value in chosen.items()]
+    assert outcome(monkeypatch, overrides, build) == (0, "")
+
+
+@PROFILE
+@given(choices, broken)
+def test_broken_configs_end_in_one_clear_message(monkeypatch, tmp_path_factory, chosen, wrong):
+    key, value = wrong
+    valid = {k: v for k, v in chosen.items() if k != key}
+    folder = tmp_path_factory.mktemp("runs")
+    overrides = [*(f"{k}={v}" for k, v in valid.items()), f"{key}={value}", f"run.dir={folder}"]
+    code, message = outcome(monkeypatch, overrides, build)
+    assert code == 1
+    assert "in the configuration" in message
+    assert "Traceback" not in message
+    assert key.rpartition(".")[0] in message
+    assert value in message
+    assert not list(folder.glob("*/*"))
+
