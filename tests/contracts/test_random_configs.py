@@ -110,4 +110,3 @@ def test_broken_configs_end_in_one_clear_message(monkeypatch, tmp_path_factory, 
     assert key.rpartition(".")[0] in message
     assert value in message
     assert not list(folder.glob("*/*"))
-
