@@ -41,7 +41,7 @@ def cifar10_pictures(tmp_path_factory):
     root = tmp_path_factory.mktemp("cifar10")
     with tarfile.open(archive) as tar:
         for member in tar:
-            _, kind, name = (member.name.split("/") + ["", ""])[:3]
+            _, kind, name = [*member.name.split("/"), "", ""][:3]
             number = int(name.removesuffix(".jpg")) if name.endswith(".jpg") else 50
             if number >= 50:
                 continue

@@ -132,7 +132,8 @@ def test_a_new_key_of_a_free_form_config_proposes_those_it_has(open_cli):
 
 def test_wrong_keys_and_types_in_a_file_are_told_with_the_missing_names(open_cli, tmp_path):
     (tmp_path / "custom.yaml").write_text(
-        "defaults: [base]\nrun: {sede: 1, num_epochs: ten}\ndata: {train: {supervised: {shufle: true}}}\n"
+        "defaults: [base]\nrun: {sede: 1, num_epochs: ten}\n"
+        "data: {train: {supervised: {shufle: true}}}\n"
     )
     message = failure(open_cli("-cd", ".", "-cn", "custom"))
     assert message.startswith("3 problems")

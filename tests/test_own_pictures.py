@@ -1,4 +1,4 @@
-"""People's own folders of pictures: real photographs, a custom YAML, training, resuming, testing."""
+"""People's own folders of photographs: a custom YAML trains, resumes and is tested."""
 
 import json
 

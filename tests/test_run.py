@@ -205,7 +205,7 @@ def test_a_schedule_that_cannot_answer_is_told_before_training():
         "quickstart", *TINY, "method=mean_teacher",
         "learner.hparams.model.regularization_loss_heads.mean_teacher.scheduler.max_iterations=null",
     )  # fmt: skip
-    with pytest.raises(ConfigError, match="mean_teacher.scheduler"):
+    with pytest.raises(ConfigError, match=r"mean_teacher\.scheduler"):
         prepare(config)
 
 
@@ -219,8 +219,10 @@ def test_a_seed_is_kept_drawn_or_shared(monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(open_cli, tmp_path):
-    done = open_cli("-cn", "quickstart", *TINY, "++trainer.devices=2", "++trainer.accelerator=cpu",
-                    "data.train.unlabeled.batch_size_per_gpu=128", "run.accelerator=dp")  # fmt: skip
+    two = ["++trainer.devices=2", "++trainer.accelerator=cpu", "run.accelerator=dp"]
+    done = open_cli(
+        "-cn", "quickstart", *TINY, *two, "data.train.unlabeled.batch_size_per_gpu=128"
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "runs as ddp" in done.stdout + done.stderr
     (path,) = tmp_path.glob("runs/*/*/summary.json")

@@ -42,7 +42,8 @@ def image_folder(
     subsets = _subsets(top, subset)
     if subset is None and subsets and not any(_folders(s) for s in subsets):
         subsets = [top]
-    files, names = [], []
+    files: list[Path] = []
+    names: list[str | None] = []
     for folder in subsets:
         loose = [path for path in sorted(folder.iterdir()) if _is_picture(path)]
         files += loose

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -48,9 +50,7 @@ class DataModule(pl.LightningDataModule):
         ConfigError: With every mistake found in all loaders.
     """
 
-    def __init__(
-        self, data: Mapping[str, Any], run: Mapping[str, Any], *, world_size: int, seed: int
-    ) -> None:
+    def __init__(self, data: DictConfig, run: DictConfig, *, world_size: int, seed: int) -> None:
         super().__init__()
         self.run, self.world_size, self.seed = run, world_size, seed
         splits = _SPLITS_OF_MODE[run["mode"].name]
@@ -141,7 +141,11 @@ class DataModule(pl.LightningDataModule):
         """The names of the classes: those of the first loader that has labels."""
         for name in (*self._train, "val", "test"):
             source = self.datasets.get(name)
-            if isinstance(source, Samples) and source.classes and (source.targets >= 0).any():  # type: ignore[operator]
+            if (
+                isinstance(source, Samples)
+                and source.classes
+                and np.any(np.asarray(source.targets) >= 0)
+            ):
                 return source.classes
         return None
 
@@ -210,7 +214,7 @@ class DataModule(pl.LightningDataModule):
         if self.trainer is None or not self.trainer.training:
             name = "test" if self.trainer and self.trainer.testing else "val"
             return self._with_views(name, batch, step=0, rank=self._rank)
-        flat = {}
+        flat: Batch = {}
         for name, fields in batch.items():
             made = self._with_views(name, fields, step=step, rank=self._rank)
             flat |= {f"{name}.{field}": value for field, value in made.items()}

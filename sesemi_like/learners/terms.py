@@ -62,7 +62,9 @@ class LossTerm(nn.Module):
         try:
             self.weight(0)
         except (ValueError, TypeError) as error:
-            return [ConfigProblem(f"{self.key}.scheduler", type(self.schedule).__name__, str(error))]
+            return [
+                ConfigProblem(f"{self.key}.scheduler", type(self.schedule).__name__, str(error))
+            ]
         return []
 
     @property

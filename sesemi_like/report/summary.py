@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +31,7 @@ def write_summary(path: Path, content: Mapping[str, Any]) -> None:
     versions = {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "pytorch_lightning": pl.__version__,
+        "pytorch_lightning": metadata.version("pytorch-lightning"),
         "sesemi_like": __version__,
     }
     text = json.dumps({**content, "versions": versions}, indent=2)

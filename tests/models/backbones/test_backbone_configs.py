@@ -1,0 +1,56 @@
+"""Every built-in config of a backbone composes and builds a backbone from its own settings."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from sesemi_like.config.instantiate import instantiate
+from sesemi_like.config.store import builtin_configs, register_configs
+from sesemi_like.models.backbones import Backbone
+
+NAMES = sorted(path.stem for path in (builtin_configs() / "backbone").glob("*.yaml"))
+OVERRIDES = {"timm": ["learner.hparams.model.backbone.name=test_resnet"]}
+SIZES = {
+    "cifar_resnet20": 64,
+    "cifar_resnet56": 64,
+    "resnet18d": 512,
+    "resnet50d": 2048,
+    "small_cnn": 128,
+    "timm": 96,
+    "torchvision": 512,
+    "wrn_28_10": 640,
+    "wrn_28_2": 128,
+    "wrn_28_8": 512,
+}
+
+
+def composed(name):
+    """The settings of a backbone in a run that chooses it."""
+    register_configs()
+    overrides = [f"backbone={name}", *OVERRIDES.get(name, [])]
+    with initialize_config_dir(str(builtin_configs()), version_base="1.3"):
+        config = compose("sesemi_config", overrides=overrides)
+    return config.learner.hparams.model.backbone
+
+
+def test_every_backbone_config_is_known_here():
+    assert sorted(SIZES) == NAMES
+    assert len(NAMES) == 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_builds_from_its_own_settings(name):
+    settings = composed(name)
+    backbone = instantiate(settings, key="learner.hparams.model.backbone")
+    assert isinstance(backbone, Backbone)
+    assert not backbone.is_frozen
+    assert backbone.out_features == SIZES[name]
+    images = torch.randn(1, settings.get("in_chans", 3), 32, 32)
+    with torch.no_grad():
+        assert backbone.eval()(images).shape == (1, SIZES[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shows_the_command_that_runs_it(name):
+    text = (builtin_configs() / "backbone" / f"{name}.yaml").read_text()
+    assert f"backbone={name}" in text.split("_target_")[0]
