@@ -193,9 +193,12 @@ def _learner(config: DictConfig, data: DataModule | None, found: Problems) -> Le
             hparams=settings["hparams"],
             key="learner",
         )
-        learner.configure_optimizers()  # tells a wrong optimizer or schedule now
+    is_fit = config.run.mode.name == "FIT"
     with found.collected():
-        if learner is not None and data is not None and config.run.mode.name == "FIT":
+        if learner is not None and is_fit:
+            learner.configure_optimizers()  # tells a wrong optimizer or schedule now
+    with found.collected():
+        if learner is not None and data is not None and is_fit:
             data.keep(learner.make_plan(data.fields).fields)
     with found.collected():
         path = config.run.pretrained_checkpoint_path

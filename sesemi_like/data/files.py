@@ -101,7 +101,7 @@ def csv(
         split_column: The column with subsets; needed only with `subset`.
 
     Raises:
-        ConfigError: If the file, a column, a subset or a row's path is missing.
+        ConfigError: If the file, a column, a subset or a row's picture is missing.
     """
     rows = _rows(root)
     wanted = [subset] if isinstance(subset, str) else subset
@@ -114,13 +114,21 @@ def csv(
     if problems:
         raise ConfigError(problems)
     classes = _class_names(row.get(label_column) for row in rows)
+    splits = {row[split_column] for row in rows} if wanted else set()
+    problems = [
+        ConfigProblem("subset", name, f"no row has this split; {near(name, splits, noun='splits')}")
+        for name in wanted or []
+        if name not in splits
+    ]
+    if problems:
+        raise ConfigError(problems)
     chosen = [row for row in rows if wanted is None or row[split_column] in wanted]
-    if not chosen:
-        splits = {row[split_column] for row in rows}
-        expected = f"no row has this split; {near(str(subset), splits, noun='splits')}"
-        raise ConfigError([ConfigProblem("subset", subset, expected)])
     folder = Path(root).parent
     files = [folder / row[path_column] for row in chosen]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        expected = f"{len(missing)} of its pictures do not exist, the first one is {missing[0]}"
+        raise ConfigError([ConfigProblem("root", root, expected)])
     number = {name: index for index, name in enumerate(classes)}
     targets = [number.get(row.get(label_column) or "", UNLABELLED) for row in chosen]
     return _samples(folder, files, targets, classes or None, image_transform)

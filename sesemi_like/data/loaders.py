@@ -127,18 +127,14 @@ def _order(
 ) -> dict[str, Any]:
     """The arguments of a DataLoader that say which rows come, and in which batches."""
     drop_last = loader.get("drop_last", False)
+    shares = {"repeat": loader.get("repeat", 1), "rank": rank, "world_size": world_size}
     if isinstance(dataset, StreamedSamples):
         dataset.rank, dataset.world_size = rank, world_size
         return {"batch_size": batch_size, "drop_last": drop_last}
     if loader.get("batch_sampler") is not None:
         batches = instantiate(loader["batch_sampler"], dataset, key=f"{key}.batch_sampler")
-        return {"batch_sampler": batches}
-    sampler = RepeatedShard(
-        _sampler(loader, dataset, key, seed_of(seed, key)),
-        repeat=loader.get("repeat", 1),
-        rank=rank,
-        world_size=world_size,
-    )
+        return {"batch_sampler": RepeatedShard(batches, **shares)}
+    sampler = RepeatedShard(_sampler(loader, dataset, key, seed_of(seed, key)), **shares)
     return {"sampler": sampler, "batch_size": batch_size, "drop_last": drop_last}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -80,20 +81,20 @@ class ClassBalancedSampler(PassSampler):
         return rows
 
 
-class RepeatedShard(Sampler[int]):
-    """A process's share of one or several passes of a sampler.
+class RepeatedShard(Sampler[Any]):
+    """A process's share of one or several passes of a sampler of rows or of batches.
 
-    Every process gets equally many rows: the first ones are read twice to fill up the last share.
+    Every process gets equally many: the first ones are read again to fill up the last share.
 
     Args:
-        sampler: Gives the rows of a pass; the same ones on every process.
+        sampler: Gives the rows of a pass, or its batches; the same ones on every process.
         repeat: Passes of `sampler` that make one of this.
         rank: The number of this process.
         world_size: How many processes there are.
     """
 
     def __init__(
-        self, sampler: Iterable[int], *, repeat: int = 1, rank: int = 0, world_size: int = 1
+        self, sampler: Iterable[Any], *, repeat: int = 1, rank: int = 0, world_size: int = 1
     ) -> None:
         self.sampler = sampler
         self.repeat = repeat
@@ -103,10 +104,11 @@ class RepeatedShard(Sampler[int]):
     def __len__(self) -> int:
         return math.ceil(self.repeat * len(self.sampler) / self.world_size)  # type: ignore[arg-type]
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         rows = [row for _ in range(self.repeat) for row in self.sampler]
         missing = -len(rows) % self.world_size
-        return iter((rows + rows[:missing])[self.rank :: self.world_size])
+        rows += list(itertools.islice(itertools.cycle(rows), missing))
+        return iter(rows[self.rank :: self.world_size])
 
     def set_pass(self, number: int) -> None:
         """Continues as if `number` passes of this sampler had been made."""

@@ -49,7 +49,8 @@ class Samples(Dataset[Sample]):
         self.on_error = on_error
         self.positions: npt.NDArray[np.int64] = np.arange(len(ids))
         self.targets = targets
-        self.skipped: set[str] = set()
+        # In shared memory, so that what worker processes could not read is known here.
+        self._unreadable = torch.zeros(len(ids), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -77,10 +78,15 @@ class Samples(Dataset[Sample]):
         return sample
 
     def _note(self, row: int, error: OSError) -> None:
-        name = self.ids[int(self.positions[row])]
-        if name not in self.skipped:
-            self.skipped.add(name)
+        position = int(self.positions[row])
+        if not self._unreadable[position]:
+            self._unreadable[position] = True
             warnings.warn(f"skipped ({len(self.skipped)} so far): {error}", stacklevel=3)
+
+    @property
+    def skipped(self) -> list[str]:
+        """The names of the samples that could not be read so far, in any worker process."""
+        return [self.ids[int(position)] for position in self._unreadable.nonzero()]
 
     def select(self, rows: npt.NDArray[np.int64], targets: Targets | None = None) -> Samples:
         """The same data set with some of its rows, in this order.
@@ -93,7 +99,6 @@ class Samples(Dataset[Sample]):
         chosen.positions = self.positions[rows]
         if self.targets is not None:
             chosen.targets = self.targets[rows] if targets is None else targets
-        chosen.skipped = set()
         return chosen
 
     def row_ids(self) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ConfigError, ConfigProblem
+from ..errors import ConfigError, ConfigProblem, near
 from .samples import UNLABELLED, Samples, Targets
+
+PARTS = ("labelled", "unlabelled", "all")
 
 Rows = npt.NDArray[np.int64]
 
@@ -38,8 +40,9 @@ def choose_labels(
         The rows, ascending.
 
     Raises:
-        ConfigError: If a class has too few samples.
+        ConfigError: If no budget or a wrong one is given, or a class has too few samples.
     """
+    _check_budget(labels_per_class, num_labels, label_fraction)
     labels = np.unique(targets[targets != UNLABELLED])
     kept = []
     for number, label in enumerate(labels):
@@ -51,7 +54,7 @@ def choose_labels(
             wanted = num_labels // len(labels) + (number < num_labels % len(labels))
         else:
             key = "label_fraction"
-            wanted = max(1, round((label_fraction or 1.0) * len(rows)))
+            wanted = max(1, round(float(label_fraction or 0) * len(rows)))
         if wanted > len(rows):
             name = classes[label] if classes else str(label)
             expected = f"class {name!r} has only {len(rows)} samples, and {wanted} are wanted"
@@ -59,6 +62,30 @@ def choose_labels(
         order = np.random.Generator(np.random.PCG64([seed, int(label)])).permutation(len(rows))
         kept.append(rows[order[:wanted]])
     return np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
+
+
+def _check_budget(
+    labels_per_class: int | None, num_labels: int | None, label_fraction: float | None
+) -> None:
+    budget = {
+        "labels_per_class": labels_per_class,
+        "num_labels": num_labels,
+        "label_fraction": label_fraction,
+    }
+    given = {key: value for key, value in budget.items() if value is not None}
+    problems = [
+        ConfigProblem(key, value, "must be at least 1")
+        for key, value in given.items()
+        if key != "label_fraction" and value < 1
+    ]
+    if label_fraction is not None and not 0 < label_fraction <= 1:
+        problems.append(ConfigProblem("label_fraction", label_fraction, "must lie in (0, 1]"))
+    if len(given) != 1:
+        problems.append(
+            ConfigProblem("labels_per_class", str(given), f"give one of {', '.join(budget)}")
+        )
+    if problems:
+        raise ConfigError(problems)
 
 
 def choose_part(
@@ -85,9 +112,13 @@ def choose_part(
             well unlabelled data are classified; never train on them.
 
     Raises:
-        ConfigError: If data without labels are asked for labels, or a class has too few samples.
+        ConfigError: If the part is unknown, data without labels are asked for labels, or
+            :func:`choose_labels` raises it.
     """
     budget = (labels_per_class, num_labels, label_fraction)
+    if part not in PARTS:
+        expected = near(part, PARTS, noun="parts")
+        raise ConfigError([ConfigProblem("part", part, expected)])
     if samples.targets is None:
         if part == "all" and all(amount is None for amount in budget):
             return samples

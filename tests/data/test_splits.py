@@ -1,0 +1,111 @@
+"""Which labels are kept: counts by hand, nesting, determinism, and what cannot be asked."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sesemi_like.data import dataset
+from sesemi_like.data.samples import Samples
+from sesemi_like.data.splits import choose_labels, choose_part
+from sesemi_like.errors import ConfigError
+
+TARGETS = np.array([0] * 10 + [1] * 5 + [-1] * 4 + [2] * 20)
+
+
+def samples(targets=TARGETS, classes=("a", "b", "c")):
+    return Samples(lambda i: {"image": i}, [f"s{i}" for i in range(len(targets))], targets,
+                   list(classes))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("budget", "counts"),
+    [
+        ({"labels_per_class": 3}, [3, 3, 3]),
+        ({"num_labels": 9}, [3, 3, 3]),
+        ({"num_labels": 8}, [3, 3, 2]),
+        ({"num_labels": 2}, [1, 1, 0]),
+        ({"label_fraction": 0.2}, [2, 1, 4]),
+        ({"label_fraction": 0.01}, [1, 1, 1]),
+        ({"label_fraction": 1.0}, [10, 5, 20]),
+    ],
+)
+def test_counts_by_class(budget, counts):
+    rows = choose_labels(TARGETS, **budget)
+    assert (np.diff(rows) > 0).all()
+    assert [int((TARGETS[rows] == label).sum()) for label in range(3)] == counts
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 5))
+def test_a_larger_budget_keeps_what_a_smaller_one_kept(seed, first, second):
+    small, large = sorted([first, second])
+    kept = [set(choose_labels(TARGETS, labels_per_class=n, seed=seed)) for n in (small, large)]
+    assert kept[0] <= kept[1]
+
+
+def test_the_choice_is_the_same_everywhere_and_differs_by_seed():
+    # Drawn once; a change of these rows would change every published split.
+    assert choose_labels(TARGETS, labels_per_class=2, seed=0).tolist() == [4, 6, 11, 14, 27, 34]
+    choices = {tuple(choose_labels(TARGETS, labels_per_class=2, seed=s)) for s in range(20)}
+    assert len(choices) > 15
+
+
+def test_a_classes_choice_does_not_depend_on_the_other_classes():
+    alone = np.where(TARGETS == 2, 2, -1)
+    both = choose_labels(TARGETS, labels_per_class=4, seed=3)
+    assert choose_labels(alone, labels_per_class=4, seed=3).tolist() == [r for r in both if r >= 19]
+
+
+def test_parts_split_the_data_and_hide_what_was_not_chosen():
+    parts = {p: choose_part(samples(), part=p, labels_per_class=2) for p in
+             ("labelled", "unlabelled", "all")}  # fmt: skip
+    labelled, rest, everything = parts["labelled"], parts["unlabelled"], parts["all"]
+    assert np.bincount(labelled.targets).tolist() == [2, 2, 2]
+    assert (rest.targets == -1).all()
+    assert sorted([*labelled.positions, *rest.positions]) == list(range(39))
+    assert (everything.targets >= 0).sum() == 6
+    assert everything.targets[labelled.positions].tolist() == labelled.targets.tolist()
+    assert labelled[0]["index"] == labelled.positions[0]
+    assert labelled.row_ids()[0] == f"s{labelled.positions[0]}"
+
+
+def test_labels_that_are_not_hidden_are_the_true_ones():
+    shown = choose_part(samples(), part="unlabelled", labels_per_class=2, hide_labels=False)
+    assert shown.targets.tolist() == TARGETS[shown.positions].tolist()
+
+
+def test_without_a_budget_every_given_label_is_kept():
+    assert len(choose_part(samples(), part="labelled")) == 35
+    assert choose_part(samples(), part="unlabelled").positions.tolist() == [15, 16, 17, 18]
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "told"),
+    [
+        ({"labels_per_class": 6}, "labels_per_class", "class 'b' has only 5 samples, and 6"),
+        ({"num_labels": 36}, "num_labels", "class 'a' has only 10 samples, and 12"),
+        ({"labels_per_class": 0}, "labels_per_class", "at least 1"),
+        ({"label_fraction": 1.5}, "label_fraction", r"\(0, 1\]"),
+        ({"num_labels": 3, "labels_per_class": 1}, "labels_per_class", "one of"),
+        ({"part": "labeled"}, "part", "did you mean 'labelled'"),
+    ],
+)
+def test_what_cannot_be_is_told(settings, key, told):
+    with pytest.raises(ConfigError, match=told) as caught:
+        choose_part(samples(), **settings)
+    assert caught.value.problems[0].key == key
+
+
+def test_data_without_labels_have_none_to_choose():
+    bare = Samples(lambda i: {"image": i}, ["x", "y"])
+    assert len(choose_part(bare)) == 2
+    with pytest.raises(ConfigError, match="no labels"):
+        choose_part(bare, labels_per_class=1)
+
+
+def test_forty_digits_four_of_each():
+    chosen = dataset("digits", subset="train", labels_per_class=4, part="labelled")
+    assert np.bincount(chosen.targets).tolist() == [4] * 10
+    again = dataset("digits", subset="train", labels_per_class=4, part="labelled")
+    assert chosen.row_ids() == again.row_ids()
