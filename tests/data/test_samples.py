@@ -1,0 +1,153 @@
+"""Samples as named fields: what becomes of any data set, and of samples that cannot be read."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from sesemi_like.data import dataset, register_dataset
+from sesemi_like.data.registry import _BUILDERS
+from sesemi_like.data.samples import Samples, StreamedSamples, adapted, to_uint8
+from sesemi_like.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def registry():
+    before = dict(_BUILDERS)
+    yield
+    _BUILDERS.clear()
+    _BUILDERS.update(before)
+
+
+@pytest.fixture
+def heap(tmp_path):
+    """Six grey pictures, of which the second and third are broken."""
+    for value in range(6):
+        Image.new("L", (4, 4), value).save(tmp_path / f"{value}.png")
+    (tmp_path / "1.png").write_bytes(b"no picture at all")
+    whole = (tmp_path / "2.png").read_bytes()
+    (tmp_path / "2.png").write_bytes(whole[: len(whole) // 2])
+    return tmp_path
+
+
+@pytest.mark.parametrize("row", [1, 2])
+def test_an_unreadable_picture_is_named(heap, row):
+    with pytest.raises(OSError, match=rf"{row}\.png cannot be read"):
+        dataset("image_files", str(heap))[row]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_skipping_delivers_the_next_one_with_its_own_index_and_counts(heap, workers):
+    samples = dataset("image_files", str(heap), on_error="skip")
+    loader = DataLoader(samples, batch_size=6, num_workers=workers)
+    if workers:
+        (batch,) = loader  # the warnings appear in the worker's own process
+    else:
+        with pytest.warns(UserWarning, match=r"1\.png cannot be read"):
+            (batch,) = loader
+    assert batch["index"].tolist() == [0, 3, 3, 3, 4, 5]
+    assert batch["image"][:, 0, 0, 0].tolist() == [0, 3, 3, 3, 4, 5]
+    assert samples.skipped == ["1.png", "2.png"]
+
+
+def test_a_skipped_picture_does_not_lend_its_label(heap):
+    table = heap / "table.csv"
+    rows = "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(6))
+    table.write_text("path,label\n" + rows)
+    samples = dataset("csv", str(table), on_error="skip")
+    with pytest.warns(UserWarning, match="skipped"):
+        sample = samples[2]
+    assert (sample["index"], sample["target"]) == (3, 1)
+
+
+def test_nothing_readable_is_an_error_even_when_skipping(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    samples = dataset("image_files", str(tmp_path), on_error="skip")
+    with pytest.warns(UserWarning), pytest.raises(OSError, match="none of the 1"):
+        samples[0]
+
+
+def test_pairs_images_and_mappings_become_fields():
+    class Pairs(TensorDataset):
+        classes, targets = ("x", "y"), (1, 0, 1)
+
+    found = adapted(Pairs(torch.zeros(3, 1, 2, 2), torch.tensor([1, 0, 1])))
+    assert (found.classes, found.targets.tolist()) == (["x", "y"], [1, 0, 1])
+    assert {k: v for k, v in found[2].items() if k != "image"} == {"target": 1, "index": 2}
+
+    alone = adapted([torch.zeros(1), torch.ones(1)])
+    assert set(alone[1]) == {"image", "index"}
+    paired = adapted([{"image": 1, "text": "a cat"}])
+    assert paired[0] == {"image": 1, "text": "a cat", "index": 0}
+
+
+def test_a_registered_kind_gets_its_keys_and_the_label_budget():
+    @register_dataset
+    def blobs(root, subset=None, image_transform=None, size=4):
+        class Blobs(list):
+            targets = np.arange(20) % 4
+
+        return Blobs((torch.full((1, size, size), float(i)), i % 4) for i in range(20))
+
+    found = dataset("blobs", size=3, labels_per_class=2, part="labelled")
+    assert np.bincount(found.targets).tolist() == [2, 2, 2, 2]
+    assert found[0]["image"].shape == (1, 3, 3)
+    with pytest.raises(ConfigError, match="takes no such key; did you mean 'size'"):
+        dataset("blobs", sise=3)
+    register_dataset("other")(blobs)
+    assert len(dataset("other")) == 20
+
+
+def test_an_unknown_kind_proposes_near_ones():
+    with pytest.raises(ConfigError, match="did you mean 'cifar10'") as caught:
+        dataset("cifar_10")
+    assert caught.value.problems[0].key == "name"
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(torch.tensor([float(i)]), i) for i in range(10)])
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_stream_is_shared_out_over_processes_and_workers(workers, world_size):
+    seen = []
+    for rank in range(world_size):
+        streamed = adapted(Stream())
+        assert isinstance(streamed, StreamedSamples)
+        streamed.rank, streamed.world_size = rank, world_size
+        for batch in DataLoader(streamed, batch_size=2, num_workers=workers):
+            seen += batch["index"].tolist()
+            assert batch["target"].tolist() == batch["index"].tolist()
+    assert sorted(seen) == list(range(10))
+
+
+def test_a_stream_cannot_be_split():
+    register_dataset("stream")(lambda root, subset, image_transform: Stream())
+    with pytest.raises(ConfigError, match="streamed"):
+        dataset("stream", labels_per_class=1)
+    assert isinstance(dataset("stream", part="all"), StreamedSamples)
+
+
+def test_samples_can_be_handed_to_another_process():
+    samples = dataset("digits", subset="train", labels_per_class=1, part="labelled")
+    copied = pickle.loads(pickle.dumps(samples))
+    assert torch.equal(copied[3]["image"], samples[3]["image"])
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (2, 3, 3)])
+def test_arrays_become_channels_first(shape):
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    tensor = to_uint8(array)
+    assert tensor.shape == (shape[2] if len(shape) == 3 else 1, 2, 3)
+    assert tensor[0].tolist() == (array[..., 0] if array.ndim == 3 else array).tolist()
+
+
+def test_select_keeps_the_positions_of_the_whole():
+    samples = Samples(lambda i: {"image": i}, list("abcd"), np.array([3, 2, 1, 0]))
+    chosen = samples.select(np.array([3, 1])).select(np.array([1]))
+    assert (chosen[0], chosen.row_ids()) == ({"image": 1, "target": 2, "index": 1}, ["b"])
