@@ -6,13 +6,10 @@ import shutil
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from references.composing import composed
 
 from sesemi_like.config.check import check
-from sesemi_like.config.resolvers import register_resolvers
-from sesemi_like.config.store import builtin_configs, register_configs
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Classifier
 from sesemi_like.run import choose_seed, prepare, run
@@ -27,14 +24,6 @@ TINY = [
     "learner.hparams.model.backbone.widths=[4,8]",
     "++trainer.log_every_n_steps=1",
 ]
-
-
-def composed(name, *overrides):
-    register_configs()
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(builtin_configs()), version_base="1.3"):
-        return compose(name, overrides=list(overrides))
 
 
 def fit(folder, *overrides, name="quickstart"):

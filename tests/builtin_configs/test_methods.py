@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from references.composing import composed
 
 from sesemi_like.config.instantiate import instantiate
-from sesemi_like.config.resolvers import AppAttributes, app_attributes, register_resolvers
-from sesemi_like.config.store import builtin_configs, register_configs
+from sesemi_like.config.resolvers import AppAttributes, app_attributes
+from sesemi_like.config.store import builtin_configs
 from sesemi_like.models.heads.loss import LossHead
 
 GROUPS = ("method", "optimizer", "lr_scheduler")
@@ -19,14 +19,6 @@ METHODS.remove("sesemi")
 VIEWS = ("weak", "weak_2", "strong", "rotation.image", "rotation.target")
 OFFERED = {f"unlabeled.{field}" for field in (*VIEWS, "jigsaw.image", "jigsaw.target")}
 HEADS = "learner.hparams.model.regularization_loss_heads"
-
-
-def composed(name, *overrides, folder=None):
-    register_resolvers()
-    register_configs()
-    search = f"hydra.searchpath=[file://{builtin_configs()}]"
-    with initialize_config_dir(str(folder or builtin_configs()), version_base="1.3"):
-        return compose(name, overrides=[search, *overrides])
 
 
 @pytest.fixture

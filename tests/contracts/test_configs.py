@@ -3,13 +3,11 @@
 import re
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from references.composing import composed
 
 from sesemi_like.config.check import check
-from sesemi_like.config.resolvers import register_resolvers
-from sesemi_like.config.store import builtin_configs, register_configs
+from sesemi_like.config.store import builtin_configs
 
 FOLDER = builtin_configs()
 PRIMARY = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -25,14 +23,6 @@ COUNTS = {
     "method": 8,
     "optimizer": 3,
 }
-
-
-def composed(name, *overrides):
-    register_configs()
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(FOLDER), version_base="1.3"):
-        return compose(name, overrides=list(overrides))
 
 
 def test_how_many_there_are():

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from references.composing import composed
 
 from sesemi_like.config.instantiate import instantiate
-from sesemi_like.config.store import builtin_configs, register_configs
+from sesemi_like.config.store import builtin_configs
 from sesemi_like.models.backbones import Backbone
 
 NAMES = sorted(path.stem for path in (builtin_configs() / "backbone").glob("*.yaml"))
@@ -24,12 +24,9 @@ SIZES = {
 }
 
 
-def composed(name):
+def settings_of(name):
     """The settings of a backbone in a run that chooses it."""
-    register_configs()
-    overrides = [f"backbone={name}", *OVERRIDES.get(name, [])]
-    with initialize_config_dir(str(builtin_configs()), version_base="1.3"):
-        config = compose("sesemi_config", overrides=overrides)
+    config = composed("sesemi_config", f"backbone={name}", *OVERRIDES.get(name, []))
     return config.learner.hparams.model.backbone
 
 
@@ -40,7 +37,7 @@ def test_every_backbone_config_is_known_here():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_builds_from_its_own_settings(name):
-    settings = composed(name)
+    settings = settings_of(name)
     backbone = instantiate(settings, key="learner.hparams.model.backbone")
     assert isinstance(backbone, Backbone)
     assert not backbone.is_frozen
