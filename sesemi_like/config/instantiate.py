@@ -61,7 +61,7 @@ def _explained(error: Exception, config: Any, key: str) -> ConfigError:
     cause = _root_cause(error)
     if isinstance(cause, ConfigError):
         return cause
-    path = _failing_path(str(error))
+    path = _failing_path(str(error), config)
     node = _node_at(config, path)
     target = node.get("_target_") if isinstance(node, Mapping | DictConfig) else None
     key = ".".join(part for part in (key, path) if part)
@@ -76,9 +76,11 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _failing_path(message: str) -> str:
+def _failing_path(message: str, config: Any) -> str:
     found = re.search(r"full_key: (\S+)", message)
-    return found.group(1) if found else ""
+    path = found.group(1) if found else ""
+    # Hydra writes the third item of `steps` as `steps2`.
+    return path if _node_at(config, path) else re.sub(r"(?<=\D)(\d+)(?=\.|$)", r".\1", path)
 
 
 def _node_at(config: Any, path: str) -> Any:

@@ -44,6 +44,13 @@ def test_a_target_that_does_not_exist_names_its_neighbours():
     assert "did you mean 'Fraction'" in problem.expected
 
 
+def test_a_target_in_a_list_is_found_by_its_number():
+    steps = [{"_target_": "fractions.Fraction"}, {"_target_": "fractions.Fractoin"}]
+    problem = problem_of({"_target_": "builtins.dict", "steps": steps})
+    assert problem.key == "section.steps.1._target_"
+    assert problem.value == "fractions.Fractoin"
+
+
 def test_a_module_that_does_not_exist_is_named():
     assert "no module 'nowhere'" in problem_of({"_target_": "nowhere.Thing"}).expected
 

@@ -1,0 +1,244 @@
+"""The data module: fields and views of a step, evaluation data, and mistakes told at once."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from references.composing import composed
+
+from sesemi_like.data import DataModule
+from sesemi_like.errors import ConfigError
+
+DIGITS = ("quickstart", "data.train.supervised.repeat=1", "data.train.unlabeled.repeat=1")
+
+
+def module(*overrides, name=DIGITS, world_size=1, seed=0):
+    config = composed(*(name if isinstance(name, tuple) else (name,)), *overrides)
+    return DataModule(config.data, config.run, world_size=world_size, seed=seed)
+
+
+def problems(*overrides, **settings):
+    with pytest.raises(ConfigError) as caught:
+        module(*overrides, **settings)
+    return {p.key: f"{p.value}: {p.expected}" for p in caught.value.problems}
+
+
+class Training:
+    """As much of a Trainer as the data module looks at."""
+
+    training = True
+    testing = False
+    global_rank = 0
+    current_epoch = 0
+
+    def __init__(self, global_step=0, global_rank=0):
+        self.global_step = global_step
+        self.global_rank = global_rank
+
+
+def step(data, number=0, rank=0):
+    data.trainer = Training(number, rank)
+    return data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+
+
+def test_a_step_is_flat_and_has_each_loaders_fields_and_views():
+    batch = step(module())
+    views = {"weak", "weak_2", "strong", "rotation.image", "rotation.target", "jigsaw.image",
+             "jigsaw.target"}  # fmt: skip
+    plain = {"image", "target", "index"}
+    assert set(batch) == {f"supervised.{f}" for f in plain} | {
+        f"unlabeled.{f}" for f in plain | views
+    }
+    assert batch["supervised.image"].shape == (32, 1, 8, 8)
+    assert batch["unlabeled.strong"].shape == (224, 1, 8, 8)
+    assert 0 <= batch["unlabeled.strong"].min() <= batch["unlabeled.strong"].max() <= 1
+
+
+def test_the_fields_it_promises_are_those_of_a_step():
+    data = module()
+    found = {name for loader, fields in data.fields.items() for name in
+             (f"{loader}.{field}" for field in fields)}  # fmt: skip
+    assert found == set(step(data))
+
+
+def test_only_what_is_kept_is_made(monkeypatch):
+    data = module()
+    data.keep({"supervised.image", "unlabeled.rotation.target"})
+    made = []
+    for name, view in data.views["unlabeled"].items():
+
+        def note(*arguments, name=name, view=view):
+            made.append(name)
+            return view(*arguments)
+
+        data.views["unlabeled"][name] = note
+    assert set(step(data)) == {"supervised.image", "unlabeled.rotation.target"}
+    assert made == ["rotation"]
+
+
+def test_views_depend_on_seed_step_process_and_name_alone():
+    data = module()
+    data.trainer = Training()
+    batch = next(iter(data.train_dataloader()))
+
+    def views(number=0, rank=0, seed=0):
+        data.seed = seed
+        data.trainer = Training(number, rank)
+        return data.on_after_batch_transfer(batch, 0)
+
+    first = views()
+    assert all(torch.equal(first[k], v) for k, v in views().items())
+    for other in (views(number=1), views(rank=1), views(seed=1)):
+        assert not torch.equal(first["unlabeled.weak"], other["unlabeled.weak"])
+        assert torch.equal(first["unlabeled.image"], other["unlabeled.image"])
+    assert not torch.equal(first["unlabeled.weak"], first["unlabeled.weak_2"])
+
+
+def test_bytes_become_fractions_and_floats_stay():
+    data = module()
+    data.trainer = Training()
+    raw = next(iter(data.train_dataloader()))
+    batch = data.on_after_batch_transfer(raw, 0)
+    assert raw["unlabeled"]["image"].dtype == torch.uint8
+    expected = raw["unlabeled"]["image"].numpy() / np.float32(255)
+    np.testing.assert_allclose(batch["unlabeled.image"], expected, rtol=1e-6)
+
+
+def test_validation_batches_have_the_views_of_val():
+    data = module()
+    data.trainer = Training()
+    data.trainer.training = False
+    (batch, *_) = list(data.val_dataloader())
+    made = data.on_after_batch_transfer(batch, 0)
+    assert set(made) == {"image", "target", "index"}
+    np.testing.assert_allclose(made["image"], batch["image"] / 255, rtol=1e-6)
+
+
+def test_evaluation_loader_reads_each_sample_once_in_order_without_augmentation():
+    data = module()
+    batches = list(data.evaluation_loader("supervised"))
+    index = torch.cat([b["index"] for b in batches]).tolist()
+    assert index == data.datasets["supervised"].positions.tolist()
+    assert torch.equal(batches[0]["image"][3], data.datasets["supervised"][3]["image"] / 255)
+    with pytest.raises(KeyError):
+        next(data.evaluation_loader("nothing"))
+
+
+def test_iterations_per_epoch_by_hand():
+    # 1,437 digits, 224 a step, the last 93 left out: 6; forty labels, 32 a step: 2.
+    assert module().iterations_per_epoch == 6
+    assert module("data.train.unlabeled.drop_last=false").iterations_per_epoch == 7
+    assert module("data.train.unlabeled=null").iterations_per_epoch == 2
+    # Two processes: 719 each, floor(719 / 224).
+    assert module(world_size=2).iterations_per_epoch == 3
+    assert module("data.train.unlabeled.repeat=7").iterations_per_epoch == 44
+
+
+def test_null_switches_a_loader_off():
+    data = module("data.train.unlabeled.dataset=null", "data.test=null")
+    assert set(data.datasets) == {"supervised", "val"}
+    assert data.test_dataloader() == []
+
+
+def test_modes_read_their_own_data_alone():
+    assert set(module("run.mode=VALIDATE").datasets) == {"val"}
+    assert set(module("run.mode=TEST").datasets) == {"test"}
+
+
+def test_every_mistake_of_every_loader_is_told_at_once():
+    found = problems(
+        "data.train.supervised.dataset.subset=trian",
+        "data.train.unlabeled.batch_size_per_gpu=2000",
+        "data.val.dataset.name=digit",
+        "data.test.dataset.subset=tset",
+    )
+    assert set(found) == {
+        "data.train.supervised.dataset.subset",
+        "data.train.unlabeled.drop_last",
+        "data.val.dataset.name",
+        "data.test.dataset.subset",
+    }
+    assert "did you mean 'digits'" in found["data.val.dataset.name"]
+
+
+def test_wrong_views_are_told_before_training():
+    views = "data.train.unlabeled.views"
+    found = problems(f"{views}.strong.steps.2._target_=sesemi_like.views.Cutuot")
+    assert set(found) == {f"{views}.strong.steps.2._target_"}
+    assert "did you mean 'Cutout'" in found[f"{views}.strong.steps.2._target_"]
+    for_three = "{_target_: sesemi_like.views.Normalize, mean: [0, 0, 0], std: [1, 1, 1]}"
+    (told,) = problems(f"+{views}.third={for_three}").items()
+    assert told[0] == "data.train.unlabeled"
+    assert "first samples do not become a batch" in told[1]
+    assert "for images with 1 channels" in told[1]
+
+
+@pytest.fixture
+def pets(tmp_path):
+    def make(**folders):
+        for folder, count in folders.items():
+            path = tmp_path / folder.replace("_", "/")
+            path.mkdir(parents=True)
+            for number in range(count):
+                shade = (40 * number % 256,) * 3
+                Image.new("RGB", (48, 40), shade).save(path / f"{number}.png")
+        return tmp_path
+
+    return make
+
+
+FOLDERS = ("imagewang", "data=image_folder", "data.image_size=32",
+           "data.train.supervised.num_workers=0", "data.train.unlabeled.num_workers=0",
+           "data.train.unlabeled.batch_size_per_gpu=2", "data.val.num_workers=0")  # fmt: skip
+
+
+def test_classes_of_evaluation_must_be_those_of_training(pets):
+    root = pets(train_cat=3, train_dog=3, val_cat=2, val_dgo=2)
+    found = problems(f"run.data_root={root}", name=FOLDERS)
+    assert set(found) == {"data.val.dataset"}
+    assert "only here: dgo; missing: dog" in found["data.val.dataset"]
+
+
+def test_pictures_of_different_sizes_come_as_one_size(pets):
+    root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
+    Image.new("RGB", (70, 50)).save(root / "train" / "cat" / "z.png")
+    data = module(f"run.data_root={root}", "data.labels_per_class=1", name=FOLDERS)
+    assert data.classes == ["cat", "dog"]
+    assert len(data.datasets["supervised"]) == 2
+    assert len(data.datasets["unlabeled"]) == 7
+    assert step(data)["unlabeled.strong"].shape == (2, 3, 32, 32)
+
+
+def test_num_classes_found_counts_names_and_labels(pets):
+    root = pets(train_cat=1, train_dog=1, train_eel=1, val_cat=1, val_dog=1, val_eel=1)
+    data = module(f"run.data_root={root}", name=FOLDERS)
+    assert data.num_classes_found == 3
+    assert module().num_classes_found == 10
+
+
+def test_the_label_list_says_which_labels_are_used(tmp_path):
+    data = module("data.labels_per_class=1")
+    data.write_label_list(tmp_path / "labels.csv")
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    both = {name: {row["index"]: row for row in rows if row["loader"] == name} for name in
+            ("supervised", "unlabeled")}  # fmt: skip
+    assert len(both["supervised"]) == 10
+    assert sorted(row["class"] for row in both["supervised"].values()) == list("0123456789")
+    # The heap holds the same ten among its rows, and no other label.
+    assert set(both["unlabeled"]) == set(both["supervised"])
+
+
+def test_real_pictures_through_the_whole_chain(cifar10_pictures):
+    data = module(f"run.data_root={cifar10_pictures}", "data.labels_per_class=4",
+                  "data.train.unlabeled.batch_size_per_gpu=32", name=FOLDERS)  # fmt: skip
+    assert len(data.classes) == 10
+    batch = step(data)
+    weak, strong = batch["unlabeled.weak"], batch["unlabeled.strong"]
+    assert weak.shape == strong.shape == (32, 3, 32, 32)
+    # Normalised with ImageNet's statistics: about zero mean and unit deviation over real pictures.
+    assert weak.mean().abs() < 0.7
+    assert 0.5 < weak.std() < 1.6
+    assert not torch.equal(weak, strong)
