@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_only
 
 from .config.check import parse_gpus
 from .errors import ConfigError, ConfigProblem
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,13 @@ def choose_devices(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Device
     chosen = Devices(str(accelerator), devices, "auto", num_nodes)
     strategy = "ddp" if chosen.world_size > 1 else "auto"
     if run["accelerator"] == "dp" and chosen.world_size > 1:
-        rank_zero_info("run.accelerator=dp runs as ddp, with the same total batch")
+        _announce("run.accelerator=dp runs as ddp, with the same total batch")
     return Devices(str(accelerator), devices, str(trainer.get("strategy", strategy)), num_nodes)
+
+
+@rank_zero_only
+def _announce(text: str) -> None:
+    log.info(text)
 
 
 def _available(gpus: int | list[int]) -> int | list[int]:

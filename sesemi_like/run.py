@@ -6,21 +6,21 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
+from .data.samples import Samples
 from .devices import Devices, choose_devices
 from .errors import ConfigError, ConfigProblem, Problems
 from .evaluation import Evaluation, default_evaluators
@@ -28,13 +28,13 @@ from .files import write_atomically
 from .learners import Learner
 from .learners.checkpoints import load_weights
 from .report import (
-    ProgressBar,
-    TensorBoardPictures,
     make_run_folder,
-    metrics_loggers,
+    print_opening,
     print_summary,
+    quiet_libraries,
     write_summary,
 )
+from .trainer import best_checkpoint, build_trainer, trainer_settings
 
 _RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
 """Tells the processes that Lightning launches which folder the first one has made."""
@@ -73,24 +73,31 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
         problems: Mistakes found so far; they are told together with those found here.
 
     Returns:
-        The headline figure: the best validation top-1, else the test's; None without either.
+        The headline figure: the best validation top-1, else the last one, else the test's; None
+        where nothing was measured. A sweep may choose by it.
 
     Raises:
         ConfigError: If the run cannot work; raised before anything is written.
     """
     started = time.monotonic()
+    quiet_libraries()
     prepared = prepare(config, problems)
     with app_attributes(prepared.attributes):
-        trainer_settings = _trainer_settings(prepared)
+        given = trainer_settings(config)
         folder = _folder(config)
         try:
-            trainer = _trainer(prepared, trainer_settings, folder)
+            trainer = build_trainer(config, given, prepared.devices, prepared.evaluation, folder)
         except ConfigError:
             folder.rmdir()  # it is still empty
             raise
         _write_inputs(prepared, folder)
-        MODES[config.run.mode.name](prepared, trainer)
-    return _finish(prepared, trainer, folder, time.monotonic() - started)
+        _announce(prepared)
+        training = MODES[config.run.mode.name](prepared, trainer)
+    content = _summary(prepared, trainer, folder, time.monotonic() - started)
+    if trainer.is_global_zero:
+        _report({**content, "training": training}, prepared, folder)
+    headline: float | None = content["headline"]
+    return headline
 
 
 def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepared:
@@ -224,51 +231,6 @@ def _folder(config: DictConfig) -> Path:
     return folder
 
 
-def _trainer_settings(prepared: Prepared) -> dict[str, Any]:
-    """Builds what the section `trainer` describes, before there is a folder to leave behind."""
-    given: dict[str, Any] = plain(prepared.config.trainer) or {}
-    for name in ("callbacks", "logger"):
-        given[name] = instantiate(given.get(name), key=f"trainer.{name}")
-    return given
-
-
-def _trainer(prepared: Prepared, given: dict[str, Any], folder: Path) -> pl.Trainer:
-    run = prepared.config.run
-    callbacks = [
-        ProgressBar(),
-        prepared.evaluation,
-        TensorBoardPictures(),
-        *_with_checkpoints(given["callbacks"] or [], prepared.config, folder),
-    ]
-    settings = {
-        "max_epochs": -1 if run.num_epochs is None else run.num_epochs,
-        "max_steps": -1 if run.num_iterations is None else run.num_iterations,
-        "default_root_dir": str(folder),
-        "enable_model_summary": False,
-        "use_distributed_sampler": False,  # the data module's samplers know about processes
-        "log_every_n_steps": 10,
-        **prepared.devices.trainer_settings(),
-        **given,
-        "logger": metrics_loggers(folder) if given["logger"] is None else given["logger"],
-        "callbacks": callbacks,
-    }
-    target = {"_target_": "pytorch_lightning.Trainer"}
-    trainer: pl.Trainer = instantiate(target, key="trainer", **settings)
-    return trainer
-
-
-def _with_checkpoints(callbacks: list[Any], config: DictConfig, folder: Path) -> list[pl.Callback]:
-    """Puts checkpoints into the run's folder; keeps the best and the last unless told otherwise."""
-    chosen = [c for c in callbacks if isinstance(c, ModelCheckpoint)]
-    if not chosen:
-        best: dict[str, Any] = {"monitor": "val/top1", "mode": "max"} if config.data.val else {}
-        chosen = [ModelCheckpoint(save_top_k=1, save_last=True, **best)]
-        callbacks = [*callbacks, *chosen]
-    for checkpoint in chosen:
-        checkpoint.dirpath = checkpoint.dirpath or str(folder / "checkpoints")
-    return callbacks
-
-
 @rank_zero_only
 def _write_inputs(prepared: Prepared, folder: Path) -> None:
     resolved = OmegaConf.create(plain(prepared.config))
@@ -277,20 +239,36 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
     prepared.data.write_label_list(folder / "labels.csv")
 
 
-def _fit(prepared: Prepared, trainer: pl.Trainer) -> None:
+@rank_zero_only
+def _announce(prepared: Prepared) -> None:
+    data, run = prepared.data, prepared.config.run
+    sizes = {n: len(s) for n, s in data.datasets.items() if isinstance(s, Samples)}
+    labels = {name: sum(counts.values()) for name, counts in data.label_counts().items()}
+    most, mode = prepared.attributes.max_iterations, run.mode.name
+    length = mode.lower() if mode != "FIT" else f"{most:,} steps" if most else "training"
+    devices = prepared.devices
+    print_opening(run.id, sizes, labels, length, f"{devices.world_size} x {devices.accelerator}")
+
+
+def _fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
     learner, data, run = prepared.learner, prepared.data, prepared.config.run
     trainer.fit(learner, datamodule=data, ckpt_path=run.resume_from_checkpoint, weights_only=True)
+    last = scalars(trainer.callback_metrics)
     if prepared.config.data.test:
         best = best_checkpoint(trainer)
-        trainer.test(learner, datamodule=data, ckpt_path=best, verbose=False, weights_only=True)
+        path = best.path if best else None
+        trainer.test(learner, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
+    return {name: value for name, value in last.items() if not name.startswith("val/")}
 
 
-def _validate(prepared: Prepared, trainer: pl.Trainer) -> None:
+def _validate(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
     trainer.validate(prepared.learner, **_evaluation_arguments(prepared))
+    return {}
 
 
-def _test(prepared: Prepared, trainer: pl.Trainer) -> None:
+def _test(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
     trainer.test(prepared.learner, **_evaluation_arguments(prepared))
+    return {}
 
 
 def _evaluation_arguments(prepared: Prepared) -> dict[str, Any]:
@@ -305,30 +283,30 @@ def _evaluation_arguments(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-MODES: dict[str, Callable[[Prepared, pl.Trainer], None]] = {
+MODES: dict[str, Callable[[Prepared, pl.Trainer], dict[str, float]]] = {
     "FIT": _fit,
     "VALIDATE": _validate,
     "TEST": _test,
 }
-"""What each `run.mode` does."""
+"""What each `run.mode` does; it answers the metrics of the last logged training step."""
 
 
-def best_checkpoint(trainer: pl.Trainer) -> str | None:
-    """The checkpoint with the best monitored value, or None where none is monitored."""
-    callback = trainer.checkpoint_callback
-    if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-        return callback.best_model_path
-    return None
+def scalars(values: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Those of the values that are single numbers."""
+    return {n: float(v) for n, v in values.items() if torch.as_tensor(v).ndim == 0}
 
 
-def _finish(prepared: Prepared, trainer: pl.Trainer, folder: Path, seconds: float) -> float | None:
-    """Writes and shows what came of the run; returns the headline figure."""
-    values = {**trainer.callback_metrics, **prepared.evaluation.last}
-    metrics = {n: float(v) for n, v in values.items() if torch.as_tensor(v).ndim == 0}
-    callback = trainer.checkpoint_callback
-    best = getattr(callback, "best_model_score", None) if best_checkpoint(trainer) else None
-    headline = metrics.get("test/top1", metrics.get("val/top1")) if best is None else float(best)
-    content = {
+def _summary(
+    prepared: Prepared, trainer: pl.Trainer, folder: Path, seconds: float
+) -> dict[str, Any]:
+    """What came of the run, as plain values."""
+    evaluated = {**trainer.callback_metrics, **prepared.evaluation.last}
+    metrics = {n: v for n, v in scalars(evaluated).items() if n.startswith(("val/", "test/"))}
+    best = best_checkpoint(trainer)
+    headline = metrics.get("val/top1", metrics.get("test/top1"))
+    if best and best.monitor == "val/top1":
+        headline = best.score
+    return {
         "status": "finished",
         "mode": prepared.config.run.mode.name,
         "id": prepared.config.run.id,
@@ -337,14 +315,18 @@ def _finish(prepared: Prepared, trainer: pl.Trainer, folder: Path, seconds: floa
         "epochs": trainer.current_epoch,
         "seconds": round(seconds, 2),
         "headline": headline,
-        "best": {"score": None if best is None else float(best), "path": best_checkpoint(trainer)},
+        "best": asdict(best) if best else None,
         "metrics": metrics,
+        "labels": prepared.data.label_counts(),
+        "skipped": prepared.data.skipped(),
         "devices": f"{prepared.devices.world_size} x {prepared.devices.accelerator}",
         "folder": str(folder),
     }
-    if trainer.is_global_zero:
-        write_summary(folder / "summary.json", content)
-        matrices = [prepared.evaluation.last.get(f"{s}/confusion") for s in ("test", "val")]
-        found = [matrix.numpy() for matrix in matrices if isinstance(matrix, Tensor)]
-        print_summary(content, found[0] if found else None, prepared.data.classes)
-    return headline
+
+
+def _report(content: Mapping[str, Any], prepared: Prepared, folder: Path) -> None:
+    """Writes and shows what came of the run."""
+    write_summary(folder / "summary.json", content)
+    matrices = [prepared.evaluation.last.get(f"{split}/confusion") for split in ("test", "val")]
+    found = [matrix.numpy() for matrix in matrices if isinstance(matrix, Tensor)]
+    print_summary(content, found[0] if found else None, prepared.data.classes)

@@ -230,3 +230,59 @@ def test_a_sweep_makes_a_finished_folder_for_each_run(open_cli, tmp_path):
         config = OmegaConf.load(path.with_name("config.yaml"))
         lengths.append(config.learner.hparams.lr_scheduler.scheduler.max_iters)
     assert sorted(steps) == sorted(lengths) == [5, 10]
+
+
+def test_the_last_step_is_validated_wherever_an_epoch_ends(tmp_path):
+    folder, summary = fit(tmp_path, "run.num_iterations=7")  # five steps an epoch
+    with (folder / "metrics.csv").open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row["val/top1"]]
+    assert steps == [4, 6]
+    assert summary["steps"] == 7
+    assert "train/loss" in summary["training"]
+
+
+MONITORED = ["++trainer.callbacks.0.monitor=val/top1", "++trainer.callbacks.0.mode=max"]
+
+
+def test_a_resumed_run_keeps_the_best_checkpoint_of_before(tmp_path):
+    first, summary = fit(tmp_path / "a", *MONITORED)
+    last = first / "checkpoints" / "last.ckpt"
+    resume = ["run.num_iterations=15", f"run.resume_from_checkpoint={last}"]
+    content = torch.load(last, weights_only=True)
+    (state,) = (s for key, s in content["callbacks"].items() if "ModelCheckpoint" in key)
+    unbeatable = torch.tensor(2.0)
+    state["best_model_score"] = state["kth_value"] = unbeatable
+    state["best_k_models"] = {state["best_model_path"]: unbeatable}
+    torch.save(content, last)
+    _, resumed = fit(tmp_path / "b", *MONITORED, *resume)
+    assert resumed["best"] == {**summary["best"], "score": 2.0}
+    assert resumed["steps"] == 15
+    (tmp_path / "a").rename(tmp_path / "moved")
+    resume[1] = f"run.resume_from_checkpoint={str(last).replace('/a/', '/moved/')}"
+    _, alone = fit(tmp_path / "c", *MONITORED, *resume)
+    assert alone["best"]["path"].startswith(str(tmp_path / "c"))
+
+
+def test_the_figure_of_a_run_is_never_chosen_by_the_test(tmp_path):
+    _, summary = fit(tmp_path)
+    assert summary["headline"] == summary["metrics"]["val/top1"]
+
+
+def test_unreadable_pictures_are_named_in_the_summary(tmp_path, cifar10_pictures):
+    root = tmp_path / "pictures"
+    shutil.copytree(cifar10_pictures, root)
+    broken = sorted((root / "train").rglob("*.jpg"))[5]
+    broken.write_bytes(broken.read_bytes()[:200])
+    hparams = "learner.hparams"
+    small = [
+        f"{hparams}.num_classes=10", "backbone=small_cnn", "data=image_folder", "run.gpus=0",
+        f"{hparams}.model.backbone.widths=[4]", f"{hparams}.model.backbone.in_chans=3",
+        f"{hparams}.lr_scheduler.scheduler.warmup_epochs=0", "run.num_epochs=1",
+        "data.image_size=16", f"run.data_root={root}", f"run.dir={tmp_path}",
+    ]  # fmt: skip
+    loaders = [f"++data.train.{name}.dataset.on_error=skip" for name in ("supervised", "unlabeled")]
+    config = composed("imagewang", *small, *loaders)
+    run(config, check(config))
+    summary = json.loads(next(tmp_path.glob("*/*/summary.json")).read_text())
+    name = str(broken.relative_to(root))
+    assert summary["skipped"] == {"supervised": [name], "unlabeled": [name]}

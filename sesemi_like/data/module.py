@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,22 @@ class DataModule(pl.LightningDataModule):
         for name in self._train:
             writer.writerows([name, *row] for row in self._labelled(self.datasets[name]))
         write_atomically(path, text.getvalue())
+
+    def label_counts(self) -> dict[str, dict[str, int]]:
+        """How many labels of each class every train loader sees."""
+        counts = {
+            name: Counter(label for _, _, label in self._labelled(self.datasets[name]))
+            for name in self._train
+        }
+        return {name: dict(sorted(found.items())) for name, found in counts.items()}
+
+    def skipped(self) -> dict[str, list[str]]:
+        """The samples that could not be read so far, by loader, on this process."""
+        return {
+            name: source.skipped
+            for name, source in self.datasets.items()
+            if isinstance(source, Samples) and source.skipped
+        }
 
     def _labelled(self, source: Samples | StreamedSamples) -> Iterator[tuple[int, str, str]]:
         if isinstance(source, StreamedSamples) or source.targets is None:

@@ -41,6 +41,11 @@ class Evaluation(pl.Callback):
         self._batches: list[Predictions] = []
         self._validations = 0
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Has the last step validated, wherever in an epoch `run.num_iterations` ends."""
+        if 0 < trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any
     ) -> None:

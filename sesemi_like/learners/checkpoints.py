@@ -1,4 +1,4 @@
-"""Loads the weights of a checkpoint into a learner and says what matched and what did not."""
+"""Checkpoints: loads weights and says what matched, and carries the best one over."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import logging
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from ..errors import ConfigError, ConfigProblem
@@ -72,6 +75,26 @@ def load_weights(module: nn.Module, path: str, *, key: str) -> Match:
     )
     log.info("%s: %s", path, match)
     return match
+
+
+class CarryBestOver(pl.Callback):
+    """Lets a resumed run, whose folder is a new one, go on from the best checkpoint so far.
+
+    Lightning forgets the best checkpoint where the folder has changed, and would take the first one
+    after resuming for the best. The old file stays where it is.
+    """
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Rewrites the folder in the state of callbacks whose best checkpoint still exists."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        states = checkpoint.get("callbacks", {})
+        for callback in trainer.checkpoint_callbacks:
+            state = states.get(callback.state_key, {})
+            if "dirpath" in state and Path(state.get("best_model_path", "")).is_file():
+                state["dirpath"] = getattr(callback, "dirpath", None)
 
 
 def read_state(path: str, *, key: str) -> dict[str, Tensor]:

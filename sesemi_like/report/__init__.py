@@ -1,13 +1,16 @@
 from .folder import make_run_folder, metrics_loggers
 from .pictures import TensorBoardPictures
 from .progress import ProgressBar
-from .summary import print_summary, write_summary
+from .quiet import quiet_libraries
+from .summary import print_opening, print_summary, write_summary
 
 __all__ = [
     "ProgressBar",
     "TensorBoardPictures",
     "make_run_folder",
     "metrics_loggers",
+    "print_opening",
     "print_summary",
+    "quiet_libraries",
     "write_summary",
 ]

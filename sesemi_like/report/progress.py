@@ -21,7 +21,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
 
     Losses are those of the last logged step: the whole, then each head's weighted one. Images/s
     counts the samples drawn from every train loader, each once however many views it has, over the
-    time spent training.
+    time since training began, loading included and validation left out.
 
     Args:
         console: Where to; None is standard output. Unless it is a terminal, a line is printed every
@@ -34,8 +34,8 @@ class ProgressBar(pl.callbacks.ProgressBar):
         self._enabled = True
         self._live: Live | None = None
         self._best: float | None = None
-        self._images, self._seconds = 0, 0.0
-        self._step_started = self._last_shown = self._began = 0.0
+        self._images, self._validating = 0, 0.0
+        self._validation_began = self._last_shown = self._began = 0.0
         self._first_step = 0
 
     def disable(self) -> None:
@@ -49,29 +49,28 @@ class ProgressBar(pl.callbacks.ProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Starts the clock and the bar."""
         self._began = self._last_shown = time.monotonic()
+        self._images, self._validating = 0, 0.0
         self._first_step = trainer.global_step
         if self._enabled and self.console.is_terminal:
             self._live = Live(console=self.console, transient=True, auto_refresh=False)
             self._live.start()
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Starts the clock of a step."""
-        self._step_started = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         """Counts the step's images, and shows where training stands when it is time."""
         batch: Mapping[str, Tensor] = args[1]
         now = time.monotonic()
         self._images += count_images(batch) * trainer.world_size
-        self._seconds += now - self._step_started
         wait = _TERMINAL_SECONDS if self._live else _LINE_SECONDS
         if self._enabled and now - self._last_shown >= wait:
             self._show(trainer)
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Starts the clock of a validation."""
+        self._validation_began = time.monotonic()
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Notes the accuracy and shows it."""
+        self._validating += time.monotonic() - self._validation_began
         value = trainer.callback_metrics.get("val/top1")
         if trainer.sanity_checking or value is None:
             return
@@ -83,7 +82,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         """Shows the last step for good."""
         self._stop()
         if self._enabled:
-            self.console.print(self._line(trainer), highlight=False)
+            self._print(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Gives the terminal back."""
@@ -97,7 +96,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
     def _show(self, trainer: pl.Trainer) -> None:
         self._last_shown = time.monotonic()
         if self._live is None:
-            self.console.print(self._line(trainer), highlight=False)
+            self._print(trainer)
             return
         progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -114,6 +113,9 @@ class ProgressBar(pl.callbacks.ProgressBar):
         )
         self._live.update(Group(progress, Text(self._numbers(trainer))), refresh=True)
 
+    def _print(self, trainer: pl.Trainer) -> None:
+        self.console.print(self._line(trainer), highlight=False, soft_wrap=True)
+
     def _line(self, trainer: pl.Trainer) -> str:
         total = total_steps(trainer)
         step = f"step {trainer.global_step}" + (f"/{total}" if total else "")
@@ -128,7 +130,8 @@ class ProgressBar(pl.callbacks.ProgressBar):
             if name.startswith("train/") and name.endswith("/weighted_loss"):
                 parts.append(f"{name.split('/')[1]} {value:.3f}")
         parts += [f"lr {metrics['lr']:.2g}"] if "lr" in metrics else []
-        parts += [f"{self._images / self._seconds:,.0f} images/s"] if self._seconds else []
+        seconds = time.monotonic() - self._began - self._validating
+        parts += [f"{self._images / seconds:,.0f} images/s"] if self._images else []
         if self._best is not None:
             parts.append(f"top-1 {metrics.get('val/top1', 0.0):.3f} (best {self._best:.3f})")
         return "  ".join(parts)

@@ -38,6 +38,33 @@ def write_summary(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, text + "\n")
 
 
+def print_opening(
+    run_id: str,
+    sizes: Mapping[str, int],
+    labels: Mapping[str, int],
+    length: str,
+    where: str,
+    console: Console | None = None,
+) -> None:
+    """Shows in one line what is about to run.
+
+    Args:
+        run_id: `run.id`.
+        sizes: Samples by loader; those of streamed loaders are not known and left out.
+        labels: Labels by train loader.
+        length: How long the run is, in words.
+        where: The devices, in words.
+        console: Where to; None is standard output.
+    """
+    data = [
+        f"{name} {size:,}"
+        + (f" ({labels[name]:,} labelled)" if labels.get(name, size) < size else "")
+        for name, size in sizes.items()
+    ]
+    text = f"{run_id}: {length} on {where}; samples: {', '.join(data)}"
+    (console or Console()).print(text, highlight=False, soft_wrap=True)
+
+
 def print_summary(
     content: Mapping[str, Any],
     confusion: npt.NDArray[np.int64] | None = None,
@@ -47,7 +74,7 @@ def print_summary(
     """Shows what a run has learned, in 80 columns.
 
     Args:
-        content: What `write_summary` wrote: `metrics`, `seconds`, `steps`, `folder`.
+        content: What `write_summary` wrote: `metrics`, `seconds`, `steps`, `folder`, `skipped`.
         confusion: Counts (C, C), rows true and columns predicted.
         classes: The names of the classes.
         console: Where to; None is standard output.
@@ -60,6 +87,8 @@ def print_summary(
         names = classes or [str(number) for number in range(len(confusion))]
         for name, value in _by_class(confusion, names).items():
             table.add_row(name, value)
+    for name, files in content.get("skipped", {}).items():
+        table.add_row(f"unreadable in {name}", f"{len(files)}, skipped; the first is {files[0]}")
     table.add_row("steps, time", f"{content['steps']:,}, {content['seconds']:.0f} s")
     console.print(table)
     console.print(f"Everything is in {content['folder']}", highlight=False, soft_wrap=True)

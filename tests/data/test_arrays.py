@@ -1,4 +1,4 @@
-"""Data sets in memory, read from files laid out as their publishers do, and downloaded by loopback."""
+"""Data sets in memory, read from files laid out as their publishers do; downloads by loopback."""
 
 import functools
 import hashlib

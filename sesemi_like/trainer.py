@@ -1,0 +1,115 @@
+"""The Lightning Trainer of a run: its callbacks and loggers, and what `trainer` adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from .config.instantiate import instantiate, plain
+from .devices import Devices
+from .evaluation import Evaluation
+from .learners.checkpoints import CarryBestOver
+from .report import ProgressBar, TensorBoardPictures, metrics_loggers
+
+
+def trainer_settings(config: DictConfig) -> dict[str, Any]:
+    """Builds what the section `trainer` describes, before there is a folder to leave behind.
+
+    Args:
+        config: A composed config.
+
+    Raises:
+        ConfigError: If a callback or logger cannot be built.
+    """
+    given: dict[str, Any] = plain(config.trainer) or {}
+    for name in ("callbacks", "logger"):
+        given[name] = instantiate(given.get(name), key=f"trainer.{name}")
+    callbacks = given["callbacks"] or []
+    given["callbacks"] = callbacks if isinstance(callbacks, list) else [callbacks]
+    return given
+
+
+def build_trainer(
+    config: DictConfig,
+    given: Mapping[str, Any],
+    devices: Devices,
+    evaluation: Evaluation,
+    folder: Path,
+) -> pl.Trainer:
+    """Builds the Trainer of a run.
+
+    Args:
+        config: A composed config.
+        given: What :func:`trainer_settings` made of it; it goes before the defaults here.
+        devices: Where the run computes.
+        evaluation: What is measured.
+        folder: The run's folder.
+
+    Raises:
+        ConfigError: If a Trainer does not take these settings.
+    """
+    run = config.run
+    callbacks = [
+        ProgressBar(),
+        evaluation,
+        TensorBoardPictures(),
+        CarryBestOver(),
+        *_with_checkpoints(given["callbacks"], config, folder),
+    ]
+    settings = {
+        "max_epochs": -1 if run.num_epochs is None else run.num_epochs,
+        "max_steps": -1 if run.num_iterations is None else run.num_iterations,
+        "default_root_dir": str(folder),
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,  # the data module's samplers know about processes
+        "log_every_n_steps": 10,
+        **devices.trainer_settings(),
+        **given,
+        "logger": metrics_loggers(folder) if given["logger"] is None else given["logger"],
+        "callbacks": callbacks,
+    }
+    target = {"_target_": "pytorch_lightning.Trainer"}
+    trainer: pl.Trainer = instantiate(target, key="trainer", **settings)
+    return trainer
+
+
+def _with_checkpoints(callbacks: list[Any], config: DictConfig, folder: Path) -> list[pl.Callback]:
+    """Puts checkpoints into the run's folder; keeps the best and the last unless told otherwise."""
+    chosen = [c for c in callbacks if isinstance(c, ModelCheckpoint)]
+    if not chosen:
+        best: dict[str, Any] = {"monitor": "val/top1", "mode": "max"} if config.data.val else {}
+        chosen = [ModelCheckpoint(save_top_k=1, save_last=True, **best)]
+        callbacks = [*callbacks, *chosen]
+    for checkpoint in chosen:
+        checkpoint.dirpath = checkpoint.dirpath or str(folder / "checkpoints")
+    return callbacks
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best checkpoint of a run.
+
+    Attributes:
+        monitor: The metric it is the best by.
+        score: That metric's value.
+        path: The file.
+    """
+
+    monitor: str
+    score: float
+    path: str
+
+
+def best_checkpoint(trainer: pl.Trainer) -> Best | None:
+    """The best checkpoint, or None where none is monitored."""
+    found = trainer.checkpoint_callback
+    if not isinstance(found, ModelCheckpoint) or not found.monitor or not found.best_model_path:
+        return None
+    assert found.best_model_score is not None
+    return Best(found.monitor, float(found.best_model_score), found.best_model_path)

@@ -1,0 +1,96 @@
+"""The evaluation of a run: each sample once, what is logged, and when."""
+
+import torch
+from references.composing import composed
+
+from sesemi_like.evaluation import Evaluation
+from sesemi_like.evaluation.base import Evaluator, Predictions
+from sesemi_like.evaluation.callback import _joined, _unique
+
+
+def test_samples_that_fill_up_a_share_count_once_in_order():
+    parts = [
+        Predictions(torch.tensor(t), torch.tensor(i), {"model": {"logits": torch.tensor(o)}})
+        for t, i, o in [([5, 3], [2, 0], [[2.0], [0.0]]), ([4, 3], [1, 0], [[1.0], [9.0]])]
+    ]
+    found = _unique(_joined(parts))
+    assert found.index.tolist() == [0, 1, 2]
+    assert found.target.tolist() == [3, 4, 5]
+    assert found.outputs["model"]["logits"][:, 0].tolist() == [0, 1, 2]
+
+
+class Counter(Evaluator):
+    needs = ("logits",)
+
+    def __init__(self, every=1):
+        super().__init__(every)
+        self.seen = []
+
+    def evaluate(self, predict, data):
+        (found,) = data.values()
+        self.seen.append(found)
+        yield "count", float(len(found.target))
+        yield "matrix", torch.zeros(2, 2)
+
+
+class Module:
+    def __init__(self):
+        self.logged = {}
+
+    def log_dict(self, values, **_):
+        self.logged |= values
+
+
+class Trainer:
+    sanity_checking = False
+
+
+def outputs(start, count=4):
+    answer = {"logits": torch.randn(count, 3), "features": torch.randn(count, 2)}
+    return {"target": torch.zeros(count, dtype=torch.int64),
+            "index": torch.arange(start, start + count), "model": answer}  # fmt: skip
+
+
+def validate(callback, module, trainer=None):
+    trainer = trainer or Trainer()
+    for start in (0, 4):
+        callback.on_validation_batch_end(trainer, module, outputs(start), None, 0)
+    callback.on_validation_epoch_end(trainer, module)
+
+
+def test_keeps_what_evaluators_need_logs_scalars_and_remembers_the_rest():
+    counter, module = Counter(), Module()
+    callback = Evaluation({"counter": counter})
+    validate(callback, module)
+    assert set(counter.seen[0].outputs["model"]) == {"logits"}
+    assert counter.seen[0].index.tolist() == list(range(8))
+    assert module.logged == {"val/count": 8.0}
+    assert callback.last["val/matrix"].shape == (2, 2)
+
+
+def test_every_counts_validations_and_goes_on_after_a_checkpoint():
+    counter, module = Counter(every=2), Module()
+    callback = Evaluation({"counter": counter})
+    for _ in range(3):
+        validate(callback, module)
+    assert len(counter.seen) == 2  # the first and the third
+    resumed = Evaluation({"counter": counter})
+    resumed.load_state_dict(callback.state_dict())
+    validate(resumed, module)
+    assert len(counter.seen) == 2
+    validate(resumed, module)
+    assert len(counter.seen) == 3
+
+
+def test_a_trial_of_validation_counts_for_nothing():
+    counter, module, trainer = Counter(), Module(), Trainer()
+    trainer.sanity_checking = True
+    callback = Evaluation({"counter": counter})
+    validate(callback, module, trainer)
+    assert not counter.seen
+    validate(callback, module)
+    assert len(counter.seen[0].target) == 8
+
+
+def test_the_configs_name_evaluators():
+    assert set(composed("quickstart", "evaluation=knn").run.evaluators) >= {"knn", "accuracy"}
