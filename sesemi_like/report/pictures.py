@@ -65,16 +65,19 @@ class TensorBoardPictures(pl.Callback):
                 logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
 
 
-def picture_grid(images: Tensor, columns: int = 8) -> npt.NDArray[np.uint8]:
+def picture_grid(images: Tensor, columns: int = 8, min_side: int = 64) -> npt.NDArray[np.uint8]:
     """Puts images into a grid, brought to one range from black to white.
 
     Args:
         images: Images (N, C, H, W) with 1 or 3 channels, normalised or not.
         columns: Images side by side.
+        min_side: Smaller images are enlarged by a whole factor, to at least half of this.
 
     Returns:
-        A picture (rows * (H + 2), columns * (W + 2), 3), uint8.
+        A picture (rows * (H + 2), columns * (W + 2), 3), uint8, with H and W as enlarged.
     """
+    factor = max(1, min_side // max(images.shape[-2:]))
+    images = images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
     images = images.detach().float().cpu()
     low, high = images.amin(), images.amax()
     images = (images - low) / (high - low).clamp_min(1e-6) * 255

@@ -114,7 +114,9 @@ class ProgressBar(pl.callbacks.ProgressBar):
         self._live.update(Group(progress, Text(self._numbers(trainer))), refresh=True)
 
     def _print(self, trainer: pl.Trainer) -> None:
-        self.console.print(self._line(trainer), highlight=False, soft_wrap=True)
+        # A terminal breaks lines between words; a log keeps each record on one line.
+        wraps = self.console.is_terminal
+        self.console.print(self._line(trainer), highlight=False, soft_wrap=not wraps)
 
     def _line(self, trainer: pl.Trainer) -> str:
         total = total_steps(trainer)

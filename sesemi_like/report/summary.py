@@ -62,7 +62,8 @@ def print_opening(
         for name, size in sizes.items()
     ]
     text = f"{run_id}: {length} on {where}; samples: {', '.join(data)}"
-    (console or Console()).print(text, highlight=False, soft_wrap=True)
+    console = console or Console()
+    console.print(text, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def print_summary(

@@ -12,7 +12,7 @@ from sesemi_like.run import run
 
 def test_a_grid_holds_each_image_in_its_cell_with_a_border():
     images = torch.arange(3, dtype=torch.float32)[:, None, None, None].expand(3, 1, 4, 5)
-    grid = picture_grid(images, columns=2)
+    grid = picture_grid(images, columns=2, min_side=1)
     assert grid.shape == (2 * 6, 2 * 7, 3)
     assert grid.dtype == np.uint8
     cells = [grid[1:5, 1:6], grid[1:5, 8:13], grid[7:11, 1:6], grid[7:11, 8:13]]
@@ -24,6 +24,7 @@ def test_a_grid_keeps_colours_and_survives_equal_images():
     red = torch.zeros(1, 3, 2, 2)
     red[:, 0] = 1
     assert picture_grid(red)[1, 1].tolist() == [255, 0, 0]
+    assert picture_grid(red).shape == (2 * 32 + 2, 2 * 32 + 2, 3)
     assert picture_grid(torch.full((2, 1, 2, 2), 0.3)).max() == 0
 
 
