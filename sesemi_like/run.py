@@ -254,7 +254,7 @@ def _fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
     learner, data, run = prepared.learner, prepared.data, prepared.config.run
     trainer.fit(learner, datamodule=data, ckpt_path=run.resume_from_checkpoint, weights_only=True)
     last = scalars(trainer.callback_metrics)
-    if prepared.config.data.test:
+    if "test" in data.datasets:
         best = best_checkpoint(trainer)
         path = best.path if best else None
         trainer.test(learner, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from .config.check import named_loaders
 from .config.instantiate import instantiate, plain
 from .devices import Devices
 from .evaluation import Evaluation
@@ -83,7 +84,8 @@ def _with_checkpoints(callbacks: list[Any], config: DictConfig, folder: Path) ->
     """Puts checkpoints into the run's folder; keeps the best and the last unless told otherwise."""
     chosen = [c for c in callbacks if isinstance(c, ModelCheckpoint)]
     if not chosen:
-        best: dict[str, Any] = {"monitor": "val/top1", "mode": "max"} if config.data.val else {}
+        is_validated = any(key == "data.val" for key, _ in named_loaders(config.data))
+        best: dict[str, Any] = {"monitor": "val/top1", "mode": "max"} if is_validated else {}
         chosen = [ModelCheckpoint(save_top_k=1, save_last=True, **best)]
         callbacks = [*callbacks, *chosen]
     for checkpoint in chosen:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import hydra
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError, ConfigProblem, near
@@ -58,7 +59,7 @@ def dataset(
     """Builds a data set.
 
     Args:
-        name: Its kind, as registered.
+        name: Its kind as registered, or the path of a builder, such as ``my_data.my_pictures``.
         root: Its folder or file.
         subset: The subset or subsets to read; None means all.
         image_transform: Applied to each PIL image; None hands on uint8 tensors (C, H, W).
@@ -72,13 +73,11 @@ def dataset(
     Raises:
         ConfigError: If the kind or a key is unknown, or the builder finds its data wanting.
     """
-    if name not in _BUILDERS:
-        expected = f"no such kind of data set; {near(name, _BUILDERS, noun='kinds')}"
-        raise ConfigError([ConfigProblem("name", name, expected)])
+    builder = _builder(name)
     budget = {key: kwargs.pop(key) for key in list(kwargs) if key in _PART_KEYS}
     on_error = kwargs.pop("on_error", "raise")
-    _check_keys(name, kwargs)
-    built = adapted(_BUILDERS[name](root, subset, image_transform, **kwargs))
+    _check_keys(name, builder, kwargs)
+    built = adapted(builder(root, subset, image_transform, **kwargs))
     if isinstance(built, StreamedSamples):
         wanted = {k: v for k, v in budget.items() if v not in (None, "all") and k != "label_seed"}
         if wanted:
@@ -89,8 +88,21 @@ def dataset(
     return choose_part(built, **budget)
 
 
-def _check_keys(name: str, given: dict[str, Any]) -> None:
-    parameters = inspect.signature(_BUILDERS[name]).parameters
+def _builder(name: str) -> Builder:
+    if name in _BUILDERS:
+        return _BUILDERS[name]
+    expected = f"no such kind of data set; {near(name, _BUILDERS, noun='kinds')}"
+    if "." in name:
+        try:
+            found: Builder = hydra.utils.get_method(name)
+            return found
+        except (ImportError, ValueError) as error:
+            expected = f"cannot be imported: {error}"
+    raise ConfigError([ConfigProblem("name", name, expected)])
+
+
+def _check_keys(name: str, builder: Builder, given: dict[str, Any]) -> None:
+    parameters = inspect.signature(builder).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return
     known = {*parameters, *_PART_KEYS, "on_error"} - {"root", "subset", "image_transform"}

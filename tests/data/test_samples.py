@@ -101,6 +101,20 @@ def test_a_registered_kind_gets_its_keys_and_the_label_budget():
     assert len(dataset("other")) == 20
 
 
+def blanks(root, subset=None, image_transform=None, count=2):
+    return [(torch.zeros(1), 0)] * count
+
+
+def test_the_path_of_a_builder_is_a_kind_too():
+    assert len(dataset(f"{__name__}.blanks", count=5)) == 5
+    with pytest.raises(ConfigError, match="takes no such key; did you mean 'count'"):
+        dataset(f"{__name__}.blanks", cuont=5)
+    with pytest.raises(ConfigError, match=r"name: found .*blankets.*cannot be imported"):
+        dataset(f"{__name__}.blankets")
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        dataset("nowhere.blanks")
+
+
 def test_an_unknown_kind_proposes_near_ones():
     with pytest.raises(ConfigError, match="did you mean 'cifar10'") as caught:
         dataset("cifar_10")

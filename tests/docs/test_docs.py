@@ -1,0 +1,154 @@
+"""What the pages say is so: links lead somewhere, commands compose, examples run."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from references.composing import composed
+
+from sesemi_like.config.check import check
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+sys.path.append(str(ROOT / "docs"))
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page, language):
+    return [body for found, body in FENCE.findall(page.read_text()) if found == language]
+
+
+def anchors(page):
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{name_of(page)}: {target}"
+        if anchor:
+            assert anchor in anchors(linked), f"{name_of(page)}: {target}"
+
+
+def test_every_page_is_in_the_navigation():
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def pages(entry):
+        if isinstance(entry, str):
+            return {entry}
+        return set().union(
+            *(pages(e) for e in (entry.values() if isinstance(entry, dict) else entry))
+        )
+
+    found = pages(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"])
+    assert found == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+
+
+def test_the_tables_of_the_configuration_page_are_those_of_the_code():
+    from generate_configuration import PAGE, updated
+
+    text = PAGE.read_text()
+    assert updated(text) == text, "run `python docs/generate_configuration.py`"
+
+
+def configs_of(page, folder):
+    """Writes the config files that a page shows; returns their names."""
+    names = []
+    for body in blocks(page, "yaml"):
+        found = re.match(r"# configs/(\w+)\.yaml\n", body)
+        if found:
+            (folder / f"{found.group(1)}.yaml").write_text(body)
+            names.append(found.group(1))
+    return names
+
+
+def problems_of(config):
+    """What is wrong with a config, but for checkpoints of runs that nobody has made here."""
+    return [str(problem) for problem in check(config) if "checkpoint" not in problem.key]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_shown_configs_compose_without_a_mistake(page, tmp_path):
+    for body in blocks(page, "yaml"):
+        yaml.safe_load(body)
+    for name in configs_of(page, tmp_path):
+        assert problems_of(composed(name, folder=tmp_path)) == []
+
+
+def commands(page):
+    for body in blocks(page, "bash"):
+        for line in body.replace("\\\n", " ").splitlines():
+            line = re.sub(r"<\w+>", "x", line.partition("  #")[0])
+            words = shlex.split(line.replace("&&", " && "))
+            if "open_cli" in words or "sesemi_like" in words:
+                start = (
+                    words.index("open_cli") if "open_cli" in words else words.index("sesemi_like")
+                )
+                yield words[start + 1 :]
+
+
+COMMANDS = [pytest.param(page, words, id=f"{name_of(page)}: {' '.join(words)}"[:90])
+            for page in PAGES for words in commands(page)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("page", "words"), COMMANDS)
+def test_shown_commands_compose(page, words, tmp_path):
+    configs_of(page, tmp_path)
+    options = {"-cn": "sesemi_config", "-cd": None, "-sc": None, "--cfg": None}
+    overrides, rest = [], iter(words)
+    for word in rest:
+        if word in options:
+            options[word] = next(rest)
+        elif not word.startswith("-"):
+            overrides.append(word)
+    if {"-m", "--multirun"} & set(words):  # as the first run of the sweep
+        overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", word) for word in overrides]
+    folder = tmp_path if options["-cd"] else None
+    config = composed(options["-cn"], *overrides, folder=folder)
+    if options["-cn"] != "sesemi_config":
+        assert problems_of(config) == []
+    assert OmegaConf.to_yaml(config)
+
+
+PYTHON = [pytest.param(page, body, id=name_of(page))
+          for page in PAGES for body in blocks(page, "python")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("page", "body"), PYTHON)
+def test_shown_python_compiles(page, body):
+    compile(body, name_of(page), "exec")
+
+
+@pytest.mark.parametrize(
+    ("page", "config"),
+    [("new_method", "fair"), ("new_backbone", "perceptron"), ("new_dataset", "spectra")],
+)
+def test_extensions_run_as_shown(open_cli, tmp_path, page, config):
+    page = ROOT / "docs" / "extend" / f"{page}.md"
+    (tmp_path / "configs").mkdir()
+    configs_of(page, tmp_path / "configs")
+    for body in blocks(page, "python"):
+        (tmp_path / re.match(r"# (\w+\.py)", body).group(1)).write_text(body)
+    (tmp_path / "data").mkdir()
+    for subset in ("train", "val"):
+        images = np.random.default_rng(0).random((10, 1, 8, 8), dtype=np.float32)
+        path = tmp_path / "data" / f"{subset}-v2.npz"
+        np.savez(path, images=images, targets=np.arange(10) % 2)
+    done = open_cli("-cd", "configs", "-cn", config, "run.gpus=0", "run.num_iterations=2")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("runs/*/*/summary.json"))
