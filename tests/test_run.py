@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 import torch
+from composing import composed
 from omegaconf import OmegaConf
-from references.composing import composed
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from composing import composed
 from omegaconf import OmegaConf
-from references.composing import composed
 
 from sesemi_like.config.instantiate import instantiate
 from sesemi_like.config.resolvers import AppAttributes, app_attributes

@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from composing import composed
 from omegaconf import OmegaConf
-from references.composing import composed
 
 from sesemi_like.config.check import check
 from sesemi_like.config.store import builtin_configs

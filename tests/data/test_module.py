@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 import torch
+from composing import composed
 from PIL import Image
-from references.composing import composed
 
 from sesemi_like.data import DataModule
 from sesemi_like.errors import ConfigError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from composing import composed
 from omegaconf import OmegaConf
-from references.composing import composed
 
 from sesemi_like.config.check import check
 

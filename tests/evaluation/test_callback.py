@@ -1,7 +1,7 @@
 """The evaluation of a run: each sample once, what is logged, and when."""
 
 import torch
-from references.composing import composed
+from composing import composed
 
 from sesemi_like.evaluation import Evaluation
 from sesemi_like.evaluation.base import Evaluator, Predictions

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from references.composing import composed
+from composing import composed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sesemi_like.report.pictures import draw_confusion, picture_grid

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from references.composing import composed
+from composing import composed
 
 from sesemi_like.config.instantiate import instantiate
 from sesemi_like.config.store import builtin_configs
