@@ -35,7 +35,8 @@ class ConfigError(Exception):
     """
 
     def __init__(self, problems: Iterable[ConfigProblem]) -> None:
-        self.problems = list(dict.fromkeys(problems))
+        # Values may be lists, which cannot be hashed: what is told twice is the same.
+        self.problems = list({str(problem): problem for problem in problems}.values())
         super().__init__(str(self))
 
     def __str__(self) -> str:

@@ -26,7 +26,7 @@ from .errors import ConfigError, ConfigProblem, Problems
 from .evaluation import Evaluation, default_evaluators
 from .files import write_atomically
 from .learners import Learner
-from .learners.checkpoints import load_weights
+from .learners.checkpoints import load_weights, resume_problems
 from .report import (
     make_run_folder,
     print_opening,
@@ -86,7 +86,9 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
         given = trainer_settings(config)
         folder = _folder(config)
         try:
-            trainer = build_trainer(config, given, prepared.devices, prepared.evaluation, folder)
+            most = prepared.attributes.max_iterations
+            devices, evaluation = prepared.devices, prepared.evaluation
+            trainer = build_trainer(config, given, devices, evaluation, most, folder)
         except ConfigError:
             folder.rmdir()  # it is still empty
             raise
@@ -117,7 +119,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     data = _data(config, devices, seed, found)
     attributes = run_attributes(config, data, devices)
     with app_attributes(attributes):
-        learner = _learner(config, data, found)
+        learner = _learner(config, data, attributes.max_iterations, found)
         evaluation = _evaluation(config, found)
     found.raise_any()
     assert data is not None and learner is not None
@@ -189,7 +191,9 @@ def _length_problems(config: DictConfig, data: DataModule) -> list[ConfigProblem
     return problems
 
 
-def _learner(config: DictConfig, data: DataModule | None, found: Problems) -> Learner | None:
+def _learner(
+    config: DictConfig, data: DataModule | None, most: int | None, found: Problems
+) -> Learner | None:
     learner: Learner | None = None
     if found.under("learner"):
         return None
@@ -207,11 +211,42 @@ def _learner(config: DictConfig, data: DataModule | None, found: Problems) -> Le
     with found.collected():
         if learner is not None and data is not None and is_fit:
             data.keep(learner.make_plan(data.fields).fields)
+            learner.rehearse(data.first_step())
+    with found.collected():
+        if learner is not None and data is not None:
+            _rehearse_evaluation(learner, data)
     with found.collected():
         path = config.run.pretrained_checkpoint_path
         if learner is not None and path and not found.under("run.pretrained_checkpoint_path"):
             load_weights(learner, path, key="run.pretrained_checkpoint_path")
+    with found.collected():
+        if learner is not None and not found.under("run.resume_from_checkpoint"):
+            found.found += _resume_problems(config, learner, most)
     return learner
+
+
+def _resume_problems(config: DictConfig, learner: Learner, most: int | None) -> list[ConfigProblem]:
+    path, key = config.run.resume_from_checkpoint, "run.resume_from_checkpoint"
+    if path is None:
+        return []
+    is_fit = config.run.mode.name == "FIT"
+    return resume_problems(learner, path, key=key, max_iterations=most if is_fit else None)
+
+
+def _rehearse_evaluation(learner: Learner, data: DataModule) -> None:
+    """Predicts a few samples, so that data which do not fit the networks are told now."""
+    was_training = learner.training
+    learner.eval()
+    problems = []
+    for name in {"val", "test"} & set(data.sample_batches):
+        try:
+            learner.predict_batch(data.sample_batches[name])
+        except Exception as error:
+            expected = f"its first samples do not go through the networks: {error}"
+            problems.append(ConfigProblem(f"data.{name}", name, expected))
+    learner.train(was_training)
+    if problems:
+        raise ConfigError(problems)
 
 
 def _evaluation(config: DictConfig, found: Problems) -> Evaluation:
@@ -226,7 +261,11 @@ def _folder(config: DictConfig) -> Path:
     """Makes the run's folder on the first process; the others are told or need none."""
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return Path(os.environ.get(_RUN_FOLDER, Path(config.run.dir) / config.run.id))
-    folder = make_run_folder(config.run.dir, config.run.id)
+    try:
+        folder = make_run_folder(config.run.dir, config.run.id)
+    except OSError as error:
+        expected = f"no folder can be made there: {error.strerror or error}"
+        raise ConfigError([ConfigProblem("run.dir", config.run.dir, expected)]) from error
     os.environ[_RUN_FOLDER] = str(folder)
     return folder
 

@@ -15,7 +15,7 @@ from .config.check import named_loaders
 from .config.instantiate import instantiate, plain
 from .devices import Devices
 from .evaluation import Evaluation
-from .learners.checkpoints import CarryBestOver
+from .learners.checkpoints import CarryBestOver, LastCheckpoint
 from .report import ProgressBar, TensorBoardPictures, metrics_loggers
 
 
@@ -41,6 +41,7 @@ def build_trainer(
     given: Mapping[str, Any],
     devices: Devices,
     evaluation: Evaluation,
+    max_iterations: int | None,
     folder: Path,
 ) -> pl.Trainer:
     """Builds the Trainer of a run.
@@ -50,6 +51,7 @@ def build_trainer(
         given: What :func:`trainer_settings` made of it; it goes before the defaults here.
         devices: Where the run computes.
         evaluation: What is measured.
+        max_iterations: Steps of the run, or None where that is open.
         folder: The run's folder.
 
     Raises:
@@ -69,7 +71,8 @@ def build_trainer(
         "default_root_dir": str(folder),
         "enable_model_summary": False,
         "use_distributed_sampler": False,  # the data module's samplers know about processes
-        "log_every_n_steps": 10,
+        # A short run is logged ten times.
+        "log_every_n_steps": max(1, min(10, (max_iterations or 100) // 10)),
         **devices.trainer_settings(),
         **given,
         "logger": metrics_loggers(folder) if given["logger"] is None else given["logger"],
@@ -90,7 +93,11 @@ def _with_checkpoints(callbacks: list[Any], config: DictConfig, folder: Path) ->
         callbacks = [*callbacks, *chosen]
     for checkpoint in chosen:
         checkpoint.dirpath = checkpoint.dirpath or str(folder / "checkpoints")
-    return callbacks
+    keep_last = [c for c in chosen if c.save_last]
+    for checkpoint in keep_last:
+        checkpoint.save_last = None
+    # After the others, so that it knows which checkpoint is the best by now.
+    return [*callbacks, *(LastCheckpoint(str(c.dirpath)) for c in keep_last[:1])]
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,80 @@ def test_the_last_step_is_validated_wherever_an_epoch_ends(tmp_path):
     assert "train/loss" in summary["training"]
 
 
+CALLABLE = "learner.hparams.model.supervised_loss.callable._target_"
 MONITORED = ["++trainer.callbacks.0.monitor=val/top1", "++trainer.callbacks.0.mode=max"]
+
+
+def test_the_last_checkpoint_is_the_last_even_where_an_earlier_one_is_better(tmp_path):
+    worse = "++trainer.callbacks.0.mode=min"  # then the first epoch is likely the best
+    folder, summary = fit(tmp_path, *MONITORED[:1], worse, "run.num_iterations=12")
+    steps = {
+        path.name: torch.load(path, weights_only=True)["global_step"]
+        for path in (folder / "checkpoints").iterdir()
+    }
+    assert steps.pop("last.ckpt") == 12
+    assert next(iter(steps.values())) < 12
+    assert summary["best"]["path"].endswith(next(iter(steps)))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("run.num_iterations=10", "has made 10 steps of 10"),
+        ("run.num_iterations=7", "has made 10 steps of 7"),
+        ("learner.hparams.model.backbone.widths=[4,6]", "model is another one"),
+        ("optimizer=adam", "optimizer is another one"),
+    ],
+)
+def test_what_a_checkpoint_cannot_be_resumed_with_is_told(finished, tmp_path, override, told):
+    checkpoint = finished[0] / "checkpoints" / "last.ckpt"
+    config = composed("quickstart", *TINY, "run.num_iterations=20", override,
+                      f"run.resume_from_checkpoint={checkpoint}")  # fmt: skip
+    with pytest.raises(ConfigError, match=rf"run\.resume_from_checkpoint: .*{told}"):
+        prepare(config)
+
+
+def test_weights_alone_cannot_be_resumed(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save({"a": torch.zeros(1)}, path)
+    config = composed("quickstart", *TINY, f"run.resume_from_checkpoint={path}")
+    with pytest.raises(ConfigError, match="is no checkpoint of a run"):
+        prepare(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("learner.hparams.model.supervised_loss.class_weights=[1,2]", "model.supervised_loss"),
+        (f"{CALLABLE}=torch.nn.MSELoss", "model.supervised_loss"),
+        ("learner.hparams.model.backbone.in_chans=3", "learner.hparams"),
+    ],
+)
+def test_what_fails_at_the_first_step_is_told_before(override, key):
+    config = composed("quickstart", *TINY, override)
+    with pytest.raises(ConfigError, match=rf"{key}: .*samples"):
+        prepare(config)
+
+
+def test_a_rehearsal_changes_nothing():
+    prepared = prepare(composed("quickstart", *TINY))
+    learner, batch = prepared.learner, prepared.data.first_step()
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    torch.manual_seed(0)
+    learner.rehearse(batch)
+    drawn = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(3))
+    assert learner.training
+    assert all(p.grad is None for p in learner.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}/file/runs")
+    with pytest.raises(ConfigError, match=r"run\.dir: .*no folder can be made"):
+        run(config)
 
 
 def test_a_resumed_run_keeps_the_best_checkpoint_of_before(tmp_path):

@@ -32,12 +32,22 @@ def check(config: DictConfig) -> list[ConfigProblem]:
         The problems, in the order of the config's sections.
     """
     parts: tuple[Callable[[DictConfig], Problems], ...] = (
+        typed_problems,
         missing_problems,
         run_problems,
         data_problems,
         learner_problems,
     )
     return [problem for part in parts for problem in part(config)]
+
+
+def typed_problems(config: DictConfig) -> Problems:
+    """Names every key that no struct has, which ``+key=value`` lets in, and every wrong type."""
+    content: Any = OmegaConf.to_container(config, resolve=False)
+    learner = content.get("learner")
+    yield from schema_problems(content, AppConfig)
+    if isinstance(learner, dict) and learner.get("_target_") == ClassifierConfig._target_:
+        yield from schema_problems(learner, ClassifierConfig, "learner")
 
 
 def missing_problems(config: DictConfig) -> Problems:

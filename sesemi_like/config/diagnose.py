@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose
 from hydra._internal.hydra import Hydra
@@ -16,9 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ..errors import ConfigProblem, near
-from .schema import schema_problems
+from .check import typed_problems
 from .store import builtin_configs, register_configs
-from .structs import AppConfig, ClassifierConfig
 
 
 def composition_problems(
@@ -65,7 +63,7 @@ def _problems(
             yield ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))
             wrong = []
         else:
-            problems = list(_typed_problems(config))
+            problems = list(typed_problems(config))
             yield from problems
             known = {problem.key for problem in problems}
             yield from _new_key_problems(config_name, config_dir, overrides, known)
@@ -101,21 +99,11 @@ def _new_key_problems(
         key, _, value = override.partition("=")
         parent, _, name = key.rpartition(".")
         siblings = OmegaConf.select(config, parent, throw_on_missing=False)
-        if key in known or not isinstance(siblings, DictConfig) or name in siblings:
+        if key in known or (isinstance(siblings, DictConfig) and name in siblings):
             continue
-        expected = f"no such key; {near(name, list(siblings), noun='keys')}; +{key} adds it"
+        has = list(siblings) if isinstance(siblings, DictConfig) else []
+        expected = f"no such key; {near(name, has, noun='keys')}; +{key} adds it"
         yield ConfigProblem(key, value, expected)
-
-
-def _typed_problems(config: DictConfig) -> Iterator[ConfigProblem]:
-    content: Any = OmegaConf.to_container(config, resolve=False)
-    learner = content.get("learner")
-    yield from schema_problems(content, AppConfig)
-    is_classifier = (
-        isinstance(learner, dict) and learner.get("_target_") == ClassifierConfig._target_
-    )
-    if is_classifier:
-        yield from schema_problems(learner, ClassifierConfig, "learner")
 
 
 def _missing_config(error: MissingConfigException, config_dir: str | None) -> ConfigProblem:

@@ -164,6 +164,14 @@ class DataModule(pl.LightningDataModule):
         """The field names of every train loader, views included."""
         return {name: set(self.sample_batches[name]) for name in self._train}
 
+    def first_step(self) -> Batch:
+        """Two samples of every train loader with all their views, as one flat step."""
+        return {
+            f"{name}.{field}": value
+            for name in self._train
+            for field, value in self.sample_batches[name].items()
+        }
+
     def keep(self, fields: Collection[str]) -> None:
         """Makes only what is needed from now on.
 

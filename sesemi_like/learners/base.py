@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ..config.instantiate import instantiate, plain
-from ..errors import ConfigError
+from ..errors import ConfigError, ConfigProblem
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Forward, Step
 from ..models.networks import Networks
@@ -90,6 +90,46 @@ class Learner(pl.LightningModule):
         self.plan = ForwardPlan(requests, self.networks, joined=joined)
         return self.plan
 
+    def rehearse(self, batch: Mapping[str, Tensor]) -> None:
+        """Runs a step on a few samples, so that what cannot work shows before training.
+
+        Networks are in evaluation mode, and buffers and random numbers are put back: nothing is
+        learned or counted.
+
+        Args:
+            batch: Every field of a step by full name (``"unlabeled.weak"``).
+
+        Raises:
+            ConfigError: With every head that fails, or the networks.
+        """
+        buffers = [(value, value.clone()) for value in self.loss_terms.buffers()]
+        was_training = self.training
+        self.eval()
+        with torch.random.fork_rng(devices=[]):
+            problems = list(self._rehearsal_problems(batch))
+        self.train(was_training)
+        for value, before in buffers:
+            value.copy_(before)
+        if problems:
+            raise ConfigError(problems)
+
+    def _rehearsal_problems(self, batch: Mapping[str, Tensor]) -> Iterator[ConfigProblem]:
+        assert self.plan is not None, "make_plan() comes before"
+        try:
+            answers = self.plan.run(batch)
+        except Exception as error:
+            shapes = {n: tuple(v.shape) for n, v in batch.items() if v.is_floating_point()}
+            expected = f"these samples do not go through its networks: {error}"
+            yield ConfigProblem(self.key, shapes, expected)
+            return
+        step = Step(0, None, self.networks, batch)
+        for name, term in self.terms.items():
+            try:
+                reduce_losses(term.head(answers[name], step), term.reduction)
+            except Exception as error:
+                expected = f"fails on the first samples: {error}"
+                yield ConfigProblem(term.key, type(term.head).__name__, expected)
+
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
         assert self.plan is not None, "make_plan() comes before training"
@@ -131,13 +171,20 @@ class Learner(pl.LightningModule):
             assert isinstance(average, EMATeacher)
             average.update(self.networks.module(source), self.global_step)
 
+    def configured_optimizer(self) -> torch.optim.Optimizer:
+        """Builds the optimizer from the hyperparameters."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer: torch.optim.Optimizer = instantiate(
+            self.settings["optimizer"], parameters, key=f"{self.key}.optimizer"
+        )
+        return optimizer
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimizer and its schedule from the hyperparameters."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = instantiate(self.settings["optimizer"], parameters, key=f"{self.key}.optimizer")
+        optimizer = self.configured_optimizer()
         schedule = self.settings.get("lr_scheduler")
         if not schedule:
-            return optimizer  # type: ignore[no-any-return]
+            return optimizer
         key = f"{self.key}.lr_scheduler.scheduler"
         built = {"scheduler": instantiate(schedule["scheduler"], optimizer, key=key)}
         rest = {k: v for k, v in schedule.items() if k != "scheduler" and v is not None}

@@ -1,4 +1,4 @@
-"""Checkpoints: loads weights and says what matched, and carries the best one over."""
+"""Checkpoints: what is kept, what of one fits, and how a resumed run goes on from it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from ..errors import ConfigError, ConfigProblem
+from .base import Learner
 
 log = logging.getLogger(__name__)
+
+_RUN_KEYS = {"state_dict", "global_step", "loops", "optimizer_states", "pytorch-lightning_version"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,53 @@ def load_weights(module: nn.Module, path: str, *, key: str) -> Match:
     return match
 
 
+def resume_problems(
+    learner: Learner, path: str, *, key: str, max_iterations: int | None
+) -> list[ConfigProblem]:
+    """Finds what keeps a learner from going on where a checkpoint stopped.
+
+    Args:
+        learner: The learner that is to go on.
+        path: A checkpoint of a run.
+        key: The config key that names the path, for messages.
+        max_iterations: Steps of the whole run; None is open-ended, or nothing is to be trained.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
+    content = _read(path, key)
+    if not set(content) >= _RUN_KEYS:
+        expected = "is no checkpoint of a run; run.pretrained_checkpoint_path loads weights alone"
+        return [ConfigProblem(key, path, expected)]
+    found = []
+    own, given = learner.state_dict(), content["state_dict"]
+    misfits = sorted(n for n in own if n not in given or own[n].shape != given[n].shape)
+    misfits += sorted(n for n in given if n not in own)
+    if misfits:
+        found.append(f"its model is another one, see {_listed(misfits)}")
+    if max_iterations is not None and content["global_step"] >= max_iterations:
+        steps = content["global_step"]
+        found.append(f"it has made {steps} steps of {max_iterations}: nothing is left to train")
+    groups = [state["param_groups"][0] for state in content["optimizer_states"]]
+    settings = learner.configured_optimizer().param_groups[0]
+    if max_iterations is not None and any(set(settings) - set(group) for group in groups):
+        found.append("its optimizer is another one")
+    return [ConfigProblem(key, path, expected) for expected in found]
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the weights of the newest epoch as ``last.ckpt``, whether or not they are the best.
+
+    Lightning's own `save_last` saves only along with a checkpoint that was chosen.
+
+    Args:
+        dirpath: The folder.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, filename="last", save_top_k=1, enable_version_counter=False)
+
+
 class CarryBestOver(pl.Callback):
     """Lets a resumed run, whose folder is a new one, go on from the best checkpoint so far.
 
@@ -107,16 +158,21 @@ def read_state(path: str, *, key: str) -> dict[str, Tensor]:
     Raises:
         ConfigError: If the file cannot be read or holds no tensors.
     """
+    content = _read(path, key)
+    state = content.get("state_dict", content)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ConfigError([ConfigProblem(key, path, "holds no weights; give a checkpoint")])
+    return tensors
+
+
+def _read(path: str, key: str) -> Mapping[str, Any]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError([ConfigProblem(key, path, f"cannot be read: {reason}")]) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise ConfigError([ConfigProblem(key, path, "holds no weights; give a checkpoint")])
-    return tensors
+    return content if isinstance(content, Mapping) else {}
 
 
 def _listed(names: list[str]) -> str:

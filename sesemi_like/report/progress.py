@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -85,8 +86,13 @@ class ProgressBar(pl.callbacks.ProgressBar):
             self._print(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Gives the terminal back."""
+        """Gives the terminal back, and says how to go on."""
         self._stop()
+        kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        if self._enabled and kept and kept[-1].best_model_path:
+            last = kept[-1].best_model_path
+            text = f"stopped; run.resume_from_checkpoint={last} goes on from the last epoch"
+            self.console.print(text, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def _stop(self) -> None:
         if self._live:

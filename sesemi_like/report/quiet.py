@@ -17,8 +17,13 @@ _SAYINGS = (
     # Loaders have as many workers as their config says.
     r"The '\w+_dataloader' does not have many workers",
     r"This DataLoader will create \d+ worker processes in total",
+    # A run without a val or test loader has an empty list of them.
+    r"Total length of `list` across ranks is zero",
     # Evaluators see the predictions of all processes, so their values need no averaging.
     r"It is recommended to use `self\.log\(.*sync_dist=True",
+    # Right after resuming nothing has been validated yet.
+    r"`ModelCheckpoint\(monitor=.*\)` could not find the monitored key in the returned metrics: "
+    r"\['epoch', 'step'\]",
     # A resumed run writes into a new folder; its best checkpoint is carried over.
     r"The dirpath has changed from",
 )
