@@ -18,7 +18,7 @@ from .config.check import check
 from .config.diagnose import composition_problems
 from .config.resolvers import register_resolvers
 from .config.store import PRIMARY_CONFIG, builtin_configs, register_configs
-from .errors import ConfigError, ConfigProblem
+from .errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -41,6 +41,11 @@ def main() -> None:
             if wants_traceback or HydraConfig.get().mode == HydraMode.MULTIRUN:
                 raise  # the other runs of a sweep go on
             print(_explained(error, True), file=sys.stderr)
+            sys.exit(1)
+        except UnreadableSampleError as error:
+            if wants_traceback or HydraConfig.get().mode == HydraMode.MULTIRUN:
+                raise
+            print(f"{error}; {SKIP_HINT}", file=sys.stderr)
             sys.exit(1)
 
     run_hydra = hydra.main(

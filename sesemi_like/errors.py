@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+SKIP_HINT = "on_error: skip in the config of its data set goes on without such samples"
+
 
 @dataclass(frozen=True)
 class ConfigProblem:
@@ -43,6 +45,15 @@ class ConfigError(Exception):
         count = len(self.problems)
         title = "1 problem" if count == 1 else f"{count} problems"
         return "\n".join([f"{title} in the configuration:", *(f"  - {p}" for p in self.problems)])
+
+
+class UnreadableSampleError(OSError):
+    """A sample that cannot be read, by name, with the reason and the way to go on without it."""
+
+    def __str__(self) -> str:
+        # A loader's worker process hands on the whole traceback; what was said is its last line.
+        last = super().__str__().strip().splitlines()[-1]
+        return last.rpartition(f"{type(self).__name__}: ")[2]
 
 
 def shown(value: Any) -> str:

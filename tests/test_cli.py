@@ -1,6 +1,7 @@
 """The command as a user runs it: its help, its messages, and what it does not import."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -165,3 +166,25 @@ def test_full_error_shows_the_stack_trace(open_cli):
     process = open_cli("run.nmu_epochs=3", env={"HYDRA_FULL_ERROR": "1"})
     assert process.returncode == 1
     assert "Traceback" in process.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_picture_is_told_without_a_stack_trace(
+    open_cli, tmp_path, cifar10_pictures, workers
+):
+    root = tmp_path / "pictures"
+    shutil.copytree(cifar10_pictures, root)
+    broken = sorted((root / "train").rglob("*.jpg"))[-1]
+    broken.write_bytes(b"")
+    done = open_cli(
+        "-cn", "imagewang", "data=image_folder", f"run.data_root={root}", "run.num_epochs=1",
+        "data.image_size=16", "backbone=small_cnn", "learner.hparams.model.backbone.in_chans=3",
+        "learner.hparams.lr_scheduler.scheduler.warmup_epochs=0", "run.gpus=0",
+        f"data.train.supervised.num_workers={workers}", "data.train.unlabeled=null",
+        "method=supervised", "learner.hparams.num_classes=10",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{broken.relative_to(root)} cannot be read" in done.stderr
+    assert "on_error: skip" in done.stderr

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ..config.check import named_loaders
 from ..config.instantiate import instantiate, plain
-from ..errors import ConfigError, ConfigProblem, Problems
+from ..errors import SKIP_HINT, ConfigError, ConfigProblem, Problems, UnreadableSampleError
 from ..files import write_atomically
 from .loaders import (
     Batch,
@@ -29,7 +29,7 @@ from .loaders import (
     seed_of,
 )
 from .registry import dataset
-from .samples import UNLABELLED, Samples, StreamedSamples
+from .samples import UNLABELLED, Sample, Samples, StreamedSamples
 
 _SPLITS_OF_MODE = {"FIT": ("train", "val", "test"), "VALIDATE": ("val",), "TEST": ("test",)}
 
@@ -104,11 +104,11 @@ class DataModule(pl.LightningDataModule):
 
     def _first_samples(self, name: str, key: str) -> Batch:
         """Collates two samples and makes every view of them, so that mistakes show now."""
-        source = self.datasets[name]
-        if isinstance(source, StreamedSamples):
-            samples = [sample for sample, _ in zip(source, range(2), strict=False)]
-        else:
-            samples = [source[row] for row in range(min(2, len(source)))]
+        try:
+            samples = _first_two(self.datasets[name])
+        except UnreadableSampleError as error:
+            problem = ConfigProblem(f"{key}.dataset", name, f"{error}; {SKIP_HINT}")
+            raise ConfigError([problem]) from error
         if not samples:
             raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples at all")])
         try:
@@ -163,6 +163,11 @@ class DataModule(pl.LightningDataModule):
     def fields(self) -> dict[str, set[str]]:
         """The field names of every train loader, views included."""
         return {name: set(self.sample_batches[name]) for name in self._train}
+
+    @property
+    def rows_per_step(self) -> int:
+        """Samples that a step of this process draws from all train loaders."""
+        return sum(self.batch_sizes[name] for name in self._train)
 
     def first_step(self) -> Batch:
         """Two samples of every train loader with all their views, as one flat step."""
@@ -314,6 +319,12 @@ class DataModule(pl.LightningDataModule):
             if target != UNLABELLED:
                 label = source.classes[target] if source.classes else str(target)
                 yield int(position), name, label
+
+
+def _first_two(source: Samples | StreamedSamples) -> list[Sample]:
+    if isinstance(source, StreamedSamples):
+        return [sample for sample, _ in zip(source, range(2), strict=False)]
+    return [source[row] for row in range(min(2, len(source)))]
 
 
 def _scaled(value: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from ..errors import UnreadableSampleError
+
 Sample = dict[str, Any]
 Targets = npt.NDArray[np.int64]
 
@@ -61,9 +63,9 @@ class Samples(Dataset[Sample]):
         for candidate in range(row, row + len(self)):
             try:
                 return self._sample(candidate % len(self))
-            except OSError as error:
+            except UnreadableSampleError as error:
                 self._note(candidate % len(self), error)
-        raise OSError(f"none of the {len(self)} samples can be read")
+        raise UnreadableSampleError(f"none of the {len(self)} samples can be read")
 
     def _sample(self, row: int) -> Sample:
         position = int(self.positions[row])
@@ -71,13 +73,13 @@ class Samples(Dataset[Sample]):
             sample = dict(self.read(position))
         except (OSError, SyntaxError, ValueError) as error:
             # Pillow raises all three for broken files.
-            raise OSError(f"{self.ids[position]} cannot be read: {error}") from error
+            raise UnreadableSampleError(f"{self.ids[position]} cannot be read: {error}") from error
         if self.targets is not None:
             sample["target"] = int(self.targets[row])
         sample["index"] = position
         return sample
 
-    def _note(self, row: int, error: OSError) -> None:
+    def _note(self, row: int, error: UnreadableSampleError) -> None:
         position = int(self.positions[row])
         if not self._unreadable[position]:
             self._unreadable[position] = True

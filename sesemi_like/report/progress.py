@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +11,6 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
-from torch import Tensor
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.25, 10.0
 
@@ -21,8 +19,8 @@ class ProgressBar(pl.callbacks.ProgressBar):
     """Shows the step, the losses, the learning rate, images/s, the best top-1 and the time left.
 
     Losses are those of the last logged step: the whole, then each head's weighted one. Images/s
-    counts the samples drawn from every train loader, each once however many views it has, over the
-    time since training began, loading included and validation left out.
+    counts the samples of full batches of every train loader, each once however many views it has,
+    over the time since training began, loading included and validation left out.
 
     Args:
         console: Where to; None is standard output. Unless it is a terminal, a line is printed every
@@ -56,11 +54,11 @@ class ProgressBar(pl.callbacks.ProgressBar):
             self._live = Live(console=self.console, transient=True, auto_refresh=False)
             self._live.start()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """Counts the step's images, and shows where training stands when it is time."""
-        batch: Mapping[str, Tensor] = args[1]
         now = time.monotonic()
-        self._images += count_images(batch) * trainer.world_size
+        rows = getattr(trainer.datamodule, "rows_per_step", 0)  # type: ignore[attr-defined]
+        self._images += rows * trainer.world_size
         wait = _TERMINAL_SECONDS if self._live else _LINE_SECONDS
         if self._enabled and now - self._last_shown >= wait:
             self._show(trainer)
@@ -149,15 +147,6 @@ class ProgressBar(pl.callbacks.ProgressBar):
         if total is None or not done:
             return None
         return (time.monotonic() - self._began) / done * max(0, total - trainer.global_step)
-
-
-def count_images(batch: Mapping[str, Tensor]) -> int:
-    """Counts the samples of a flat batch: for each loader, the rows of its shortest field."""
-    rows: dict[str, int] = {}
-    for name, value in batch.items():
-        loader = name.partition(".")[0]
-        rows[loader] = min(len(value), rows.get(loader, len(value)))
-    return sum(rows.values())
 
 
 def total_steps(trainer: pl.Trainer) -> int | None:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from sesemi_like.data import dataset, register_dataset
 from sesemi_like.data.registry import _BUILDERS
 from sesemi_like.data.samples import Samples, StreamedSamples, adapted, to_uint8
-from sesemi_like.errors import ConfigError
+from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
 @pytest.fixture(autouse=True)
@@ -165,3 +165,11 @@ def test_select_keeps_the_positions_of_the_whole():
     samples = Samples(lambda i: {"image": i}, list("abcd"), np.array([3, 2, 1, 0]))
     chosen = samples.select(np.array([3, 1])).select(np.array([1]))
     assert (chosen[0], chosen.row_ids()) == ({"image": 1, "target": 2, "index": 1}, ["b"])
+
+
+def test_an_error_of_a_worker_says_what_was_said_there():
+    error = UnreadableSampleError(
+        "Caught UnreadableSampleError in DataLoader worker process 0.\nTraceback ...\n"
+        "sesemi_like.errors.UnreadableSampleError: cat/a.jpg cannot be read: it is empty\n"
+    )
+    assert str(error) == "cat/a.jpg cannot be read: it is empty"

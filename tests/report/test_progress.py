@@ -2,11 +2,12 @@
 
 import io
 import re
+import types
 
 import torch
 from rich.console import Console
 
-from sesemi_like.report.progress import ProgressBar, _clock, count_images
+from sesemi_like.report.progress import ProgressBar, _clock
 
 
 class Trainer:
@@ -18,15 +19,24 @@ class Trainer:
     training = True
     sanity_checking = False
     estimated_stepping_batches = 10
+    datamodule = types.SimpleNamespace(rows_per_step=5)
 
     def __init__(self):
         self.callback_metrics = {}
 
 
-def test_images_are_counted_once_however_many_views_they_have():
-    batch = {"a.image": torch.zeros(4, 1), "a.target": torch.zeros(4), "b.weak": torch.zeros(6, 1),
-             "b.rotation.image": torch.zeros(24, 1), "b.index": torch.zeros(6)}  # fmt: skip
-    assert count_images(batch) == 10
+def test_images_are_counted_over_all_processes_loaders_and_steps(monkeypatch):
+    clock = iter([0.0, *range(1, 100)])
+    monkeypatch.setattr("sesemi_like.report.progress.time.monotonic", lambda: next(clock))
+    bar, trainer = ProgressBar(Console(file=io.StringIO())), Trainer()
+    bar.on_train_start(trainer, None)  # at 0 s
+    for step in range(3):  # at 1, 2 and 3 s
+        trainer.global_step = step + 1
+        bar.on_train_batch_end(trainer, None, None, {}, step)
+    bar.on_validation_start(trainer, None)  # at 4 s
+    bar.on_validation_end(trainer, None)  # at 5 s: one second of validation
+    # At 6 s: 3 steps of 5 rows on 2 processes over 6 - 1 seconds of training.
+    assert "6 images/s" in bar._numbers(trainer)
 
 
 def shown(is_terminal=False, width=80):
