@@ -27,9 +27,12 @@ class ClassificationNetwork(nn.Module):
         return int(self.backbone.out_features)  # type: ignore[arg-type]
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Computes ``{"features": (N, D), "logits": (N, C)}``."""
+        """Computes ``{"features": (N, D), "logits": (N, C)}``; logits are float32 throughout.
+
+        Losses of probabilities, and thresholds close to 1, need more than half precision.
+        """
         features = self.backbone(inputs)
-        return {"features": features, "logits": self.head(features)}
+        return {"features": features, "logits": self.head(features).float()}
 
 
 class Networks(nn.Module):

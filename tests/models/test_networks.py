@@ -102,3 +102,8 @@ def test_teacher_of_a_classifier_answers_alike(classifier):
     images = torch.randn(2, 1, 8, 8)
     torch.testing.assert_close(networks["teacher"](images), networks["classifier"](images))
     assert networks.feature_size("teacher") == 4
+
+
+def test_logits_are_float32_in_half_precision(classifier):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert classifier(torch.zeros(2, 1, 8, 8))["logits"].dtype == torch.float32
