@@ -242,12 +242,16 @@ def test_the_last_step_is_validated_wherever_an_epoch_ends(tmp_path):
 
 
 CALLABLE = "learner.hparams.model.supervised_loss.callable._target_"
-MONITORED = ["++trainer.callbacks.0.monitor=val/top1", "++trainer.callbacks.0.mode=max"]
+MONITORED = [
+    "++trainer.callbacks.0.monitor=val/top1",
+    "++trainer.callbacks.0.save_top_k=1",
+    "++trainer.callbacks.0.mode=max",
+]
 
 
 def test_the_last_checkpoint_is_the_last_even_where_an_earlier_one_is_better(tmp_path):
     worse = "++trainer.callbacks.0.mode=min"  # then the first epoch is likely the best
-    folder, summary = fit(tmp_path, *MONITORED[:1], worse, "run.num_iterations=12")
+    folder, summary = fit(tmp_path, *MONITORED[:2], worse, "run.num_iterations=12")
     steps = {
         path.name: torch.load(path, weights_only=True)["global_step"]
         for path in (folder / "checkpoints").iterdir()
