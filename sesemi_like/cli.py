@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -20,7 +22,10 @@ from .config.resolvers import register_resolvers
 from .config.store import PRIMARY_CONFIG, builtin_configs, register_configs
 from .errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleError
 
-_FULL_ERROR = "HYDRA_FULL_ERROR"
+_FULL_ERROR, _ASKED_FOR = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
+
+_TOLD = (ConfigError, OmegaConfBaseException, UnreadableSampleError)
+"""What is told in a sentence; anything else is a mistake of ours and shows its stack trace."""
 
 
 def main() -> None:
@@ -29,23 +34,39 @@ def main() -> None:
     register_configs()
     # A config file's own keys go before those of its defaults, which is what people expect.
     warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
-    wants_traceback = os.environ.get(_FULL_ERROR, "0") not in ("", "0")
-    os.environ[_FULL_ERROR] = "1"  # Hydra then raises what it would otherwise print
+    with _hydra_raises() as wants_traceback:
+        _run(wants_traceback)
+
+
+@contextmanager
+def _hydra_raises() -> Iterator[bool]:
+    """Has Hydra raise what it would otherwise print; answers whether stack traces are wanted.
+
+    Processes that Lightning launches inherit the environment, so it also holds what was asked for.
+    """
+    before = {name: os.environ.get(name) for name in (_FULL_ERROR, _ASKED_FOR)}
+    asked_for = before[_ASKED_FOR] or before[_FULL_ERROR] or "0"
+    os.environ.update({_FULL_ERROR: "1", _ASKED_FOR: asked_for})
+    try:
+        yield asked_for != "0"
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _run(wants_traceback: bool) -> None:
     composed: list[DictConfig] = []
 
     def task(config: DictConfig) -> float | None:
         composed.append(config)
         try:
             return job(config)
-        except (ConfigError, OmegaConfBaseException) as error:
+        except _TOLD as error:
             if wants_traceback or HydraConfig.get().mode == HydraMode.MULTIRUN:
                 raise  # the other runs of a sweep go on
             print(_explained(error, True), file=sys.stderr)
-            sys.exit(1)
-        except UnreadableSampleError as error:
-            if wants_traceback or HydraConfig.get().mode == HydraMode.MULTIRUN:
-                raise
-            print(f"{error}; {SKIP_HINT}", file=sys.stderr)
             sys.exit(1)
 
     run_hydra = hydra.main(
@@ -54,8 +75,7 @@ def main() -> None:
     try:
         run_hydra(task)()
     except Exception as error:
-        known = isinstance(error, ConfigError | OmegaConfBaseException)
-        if wants_traceback or (composed and not known):
+        if wants_traceback or (composed and not isinstance(error, _TOLD)):
             traceback.print_exc()
         else:
             print(_explained(error, bool(composed)), file=sys.stderr)
@@ -81,10 +101,12 @@ def job(config: DictConfig) -> float | None:
     return run(config, problems)
 
 
-def _explained(error: Exception, is_composed: bool) -> ConfigError:
+def _explained(error: Exception, is_composed: bool) -> ConfigError | str:
     """Tells an error in the user's words, with all problems behind a failed composition."""
     if isinstance(error, ConfigError):
         return error
+    if isinstance(error, UnreadableSampleError):
+        return f"{error}; {SKIP_HINT}"
     if is_composed:
         key = str(getattr(error, "full_key", None) or "config")
         reason = str(error).strip().splitlines()[0]

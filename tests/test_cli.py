@@ -8,6 +8,8 @@ import sys
 import pytest
 import yaml
 
+from sesemi_like import cli
+
 DESIGN = """\
 run:
   seed: null
@@ -188,3 +190,16 @@ def test_an_unreadable_picture_is_told_without_a_stack_trace(
     assert "Traceback" not in done.stderr
     assert f"{broken.relative_to(root)} cannot be read" in done.stderr
     assert "on_error: skip" in done.stderr
+
+
+def test_the_environment_is_left_as_it_was(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.sede=1"])
+    for before in (None, "0"):
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        if before is not None:
+            monkeypatch.setenv("HYDRA_FULL_ERROR", before)
+        environment = dict(os.environ)
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert dict(os.environ) == environment
+        assert "Traceback" not in capsys.readouterr().err
