@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -303,12 +304,14 @@ class DataModule(pl.LightningDataModule):
         return {name: dict(sorted(found.items())) for name, found in counts.items()}
 
     def skipped(self) -> dict[str, list[str]]:
-        """The samples that could not be read so far, by loader, on this process."""
-        return {
-            name: source.skipped
-            for name, source in self.datasets.items()
-            if isinstance(source, Samples) and source.skipped
-        }
+        """The samples that no process could read so far, by loader; called on all of them."""
+        own = {n: s.skipped for n, s in self.datasets.items() if isinstance(s, Samples)}
+        parts: list[Any] = [own]
+        if dist.is_available() and dist.is_initialized():
+            parts = [None] * dist.get_world_size()
+            dist.all_gather_object(parts, own)
+        found = {name: sorted({i for part in parts for i in part[name]}) for name in own}
+        return {name: ids for name, ids in found.items() if ids}
 
     def _labelled(self, source: Samples | StreamedSamples) -> Iterator[tuple[int, str, str]]:
         if isinstance(source, StreamedSamples) or source.targets is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +16,8 @@ from ..errors import UnreadableSampleError
 
 Sample = dict[str, Any]
 Targets = npt.NDArray[np.int64]
+
+log = logging.getLogger(__name__)
 
 UNLABELLED = -1
 """The target of a sample without a label."""
@@ -33,7 +35,7 @@ class Samples(Dataset[Sample]):
         targets: A class index for each position, -1 for none, or None where samples carry whatever
             target they have.
         classes: The names of the classes, or None where they have none.
-        on_error: ``raise`` ends at a sample that cannot be read; ``skip`` names it in a warning and
+        on_error: ``raise`` ends at a sample that cannot be read; ``skip`` logs its name and
             delivers the next readable one, with that one's own target and index.
     """
 
@@ -83,7 +85,7 @@ class Samples(Dataset[Sample]):
         position = int(self.positions[row])
         if not self._unreadable[position]:
             self._unreadable[position] = True
-            warnings.warn(f"skipped ({len(self.skipped)} so far): {error}", stacklevel=3)
+            log.warning("skipped (%d so far): %s", len(self.skipped), error)
 
     @property
     def skipped(self) -> list[str]:

@@ -40,14 +40,12 @@ def test_an_unreadable_picture_is_named(heap, row):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_skipping_delivers_the_next_one_with_its_own_index_and_counts(heap, workers):
+def test_skipping_delivers_the_next_one_with_its_own_index_and_counts(heap, workers, caplog):
     samples = dataset("image_files", str(heap), on_error="skip")
     loader = DataLoader(samples, batch_size=6, num_workers=workers)
-    if workers:
-        (batch,) = loader  # the warnings appear in the worker's own process
-    else:
-        with pytest.warns(UserWarning, match=r"1\.png cannot be read"):
-            (batch,) = loader
+    (batch,) = loader
+    if not workers:  # those log in their own process
+        assert "skipped (1 so far): 1.png cannot be read" in caplog.text
     assert batch["index"].tolist() == [0, 3, 3, 3, 4, 5]
     assert batch["image"][:, 0, 0, 0].tolist() == [0, 3, 3, 3, 4, 5]
     assert samples.skipped == ["1.png", "2.png"]
@@ -58,15 +56,14 @@ def test_a_skipped_picture_does_not_lend_its_label(heap):
     rows = "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(6))
     table.write_text("path,label\n" + rows)
     samples = dataset("csv", str(table), on_error="skip")
-    with pytest.warns(UserWarning, match="skipped"):
-        sample = samples[2]
+    sample = samples[2]
     assert (sample["index"], sample["target"]) == (3, 1)
 
 
 def test_nothing_readable_is_an_error_even_when_skipping(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     samples = dataset("image_files", str(tmp_path), on_error="skip")
-    with pytest.warns(UserWarning), pytest.raises(OSError, match="none of the 1"):
+    with pytest.raises(OSError, match="none of the 1"):
         samples[0]
 
 
