@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -32,6 +33,8 @@ def main() -> None:
     """Runs the command `open_cli`; exits with 1, a message and no stack trace on bad input."""
     register_resolvers()
     register_configs()
+    # Hydra prints with a logger, whose stack trace nobody wants after `open_cli --info | head`.
+    logging.raiseExceptions = False
     # A config file's own keys go before those of its defaults, which is what people expect.
     warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
     with _hydra_raises() as wants_traceback:

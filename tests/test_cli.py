@@ -192,6 +192,13 @@ def test_an_unreadable_picture_is_told_without_a_stack_trace(
     assert "on_error: skip" in done.stderr
 
 
+def test_a_reader_that_leaves_early_gets_no_stack_trace(tmp_path):
+    command = f"{sys.executable} -m sesemi_like -cn quickstart --info | head -1"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("Hydra")
+    assert "Logging error" not in done.stderr
+
+
 def test_the_environment_is_left_as_it_was(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.sede=1"])
     for before in (None, "0"):
