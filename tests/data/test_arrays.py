@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import io
+import json
 import pickle
 import struct
 import tarfile
@@ -12,11 +13,14 @@ import threading
 import numpy as np
 import pytest
 import scipy.io
+from composing import composed
 from sklearn.datasets import load_digits
 from torchvision import datasets
 
+from sesemi_like.config.check import check
 from sesemi_like.data import dataset
 from sesemi_like.errors import ConfigError
+from sesemi_like.run import run
 
 GENERATOR = np.random.default_rng(0)
 
@@ -185,3 +189,26 @@ def test_an_unknown_subset_proposes_near_ones(tmp_path):
         dataset("stl10", str(tmp_path), "unlabelled")
     with pytest.raises(ConfigError, match="did you mean 'train'"):
         dataset("digits", subset=["test", "trian"])
+
+
+SMALL = [
+    "run.num_iterations=2", "run.gpus=0", "data.train.supervised.batch_size_per_gpu=4",
+    "data.train.unlabeled.batch_size_per_gpu=4", "data.train.supervised.num_workers=0",
+    "data.train.unlabeled.num_workers=0", "data.val.num_workers=0", "data.test.num_workers=0",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fixmatch", "mean_teacher", "jigsaw"])
+def test_the_cifar10_config_trains_on_its_own_data(cifar, tmp_path, method):
+    with tarfile.open(fileobj=io.BytesIO(cifar[0])) as tar:
+        tar.extractall(tmp_path / "data", filter="data")
+    (tmp_path / "data" / "cifar-10-python.tar.gz").write_bytes(cifar[0])
+    config = composed("cifar10", f"method={method}", "backbone=wrn_28_2", *SMALL,
+                      f"run.data_root={tmp_path}/data", f"run.dir={tmp_path}/runs")  # fmt: skip
+    run(config, check(config))
+    (path,) = tmp_path.glob("runs/cifar10/*/summary.json")
+    summary = json.loads(path.read_text())
+    assert summary["labels"]["supervised"] == {"plane": 4, "car": 4}
+    assert summary["steps"] == 2
+    assert 0 <= summary["metrics"]["test/top1"] <= 1
