@@ -116,4 +116,5 @@ def _explained(error: Exception, is_composed: bool) -> ConfigError | str:
         return ConfigError([ConfigProblem(key, "an expression that cannot be resolved", reason)])
     args = get_args_parser().parse_args()
     name = args.config_name or PRIMARY_CONFIG
-    return ConfigError(composition_problems(error, name, args.config_dir, args.overrides))
+    folder, overrides = args.config_dir, args.overrides
+    return ConfigError(composition_problems(error, name, folder, overrides, is_sweep=args.multirun))

@@ -113,7 +113,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
         ConfigError: With every mistake found.
     """
     found = Problems(problems)
-    seed = choose_seed(config.run.seed)
+    seed = choose_seed(None if found.under("run.seed") else config.run.seed)
     pl.seed_everything(seed, workers=True, verbose=False)
     devices = _devices(config, found)
     data = _data(config, devices, seed, found)

@@ -199,6 +199,14 @@ def test_a_reader_that_leaves_early_gets_no_stack_trace(tmp_path):
     assert "Logging error" not in done.stderr
 
 
+def test_a_wrong_value_of_a_sweep_is_told(open_cli):
+    sweep = ["-m", "-cn", "quickstart", "method=fixmatch,fixmtach", "run.seed=1,x"]
+    message = failure(open_cli(*sweep))
+    assert "method: found 'fixmtach'" in message
+    assert "run.seed: found 'x'" in message
+    assert message.startswith("2 problems")
+
+
 def test_the_environment_is_left_as_it_was(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.sede=1"])
     for before in (None, "0"):

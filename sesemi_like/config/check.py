@@ -64,7 +64,8 @@ def run_problems(config: DictConfig) -> Problems:
         yield ConfigProblem("run.num_epochs", None, "FIT needs num_epochs or num_iterations")
     for name in ("num_epochs", "num_iterations", "num_nodes", "batch_size_per_gpu"):
         yield from _at_least(run, "run", name, 1)
-    yield from _at_least(run, "run", "seed", 0)
+    if run.seed is not None and not 0 <= run.seed < 2**32:
+        yield ConfigProblem("run.seed", run.seed, "must lie in [0, 2^32)")
     yield from _one_of(run, "run", "accelerator", ("dp", "ddp", None))
     if not run.id or any(c in run.id for c in "/\\"):
         yield ConfigProblem("run.id", run.id, "needs a name without slashes: it names a folder")

@@ -9,6 +9,8 @@ from hydra import compose
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,7 +22,12 @@ from .store import builtin_configs, register_configs
 
 
 def composition_problems(
-    error: Exception, config_name: str, config_dir: str | None, overrides: Sequence[str]
+    error: Exception,
+    config_name: str,
+    config_dir: str | None,
+    overrides: Sequence[str],
+    *,
+    is_sweep: bool = False,
 ) -> list[ConfigProblem]:
     """Finds everything that keeps a config from being composed.
 
@@ -32,18 +39,41 @@ def composition_problems(
         config_name: The primary config (`-cn`).
         config_dir: A further folder of configs (`-cd`), or None.
         overrides: The overrides of the command line.
+        is_sweep: Whether they may hold several values each (`--multirun`).
 
     Returns:
         At least one problem.
     """
     register_configs(typed=False)
     try:
-        problems = list(_problems(config_name, config_dir, list(overrides)))
+        runs = _single_runs(list(overrides)) if is_sweep else [list(overrides)]
+        problems = [p for run in runs for p in _problems(config_name, config_dir, run)]
     finally:
         register_configs()
-    return problems or [
-        ConfigProblem(f"-cn {config_name}", _first_line(error), "cannot be composed")
+    return problems or [ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))]
+
+
+def _single_runs(overrides: list[str]) -> list[list[str]]:
+    """The overrides of single runs that try each value of a sweep once."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except OverrideParseException:
+        return [overrides]
+    choices = [_choices(override) for override in parsed]
+    first = [values[0] for values in choices]
+    others = [
+        [*first[:place], value, *first[place + 1 :]]
+        for place, values in enumerate(choices)
+        for value in values[1:]
     ]
+    return [first, *others]
+
+
+def _choices(override: Override) -> list[str]:
+    text = override.input_line or ""
+    if not override.is_sweep_override():
+        return [text]
+    return [f"{text.partition('=')[0]}={value}" for value in override.sweep_string_iterator()]
 
 
 def _problems(
