@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
@@ -139,23 +138,30 @@ class DataModule(pl.LightningDataModule):
         return [name for name in self.datasets if name not in ("val", "test")]
 
     @property
-    def classes(self) -> list[str] | None:
-        """The names of the classes: those of the first loader that has labels."""
-        for name in (*self._train, "val", "test"):
+    def _labelled_loader(self) -> str | None:
+        """The loader whose classes are those of the run: `supervised`, or the first with labels.
+
+        Other train loaders may have more class folders, whose names then mean nothing.
+        """
+        train = sorted(self._train, key=lambda name: name != "supervised")
+        for name in (*train, "val", "test"):
             source = self.datasets.get(name)
-            if (
-                isinstance(source, Samples)
-                and source.classes
-                and np.any(np.asarray(source.targets) >= 0)
-            ):
-                return source.classes
+            if isinstance(source, Samples) and _has_labels(source):
+                return name
         return None
 
     @property
+    def classes(self) -> list[str] | None:
+        """The names of the classes, or None where they have none."""
+        source = self.datasets.get(self._labelled_loader or "")
+        return source.classes if isinstance(source, Samples) else None
+
+    @property
     def num_classes_found(self) -> int | None:
-        """How many classes the labels need, or None without labels."""
+        """How many classes the labels of training and evaluation need, or None without labels."""
         found = [len(self.classes)] if self.classes else []
-        for source in self.datasets.values():
+        for name in {self._labelled_loader, "val", "test"}:
+            source = self.datasets.get(name or "")
             if isinstance(source, Samples) and source.targets is not None and len(source):
                 found.append(int(source.targets.max()) + 1)
         return max(found, default=None)
@@ -322,6 +328,10 @@ class DataModule(pl.LightningDataModule):
             if target != UNLABELLED:
                 label = source.classes[target] if source.classes else str(target)
                 yield int(position), name, label
+
+
+def _has_labels(source: Samples) -> bool:
+    return source.targets is not None and bool((source.targets >= 0).any())
 
 
 def _first_two(source: Samples | StreamedSamples) -> list[Sample]:

@@ -201,6 +201,15 @@ def test_classes_of_evaluation_must_be_those_of_training(pets):
     assert "only here: dgo; missing: dog" in found["data.val.dataset"]
 
 
+def test_folders_of_the_heap_are_no_classes(pets):
+    root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2, heap_2023=4)
+    subsets = "data.train.unlabeled.dataset.subset=[heap,train]"
+    data = module(f"run.data_root={root}", subsets, name=FOLDERS)
+    assert data.datasets["unlabeled"].classes == ["2023", "cat", "dog"]
+    assert data.classes == ["cat", "dog"]
+    assert data.num_classes_found == 2
+
+
 def test_pictures_of_different_sizes_come_as_one_size(pets):
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     Image.new("RGB", (70, 50)).save(root / "train" / "cat" / "z.png")
