@@ -207,6 +207,26 @@ def test_a_wrong_value_of_a_sweep_is_told(open_cli):
     assert message.startswith("2 problems")
 
 
+def test_keys_that_are_added_must_exist_in_typed_sections(open_cli):
+    message = failure(open_cli("-cn", "quickstart", "+run.num_epoch=3",
+                               "+learner.hparams.model.backbon=3"))  # fmt: skip
+    assert "run.num_epoch: found 3; no such key; did you mean 'num_epochs'" in message
+    assert "learner.hparams.model.backbon: found 3; no such key" in message
+
+
+def test_a_key_below_null_says_how_it_is_added(open_cli):
+    message = failure(open_cli("-cn", "sesemi_config", "trainer.logger=false"))
+    assert "trainer.logger: found 'false'" in message
+    assert "+trainer.logger adds it" in message
+
+
+def test_gpus_that_are_not_there_and_seeds_out_of_range(open_cli):
+    missing = "run.gpus=[90,91]"
+    message = failure(open_cli("-cn", "quickstart", missing, "run.seed=-1"))
+    assert "run.gpus: found [90, 91]; there are" in message
+    assert "run.seed: found -1" in message
+
+
 def test_the_environment_is_left_as_it_was(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.sede=1"])
     for before in (None, "0"):
