@@ -251,8 +251,8 @@ class DataModule(pl.LightningDataModule):
             if not self._is_kept(name, view):
                 continue
             source = batch[getattr(make, "source", "image")]
-            generator = torch.Generator(source.device)
-            generator.manual_seed(seed_of(self.seed, f"{name}.{view}:{step}:{rank}"))
+            seed = seed_of(self.seed, f"{name}.{view}:{step}:{rank}")
+            generator = torch.Generator().manual_seed(seed)
             answer = make(source, generator)
             if isinstance(answer, Tensor):
                 made[view] = answer

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sesemi_like.views.checks import check
+from sesemi_like.views.images import as_float, check_images
+from sesemi_like.views.moves import PixelMove, moved
 
 
 class View(Protocol):
     """What makes a view of a batch: any callable of this form.
 
-    It takes images (N, C, H, W), uint8 in [0, 255] or float in [0, 1], and a generator on the
-    images' device (None: torch's global one), and returns one float32 tensor or several named
-    tensors. Every image gets its own random draw.
+    It takes images (N, C, H, W), uint8 in [0, 255] or float in [0, 1], and a generator on the CPU
+    (None: torch's global one), and returns one float32 tensor or several named tensors. Every
+    image gets its own random draw, made on the CPU and handed to the images' device, so that a
+    seed means the same on every device.
     """
 
     def __call__(
@@ -38,7 +42,7 @@ class TensorView(ABC):
 
         Args:
             images: (N, C, H, W), uint8 in [0, 255] or float in [0, 1].
-            generator: Source of all random draws; None takes torch's global one.
+            generator: Source of all random draws, on the CPU; None takes torch's global one.
 
         Returns:
             float32 images.
@@ -71,6 +75,7 @@ class Compose:
             check(callable(step), "steps", step, "views, each a callable (images, generator)")
         self.steps = list(steps)
         self.source = source
+        self.stages = [list(group) for _, group in groupby(self.steps, _is_move)]
 
     def __call__(
         self, images: Tensor, generator: torch.Generator | None = None
@@ -79,7 +84,7 @@ class Compose:
 
         Args:
             images: (N, C, H, W), uint8 in [0, 255] or float in [0, 1].
-            generator: Source of all random draws; None takes torch's global one.
+            generator: Source of all random draws, on the CPU; None takes torch's global one.
 
         Returns:
             What the last step returns.
@@ -88,10 +93,19 @@ class Compose:
             ValueError: The images have another shape or type, or a step before the last one
                 returns several tensors.
         """
-        result: Tensor | dict[str, Tensor] = as_float(images)
-        for step in self.steps:
-            result = step(single(result), generator)
-        return result
+        result: Tensor | dict[str, Tensor] = check_images(images)
+        for stage in self.stages:
+            if _is_move(stage[0]):
+                result = moved(single(result), stage, generator)  # type: ignore[arg-type]
+                continue
+            for step in stage:
+                given = single(result)
+                result = step(given if isinstance(step, TensorView) else as_float(given), generator)
+        return as_float(result) if isinstance(result, Tensor) else result
+
+
+def _is_move(step: View) -> bool:
+    return isinstance(step, PixelMove)
 
 
 def single(result: Tensor | dict[str, Tensor]) -> Tensor:
@@ -102,23 +116,3 @@ def single(result: Tensor | dict[str, Tensor]) -> Tensor:
         f"steps: found further steps after one that returns the fields {sorted(result)}; "
         "expected such a step at the end"
     )
-
-
-def as_float(images: Tensor) -> Tensor:
-    """Converts a batch of images to float32, uint8 from [0, 255] to [0, 1].
-
-    Args:
-        images: (N, C, H, W), uint8 or floating point.
-
-    Returns:
-        float32 (N, C, H, W).
-
-    Raises:
-        ValueError: The images have another shape or type.
-    """
-    shape = tuple(images.shape)
-    check(images.ndim == 4, "images", f"shape {shape}", "a batch of shape (N, C, H, W)")
-    if images.dtype == torch.uint8:
-        return images.float() / 255
-    check(images.is_floating_point(), "images", images.dtype, "uint8 or floating point")
-    return images.float()

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sesemi_like.views.base import Compose, TensorView, View, as_float, single
+from sesemi_like.views.base import Compose, TensorView, View, single
 from sesemi_like.views.boxes import Boxes, random_boxes
 from sesemi_like.views.checks import check, height_and_width, interval, whole_number
+from sesemi_like.views.images import as_float
 from sesemi_like.views.warping import sample_at
 
 SMALLEST_SHARE = 1e-4

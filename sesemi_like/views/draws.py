@@ -1,4 +1,7 @@
-"""Random draws, one per image of a batch, from a given generator.
+"""Random draws, one per image of a batch, from a generator on the CPU.
+
+Drawn on the CPU they are the same numbers whatever the device, and what depends on them, such as
+the sizes of groups, is known without waiting for the device.
 
 Shapes: N images of the batch.
 """
@@ -11,12 +14,17 @@ from torch import Tensor
 
 def uniform(images: Tensor, low: float, high: float, generator: torch.Generator | None) -> Tensor:
     """Draws one number of [low, high) per image: float32 (N,) on the images' device."""
-    return low + (high - low) * torch.rand(len(images), generator=generator, device=images.device)
+    return low + (high - low) * moved_to(torch.rand(len(images), generator=generator), images)
 
 
 def integers(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Draws one whole number of 0 ... count - 1 per image: int64 (N,) on the images' device."""
-    return torch.randint(count, (len(images),), generator=generator, device=images.device)
+    return moved_to(torch.randint(count, (len(images),), generator=generator), images)
+
+
+def moved_to(drawn: Tensor, images: Tensor) -> Tensor:
+    """Hands drawn numbers to the images' device without waiting for it."""
+    return drawn.to(images.device, non_blocking=True)
 
 
 def applied(

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, height_and_width, interval, number, whole_number
 from sesemi_like.views.draws import applied, integers, uniform
+from sesemi_like.views.moves import PixelMove, Places
 from sesemi_like.views.warping import affine_matrices, warp
 
 INFINITE = float("inf")
 
 
-class RandomCrop(TensorView):
+class RandomCrop(PixelMove):
     """Pads each image and cuts out a window at a random position.
 
     Args:
@@ -39,36 +39,44 @@ class RandomCrop(TensorView):
         check(mode in ("reflect", "constant"), "mode", mode, "reflect or constant")
         self.mode = mode
         self.size = None if size is None else height_and_width("size", size)
+        self.leaves_gaps = mode == "constant" and self.padding > 0
 
-    def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Cuts a window out of each image."""
-        height, width = self.size or images.shape[-2:]
-        padded = self.pad(images)
-        spare = padded.shape[-2] - height, padded.shape[-1] - width
-        fits = min(spare) >= 0
-        check(fits, "size", [height, width], f"at most the padded {list(padded.shape[-2:])}")
-        tops = integers(images, spare[0] + 1, generator)
-        lefts = integers(images, spare[1] + 1, generator)
-        return windows(padded, tops, lefts, height, width)
+    def places(self, source: Places, generator: torch.Generator | None) -> Places:
+        """Draws a window of each image."""
+        sides = source.rows.shape[1], source.columns.shape[1]
+        size = self.size or sides
+        self.check_sizes(sides, size)
+        spare = [side + 2 * self.padding - kept for side, kept in zip(sides, size, strict=True)]
+        tops = integers(source.rows, spare[0] + 1, generator) - self.padding
+        lefts = integers(source.rows, spare[1] + 1, generator) - self.padding
+        return Places(
+            self.window(source.rows, tops, size[0]), self.window(source.columns, lefts, size[1])
+        )
 
-    def pad(self, images: Tensor) -> Tensor:
-        """Pads all four sides."""
-        side = min(images.shape[-2:])
-        fits = self.mode == "constant" or self.padding < side
-        check(fits, "padding", self.padding, f"less than the images' side of {side} to reflect")
-        return F.pad(images, [self.padding] * 4, mode=self.mode)
+    def check_sizes(self, sides: tuple[int, int], size: tuple[int, int]) -> None:
+        """Raises ValueError where images (H, W) are too small."""
+        padded = [side + 2 * self.padding for side in sides]
+        fits = self.mode == "constant" or self.padding < min(sides)
+        expected = f"less than the images' side of {min(sides)} to reflect"
+        check(fits, "padding", self.padding, expected)
+        fits = size[0] <= padded[0] and size[1] <= padded[1]
+        check(fits, "size", list(size), f"at most the padded {padded}")
+
+    def window(self, source: Tensor, starts: Tensor, length: int) -> Tensor:
+        """Takes `length` places of each row of `source` (N, L) from `starts` (N,) on: (N, length).
+
+        Places before the first and after the last are mirrored, or -1.
+        """
+        last = source.shape[1] - 1
+        wanted = starts[:, None] + torch.arange(length, device=source.device)
+        mirrored = last - (last - wanted.abs()).abs()
+        if self.mode == "reflect":
+            return source.gather(1, mirrored)
+        inside = (wanted >= 0) & (wanted <= last)
+        return torch.where(inside, source.gather(1, wanted.clamp(0, last)), -1)
 
 
-def windows(images: Tensor, tops: Tensor, lefts: Tensor, height: int, width: int) -> Tensor:
-    """Cuts (height, width) windows out of images (N, C, H, W) at corners (N,) and (N,)."""
-    rows = tops[:, None] + torch.arange(height, device=images.device)
-    columns = lefts[:, None] + torch.arange(width, device=images.device)
-    samples = torch.arange(len(images), device=images.device)[:, None, None]
-    pixels = images.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]]
-    return pixels.permute(0, 3, 1, 2).contiguous()
-
-
-class HorizontalFlip(TensorView):
+class HorizontalFlip(PixelMove):
     """Mirrors left and right.
 
     Args:
@@ -81,9 +89,13 @@ class HorizontalFlip(TensorView):
     def __init__(self, p: float = 0.5) -> None:
         self.p = number("p", p, 0, 1)
 
-    def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def places(self, source: Places, generator: torch.Generator | None) -> Places:
         """Mirrors some of the images."""
-        return applied(images, images.flip(-1), self.p, generator)
+        mirrored = source.columns.flip(1)
+        if self.p < 1:
+            chosen = uniform(source.columns, 0, 1, generator) < self.p
+            mirrored = torch.where(chosen[:, None], mirrored, source.columns)
+        return Places(source.rows, mirrored)
 
 
 class RandomAffine(TensorView):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, is_number, is_sequence
+from sesemi_like.views.images import check_images
 
 
 class Normalize(TensorView):
@@ -32,9 +33,16 @@ class Normalize(TensorView):
         self.std = per_channel("std", std)
         check(min(self.std) > 0, "std", std, "numbers above 0")
 
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Makes the view; uint8 images are scaled and normalised in one go."""
+        levels = 255 if check_images(images).dtype == torch.uint8 else 1
+        images = images.float()
+        mean, std = (shaped(name, getattr(self, name), images) for name in ("mean", "std"))
+        return torch.addcmul(-mean / std, images, 1 / (levels * std))
+
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Normalises all images alike; draws nothing."""
-        return (images - shaped("mean", self.mean, images)) / shaped("std", self.std, images)
+        return self(images)
 
 
 def per_channel(name: str, value: Any) -> list[float]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sesemi_like.views.base import as_float
 from sesemi_like.views.checks import check
 from sesemi_like.views.crops import center_crop
 from sesemi_like.views.draws import integers
+from sesemi_like.views.images import as_float
 from sesemi_like.views.permutations import permutation_set
 
 TURNS = 4

@@ -16,7 +16,7 @@ from sesemi_like.errors import near
 from sesemi_like.views import operations as ops
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, number, whole_number
-from sesemi_like.views.draws import applied, integers, uniform
+from sesemi_like.views.draws import moved_to, uniform
 from sesemi_like.views.erasing import Cutout
 
 
@@ -102,21 +102,29 @@ class RandAugment(TensorView):
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Changes each image by its own draws."""
         for _ in range(self.num_ops):
-            images = applied(images, self.augmented(images, generator), self.p, generator)
+            images = self.augmented(images, generator)
         return self.cutout(images, generator) if self.cutout.size else images
 
     def augmented(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Applies one drawn operation to each image."""
-        drawn = integers(images, len(self.pool), generator)
+        drawn = self.drawn(len(images), generator)
         levels = uniform(images, 0, 1, generator)
         # Sorted by operation, each one works on a single slice of the batch.
         order = drawn.argsort(stable=True)
-        counts = torch.bincount(drawn, minlength=len(self.pool)).tolist()
-        groups = zip(
-            self.pool, images[order].split(counts), levels[order].split(counts), strict=True
-        )
+        counts = torch.bincount(drawn, minlength=len(self.pool) + 1).tolist()
+        there, back = moved_to(order, images), moved_to(order.argsort(), images)
+        parts = images.index_select(0, there).split(counts), levels[there].split(counts)
+        groups = zip([*self.pool, Operation(ops.identity)], *parts, strict=True)
         changed = [operation(group, level) for operation, group, level in groups if len(group)]
-        return torch.cat(changed)[order.argsort()] if changed else images
+        return torch.cat(changed).index_select(0, back) if changed else images
+
+    def drawn(self, count: int, generator: torch.Generator | None) -> Tensor:
+        """Draws an operation for each image: int64 (N,) on the CPU; the pool's size is none."""
+        chosen = torch.randint(len(self.pool), (count,), generator=generator)
+        if self.p == 1:
+            return chosen
+        left_alone = torch.rand(count, generator=generator) >= self.p
+        return chosen.masked_fill(left_alone, len(self.pool))
 
 
 def chosen_pool(names: Sequence[str] | None, fill: float) -> list[Operation]:

@@ -11,20 +11,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine as torchvision_affine
 
 from sesemi_like.views import HorizontalFlip, RandomAffine, RandomCrop
-from sesemi_like.views.geometry import windows
 from sesemi_like.views.warping import affine_matrices, warp
 
 
 def numbered(count: int, height: int, width: int) -> torch.Tensor:
     """Images whose pixels are all different."""
     return torch.arange(count * height * width).reshape(count, 1, height, width).float() / 1000
-
-
-def test_windows_are_slices() -> None:
-    images = torch.rand(3, 2, 6, 7)
-    cut = windows(images, torch.tensor([0, 3, 1]), torch.tensor([2, 0, 4]), 3, 3)
-    expected = [images[0, :, 0:3, 2:5], images[1, :, 3:6, 0:3], images[2, :, 1:4, 4:7]]
-    assert torch.equal(cut, torch.stack(expected))
 
 
 @pytest.mark.parametrize("mode", ["reflect", "constant"])
