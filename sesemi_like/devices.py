@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +16,10 @@ from .config.check import parse_gpus
 from .errors import ConfigError, ConfigProblem
 
 log = logging.getLogger(__name__)
+
+# From glibc's malloc.h; 32 MiB is the most that it takes as the first of them.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGEST_KEPT, _MOST_KEPT = 32 * 2**20, 2**30
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,14 @@ class Devices:
         devices: How many devices of a node, or which.
         strategy: Lightning's strategy.
         num_nodes: Machines that take part.
+        precision: Lightning's precision.
     """
 
     accelerator: str
     devices: int | list[int]
     strategy: str
     num_nodes: int
+    precision: str = "32-true"
 
     @property
     def per_node(self) -> int:
@@ -54,6 +62,9 @@ class Devices:
             "devices": self.devices,
             "strategy": self.strategy,
             "num_nodes": self.num_nodes,
+            "precision": self.precision,
+            # Lets cuDNN try its algorithms out, which pays where batches are of one size.
+            "benchmark": self.accelerator != "cpu",
         }
 
 
@@ -80,7 +91,32 @@ def choose_devices(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Device
     strategy = "ddp" if chosen.world_size > 1 else "auto"
     if run["accelerator"] == "dp" and chosen.world_size > 1:
         _announce("run.accelerator=dp runs as ddp, with the same total batch")
-    return Devices(str(accelerator), devices, str(trainer.get("strategy", strategy)), num_nodes)
+    return replace(
+        chosen,
+        strategy=str(trainer.get("strategy", strategy)),
+        precision=choose_precision(str(run["precision"]), str(accelerator)),
+    )
+
+
+def choose_precision(precision: str, accelerator: str) -> str:
+    """Maps `run.precision` to Lightning's names.
+
+    Args:
+        precision: auto | 32 | bf16 | 16; auto is bf16 mixed precision where the hardware computes
+            it natively (GPUs from compute capability 8.0, CPUs with AVX512-BF16 or AMX), else 32.
+        accelerator: Where the run computes.
+
+    Raises:
+        ConfigError: If 16 is asked for on a CPU, whose half precision has too narrow a range to
+            train without scaled gradients.
+    """
+    is_cpu = accelerator == "cpu"
+    if precision == "16" and is_cpu:
+        expected = "16 needs a GPU; give bf16, 32 or auto for the CPU"
+        raise ConfigError([ConfigProblem("run.precision", precision, expected)])
+    if precision == "auto":
+        precision = "bf16" if (_cpu_has_bf16() if is_cpu else _gpu_has_bf16()) else "32"
+    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
 
 
 @rank_zero_only
@@ -98,3 +134,28 @@ def _available(gpus: int | list[int]) -> int | list[int]:
         expected = f"there are {count} GPUs here; give a smaller count, -1 (all), or 0 (the CPU)"
         raise ConfigError([ConfigProblem("run.gpus", gpus, expected)])
     return gpus
+
+
+def _gpu_has_bf16() -> bool:
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+
+
+def _cpu_has_bf16() -> bool:
+    # Older releases of torch cannot tell; float32 is right everywhere.
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, test, bool)() for test in tests)
+
+
+def tune_process() -> None:
+    """Sets what makes this process compute faster and changes no configured value.
+
+    GPUs multiply float32 matrices as TF32, whose 10 bits of mantissa training can bear. On Linux,
+    freed memory is kept for the next batch: returned to the system and fetched anew, page by page,
+    it costs more time than a small operation on it.
+    """
+    torch.set_float32_matmul_precision("high")
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+            libc.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)

@@ -21,7 +21,7 @@ from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
 from .data.samples import Samples
-from .devices import Devices, choose_devices
+from .devices import Devices, choose_devices, tune_process
 from .errors import ConfigError, ConfigProblem, Problems
 from .evaluation import Evaluation, default_evaluators
 from .files import write_atomically
@@ -81,6 +81,7 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
     """
     started = time.monotonic()
     quiet_libraries()
+    tune_process()
     prepared = prepare(config, problems)
     with app_attributes(prepared.attributes):
         given = trainer_settings(config)
@@ -359,6 +360,8 @@ def _summary(
         "labels": prepared.data.label_counts(),
         "skipped": prepared.data.skipped(),
         "devices": f"{prepared.devices.world_size} x {prepared.devices.accelerator}",
+        "precision": trainer.precision,
+        "forward": prepared.learner.forward_in_use,
         "folder": str(folder),
     }
 

@@ -15,6 +15,9 @@ from .structs import AppConfig, ClassifierConfig, DatasetConfig
 REDUCTIONS = ("mean", "weighted_mean", "sum")
 """How the losses of a head become one number; see `learners/reductions.py`."""
 
+PRECISIONS = ("auto", "32", "bf16", "16")
+"""What `run.precision` takes; see `devices.py`."""
+
 Problems = Iterator[ConfigProblem]
 
 _SPLIT_KEYS = {"FIT": "train", "VALIDATE": "val", "TEST": "test"}
@@ -67,6 +70,9 @@ def run_problems(config: DictConfig) -> Problems:
     if run.seed is not None and not 0 <= run.seed < 2**32:
         yield ConfigProblem("run.seed", run.seed, "must lie in [0, 2^32)")
     yield from _one_of(run, "run", "accelerator", ("dp", "ddp", None))
+    if str(run.precision) not in PRECISIONS:
+        expected = near(str(run.precision), PRECISIONS, noun="choices")
+        yield ConfigProblem("run.precision", run.precision, expected)
     if not run.id or any(c in run.id for c in "/\\"):
         yield ConfigProblem("run.id", run.id, "needs a name without slashes: it names a folder")
     try:
@@ -182,7 +188,7 @@ def learner_problems(config: DictConfig) -> Problems:
 
 
 def _model_problems(model: DictConfig, key: str) -> Problems:
-    yield from _one_of(model, key, "forward", ("separate", "joined"))
+    yield from _one_of(model, key, "forward", ("auto", "separate", "joined"))
     heads = {"supervised_loss": model.supervised_loss}
     for name, head in (model.regularization_loss_heads or {}).items():
         heads[f"regularization_loss_heads.{name}"] = head

@@ -28,6 +28,7 @@ class RunConfig:
         gpus: A count, a list, "0,2", null or 0 for the CPU, -1 for all there are (CPU when none).
         num_nodes: Machines that take part.
         accelerator: dp or ddp (the default with several devices).
+        precision: auto | 32 | bf16 | 16; auto is bf16 where the hardware computes it natively.
         batch_size_per_gpu: The default batch size of every loader, per process.
         data_root: The parent of relative dataset roots, and the root of datasets without one.
         id: Names the run; outputs go to dir/id/<time>/.
@@ -44,6 +45,7 @@ class RunConfig:
     gpus: Any = -1
     num_nodes: int = 1
     accelerator: str | None = None
+    precision: Any = "auto"
     batch_size_per_gpu: int | None = None
     data_root: str | None = "./data"
     id: str = "default"
@@ -215,7 +217,8 @@ class ClassifierModelConfig:
         regularization_loss_heads: Further loss heads by name.
         head: Maps features to logits; null is one linear layer. Gets in_features, out_features.
         ema: The EMA teacher; null keeps none.
-        forward: separate | joined: whether rows for one network are stacked into one forward.
+        forward: auto | separate | joined: whether rows for one network are stacked into one
+            forward; auto tries both on the first batch and takes the faster way.
     """
 
     backbone: Any = MISSING
@@ -223,7 +226,7 @@ class ClassifierModelConfig:
     regularization_loss_heads: dict[str, LossHeadConfig | None] | None = None
     head: Any = None
     ema: EMAConfig | None = None
-    forward: str = "separate"
+    forward: str = "auto"
 
 
 @dataclass

@@ -20,6 +20,7 @@ from ..config.check import named_loaders
 from ..config.instantiate import instantiate, plain
 from ..errors import SKIP_HINT, ConfigError, ConfigProblem, Problems, UnreadableSampleError
 from ..files import write_atomically
+from ..views.images import as_float
 from .loaders import (
     Batch,
     NamedLoaders,
@@ -244,7 +245,8 @@ class DataModule(pl.LightningDataModule):
     def _with_views(self, name: str, batch: Batch, *, step: int, rank: int) -> Batch:
         """Adds a loader's views to its fields; a view named as a field replaces it.
 
-        uint8 images that no view replaces are scaled to [0, 1].
+        uint8 images that no view replaces are scaled to [0, 1]. Fields that nothing asks for are
+        left out of training batches.
         """
         made: Batch = {}
         for view, make in self.views.get(name, {}).items():
@@ -258,7 +260,7 @@ class DataModule(pl.LightningDataModule):
                 made[view] = answer
             else:
                 made |= {f"{view}.{part}": value for part, value in answer.items()}
-        return {field: _scaled(value) for field, value in {**batch, **made}.items()}
+        return {field: _prepared(value) for field, value in {**batch, **made}.items()}
 
     def _is_kept(self, name: str, view: str) -> bool:
         if self.kept is None or name in ("val", "test"):
@@ -340,5 +342,9 @@ def _first_two(source: Samples | StreamedSamples) -> list[Sample]:
     return [source[row] for row in range(min(2, len(source)))]
 
 
-def _scaled(value: Tensor) -> Tensor:
-    return value.float() / 255 if value.dtype == torch.uint8 and value.ndim == 4 else value
+def _prepared(value: Any) -> Any:
+    """Scales uint8 images to [0, 1], and lays images out as convolutions read them fastest."""
+    if not isinstance(value, Tensor) or value.ndim != 4:
+        return value
+    images = as_float(value) if value.dtype == torch.uint8 else value
+    return images.contiguous(memory_format=torch.channels_last)

@@ -16,9 +16,26 @@ from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Forward, Step
 from ..models.networks import Networks
 from . import rng
+from .choice import is_joined_faster
 from .forwards import ForwardPlan, request_problems
 from .reductions import reduce_losses
 from .terms import LossTerm
+
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+"""torch's optimizers with a fused kernel for every device we know."""
+
+
+def takes_fused(config: Mapping[str, Any]) -> bool:
+    """Says whether an optimizer's config names one of torch's with a fused kernel."""
+    module, _, name = str(config.get("_target_")).rpartition(".")
+    return module == "torch.optim" and name in FUSED
+
+
+def use_channels_last(module: nn.Module) -> None:
+    """Stores the weights of 2-d convolutions as convolutions read them fastest; values stay."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 class Learner(pl.LightningModule):
@@ -30,7 +47,8 @@ class Learner(pl.LightningModule):
     Args:
         hparams: Everything the learner is rebuilt from, as plain values. The base reads
             `optimizer` (called with the parameters), `lr_scheduler` (null, or `scheduler`,
-            `interval`, `frequency`, `monitor`, `strict`, `name`) and `forward` (separate | joined).
+            `interval`, `frequency`, `monitor`, `strict`, `name`) and `forward` (auto | separate |
+            joined, see :meth:`forward_setting`).
     """
 
     key = "learner.hparams"
@@ -44,9 +62,11 @@ class Learner(pl.LightningModule):
         self.loss_terms = nn.ModuleDict(self.build_terms())
         for term in self.terms.values():
             term.head.build(self.networks)
+        use_channels_last(self)
         evaluated = self.evaluated_forwards()
         self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
         self.plan: ForwardPlan | None = None
+        self._joined_plan: ForwardPlan | None = None
         self._rng_state: dict[str, Any] | None = None
 
     def build_networks(self) -> Networks:
@@ -64,6 +84,14 @@ class Learner(pl.LightningModule):
     def averaged_networks(self) -> dict[str, str]:
         """Names each EMA teacher and the network it averages: ``{"teacher": "classifier"}``."""
         return {}
+
+    @property
+    def forward_setting(self) -> str:
+        """How rows for one network are run: auto | separate | joined.
+
+        `auto` tries both on the first batch and keeps the faster way.
+        """
+        return str(self.settings.get("forward") or "auto")
 
     @property
     def terms(self) -> dict[str, LossTerm]:
@@ -86,9 +114,29 @@ class Learner(pl.LightningModule):
         problems += [problem for term in terms.values() for problem in term.problems()]
         if problems:
             raise ConfigError(problems)
-        joined = self.settings.get("forward", "separate") == "joined"
-        self.plan = ForwardPlan(requests, self.networks, joined=joined)
+        separate = ForwardPlan(requests, self.networks)
+        joined = ForwardPlan(requests, self.networks, joined=True)
+        self.plan = joined if self.forward_setting == "joined" else separate
+        if self.forward_setting == "auto" and joined.num_calls < separate.num_calls:
+            self._joined_plan = joined
         return self.plan
+
+    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Settles at the first batch whether rows for one network are joined, if that is open."""
+        if self._joined_plan is None or self.plan is None:
+            return
+        joined, self._joined_plan = self._joined_plan, None
+        context = self.trainer.precision_plugin.forward_context()
+        is_faster = is_joined_faster(self.plan, joined, batch, context)
+        if self.trainer.strategy.broadcast(is_faster):  # all processes go the same way
+            self.plan = joined
+
+    @property
+    def forward_in_use(self) -> str | None:
+        """How rows for one network are run in this run; None while that is open."""
+        if self.plan is None or self._joined_plan is not None:
+            return None
+        return "joined" if self.plan.joined else "separate"
 
     def rehearse(self, batch: Mapping[str, Tensor]) -> None:
         """Runs a step on a few samples, so that what cannot work shows before training.
@@ -174,10 +222,20 @@ class Learner(pl.LightningModule):
     def configured_optimizer(self) -> torch.optim.Optimizer:
         """Builds the optimizer from the hyperparameters."""
         parameters = [p for p in self.parameters() if p.requires_grad]
+        config, key = self.settings["optimizer"], f"{self.key}.optimizer"
         optimizer: torch.optim.Optimizer = instantiate(
-            self.settings["optimizer"], parameters, key=f"{self.key}.optimizer"
+            config, parameters, key=key, **self._fused(config)
         )
         return optimizer
+
+    def _fused(self, config: Mapping[str, Any]) -> dict[str, bool]:
+        """Asks torch's optimizers for their fused kernel, where the config leaves that open.
+
+        A gradient scaler that clips gradients cannot work with it.
+        """
+        scales = self._attached and getattr(self.trainer.precision_plugin, "scaler", None)
+        is_open = not {"fused", "foreach", "differentiable"} & set(config)
+        return {"fused": True} if is_open and not scales and takes_fused(config) else {}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimizer and its schedule from the hyperparameters."""
@@ -191,12 +249,16 @@ class Learner(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {**rest, **built}}  # type: ignore[return-value, typeddict-item]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the state of the random number generators."""
+        """Adds the state of the random number generators, and how forwards are run."""
         checkpoint["rng"] = rng.state()
+        checkpoint["forward"] = self.forward_in_use
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the generators' state until training starts."""
+        """Keeps the generators' state until training starts, and runs forwards as before."""
         self._rng_state = checkpoint.get("rng")
+        if self._joined_plan is not None and checkpoint.get("forward"):
+            self.plan = self._joined_plan if checkpoint["forward"] == "joined" else self.plan
+            self._joined_plan = None
 
     def on_train_start(self) -> None:
         """Continues the random number generators of a resumed run."""

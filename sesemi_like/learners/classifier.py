@@ -39,6 +39,11 @@ class Classifier(Learner):
             networks["teacher"] = EMATeacher(network, **model["ema"])
         return Networks(networks, aliases={"backbone": "classifier"})
 
+    @property
+    def forward_setting(self) -> str:
+        """How rows for one network are run, from `model.forward`."""
+        return str(self.settings["model"].get("forward") or "auto")
+
     def _build_head(self, backbone: Any) -> nn.Module:
         sizes = {
             "in_features": backbone.out_features,

@@ -42,6 +42,7 @@ class ForwardPlan:
 
     def __init__(self, requests: Requests, networks: Networks, *, joined: bool = False) -> None:
         self.networks = networks
+        self.joined = joined
         self.requests = {
             reader: {name: self._canonical(r) for name, r in asked.items()}
             for reader, asked in requests.items()
@@ -50,6 +51,11 @@ class ForwardPlan:
         self.fields = sorted({name for request in wanted for name in _fields_of(request)})
         self._groups = _grouped(_nodes(wanted), joined=joined)
         self._results = {_key(request) for request in wanted}
+
+    @property
+    def num_calls(self) -> int:
+        """Calls of networks that a step makes where all rows can be stacked that may be."""
+        return len(self._groups)
 
     def run(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
         """Runs every distinct forward once.

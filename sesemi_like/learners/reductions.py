@@ -39,7 +39,7 @@ def reduce_losses(outputs: LossOutputs, reduction: str) -> Tensor:
 
 def mean(losses: Tensor, weights: Tensor) -> Tensor:
     """Sum of w * l over the number of rows, whatever their weights."""
-    return _over_all((losses * weights).sum(), losses.new_tensor(float(len(losses))))
+    return _over_all((losses * weights).sum(), losses.new_full((), len(losses)))
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Learner, LossTerm
+from sesemi_like.learners.base import use_channels_last
 from sesemi_like.models.ema import EMATeacher
 from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs
 from sesemi_like.models.networks import Networks
@@ -215,3 +216,19 @@ def test_metrics_are_logged_on_written_steps_alone(tmp_path):
     )
     trainer.fit(learner, DataLoader(Pairs(), batch_size=4))
     assert len(logged) == 2
+
+
+def test_optimizers_of_torch_run_fused_unless_the_config_says_otherwise():
+    assert make().configured_optimizer().defaults["fused"] is True
+    assert make(optimizer={**SGD, "foreach": True}).configured_optimizer().defaults["fused"] is None
+    other = {"_target_": "torch.optim.RMSprop", "lr": 0.1}
+    assert "fused" not in make(optimizer=other).configured_optimizer().defaults
+
+
+def test_convolutions_are_stored_channels_last_with_the_same_weights():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    use_channels_last(network)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])

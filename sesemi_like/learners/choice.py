@@ -1,0 +1,75 @@
+"""The choice between two ways to run a step: both are tried on a batch, the faster one is taken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree
+
+from .forwards import ForwardPlan
+
+REPEATS = 2
+NEEDED_GAIN = 0.95
+"""Joining must save a twentieth of the time, so that chance does not choose between equals."""
+
+
+def is_joined_faster(
+    separate: ForwardPlan,
+    joined: ForwardPlan,
+    batch: Mapping[str, Tensor],
+    context: AbstractContextManager[Any],
+) -> bool:
+    """Runs forwards and gradients of both plans on a batch, and says whether joining pays.
+
+    Nothing is learned or counted: buffers and random numbers are put back, gradients dropped.
+
+    Args:
+        separate: The plan that runs every request by itself.
+        joined: The plan that stacks rows.
+        batch: The fields of a step.
+        context: Entered around all of it, for the run's precision.
+    """
+    times: dict[ForwardPlan, list[float]] = {separate: [], joined: []}
+    with _untouched(separate, batch), context:
+        for plan in times:
+            _seconds(plan, batch)  # the first call of a kernel may choose and build it
+        for _ in range(REPEATS):
+            for plan, found in times.items():
+                found.append(_seconds(plan, batch))
+    return min(times[joined]) < NEEDED_GAIN * min(times[separate])
+
+
+@contextmanager
+def _untouched(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> Iterator[None]:
+    buffers = [(value, value.clone()) for value in plan.networks.buffers()]
+    with torch.random.fork_rng(devices=_gpus(batch.values())):
+        yield
+    for value, before in buffers:
+        value.copy_(before)
+
+
+def _seconds(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> float:
+    _wait(batch)
+    start = time.perf_counter()
+    leaves = _pytree.tree_leaves(plan.run(batch))
+    answers = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
+    parameters = [p for p in plan.networks.parameters() if p.requires_grad]
+    if answers and parameters:
+        total = torch.stack([answer.float().sum() for answer in answers]).sum()
+        torch.autograd.grad(total, parameters, allow_unused=True)
+    _wait(batch)
+    return time.perf_counter() - start
+
+
+def _wait(batch: Mapping[str, Tensor]) -> None:
+    for device in _gpus(batch.values()):
+        torch.cuda.synchronize(device)
+
+
+def _gpus(values: Iterable[Tensor]) -> list[torch.device]:
+    return list({value.device for value in values if value.device.type == "cuda"})

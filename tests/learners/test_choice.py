@@ -1,0 +1,123 @@
+"""Joined or separate forwards: trying changes nothing, and the choice changes speed alone."""
+
+import time
+from contextlib import nullcontext
+
+import pytest
+import torch
+from composing import composed
+from torch import nn
+
+from sesemi_like.data import DataModule
+from sesemi_like.learners import choice
+from sesemi_like.learners.choice import is_joined_faster
+from sesemi_like.learners.forwards import ForwardPlan
+from sesemi_like.models.heads.loss.base import Forward
+from sesemi_like.models.networks import Networks
+from sesemi_like.run import prepare, run
+
+REQUESTS = {"h": {"a": Forward("a.x", "net"), "b": Forward("b.x", "net")}}
+BATCH = {"a.x": torch.randn(4, 3), "b.x": torch.randn(6, 3)}
+SMALL = ["run.gpus=0", "run.num_iterations=2", "learner.hparams.model.backbone.widths=[4,8]"]
+
+
+class Sleeper(nn.Module):
+    """Takes some time a call and some a row, and has everything that a trial could disturb."""
+
+    def __init__(self, per_call: float, per_row: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout())
+        self.per_call, self.per_row = per_call, per_row
+
+    def forward(self, rows):
+        time.sleep(self.per_call + self.per_row * len(rows) ** 2)
+        return self.layers(rows)
+
+
+@pytest.mark.parametrize(("per_call", "per_row", "faster"), [(0.02, 0, True), (0, 0.0005, False)])
+def test_the_faster_way_is_found_and_nothing_is_disturbed(per_call, per_row, faster):
+    networks = Networks({"net": Sleeper(per_call, per_row)})
+    before = {name: value.clone() for name, value in networks.state_dict().items()}
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    assert is_joined_faster(*plans, BATCH, nullcontext()) is faster
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
+    assert all(parameter.grad is None for parameter in networks.parameters())
+
+
+def learner_with(forward, tmp_path):
+    config = composed(
+        "quickstart", *SMALL, f"learner.hparams.model.forward={forward}", f"run.dir={tmp_path}"
+    )
+    return config, prepare(config)
+
+
+@pytest.mark.parametrize("forward", ["separate", "joined"])
+def test_the_config_settles_how_forwards_are_run(forward, tmp_path):
+    _, prepared = learner_with(forward, tmp_path)
+    assert prepared.learner.plan.joined is (forward == "joined")
+    assert prepared.learner.forward_in_use == forward
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_auto_decides_at_the_first_batch_and_a_resumed_run_keeps_to_it(
+    faster, tmp_path, monkeypatch
+):
+    trials = []
+    monkeypatch.setattr(
+        "sesemi_like.learners.base.is_joined_faster", lambda *_: trials.append(1) or faster
+    )
+    config, _ = learner_with("auto", tmp_path)
+    run(config)
+    (checkpoint,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
+    way = "joined" if faster else "separate"
+    assert torch.load(checkpoint, weights_only=True)["forward"] == way
+    config.run.resume_from_checkpoint, config.run.num_iterations = str(checkpoint), 3
+    run(config)
+    assert len(trials) == 1
+
+
+def gradients(learner, batch):
+    learner.zero_grad()
+    learner.training_step(batch, 0).backward()
+    return [p.grad.clone() for p in learner.networks.parameters() if p.grad is not None]
+
+
+def test_with_batchnorm_in_eval_mode_both_ways_learn_the_same(tmp_path):
+    """Statistics of a batch are the one thing that rows of a joined forward share."""
+    _, prepared = learner_with("joined", tmp_path)
+    learner = prepared.learner
+    batch = step_of(prepared.data)
+    plans = {True: learner.plan, False: None}
+    learner.settings["model"]["forward"] = "separate"
+    plans[False] = learner.make_plan(prepared.data.fields)
+    learner.networks.eval()
+    found = {}
+    for joined, plan in plans.items():
+        learner.plan = plan
+        found[joined] = gradients(learner, batch)
+    for a, b in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+    learner.networks.train()
+    learner.plan = plans[True]
+    in_train_mode = gradients(learner, batch)
+    assert any(not torch.allclose(a, b) for a, b in zip(in_train_mode, found[True], strict=True))
+
+
+def step_of(data: DataModule):
+    batch = next(iter(data.train_dataloader()))
+    return {
+        f"{name}.{field}": value
+        for name, fields in batch.items()
+        for field, value in data._with_views(name, fields, step=0, rank=0).items()
+    }
+
+
+def test_a_network_without_gradients_can_be_tried(monkeypatch):
+    monkeypatch.setattr(choice, "REPEATS", 1)
+    networks = Networks({"net": nn.Linear(3, 3).requires_grad_(False)})
+    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    assert is_joined_faster(*plans, BATCH, nullcontext()) in (False, True)

@@ -1,0 +1,48 @@
+"""Where and how a run computes, on machines of every kind."""
+
+import pytest
+import torch
+
+from sesemi_like import devices
+from sesemi_like.devices import choose_devices, choose_precision, tune_process
+from sesemi_like.errors import ConfigError
+
+RUN = {"gpus": 0, "num_nodes": 1, "accelerator": None, "precision": "auto"}
+
+
+@pytest.mark.parametrize("has_bf16", [False, True])
+@pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
+def test_auto_takes_bf16_where_the_hardware_has_it(monkeypatch, accelerator, has_bf16):
+    monkeypatch.setattr(devices, f"_{accelerator}_has_bf16", lambda: has_bf16)
+    expected = "bf16-mixed" if has_bf16 else "32-true"
+    assert choose_precision("auto", accelerator) == expected
+
+
+@pytest.mark.parametrize(("capability", "has_bf16"), [((7, 5), False), ((8, 0), True)])
+def test_gpus_have_bf16_from_ampere_on(monkeypatch, capability, has_bf16):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert devices._gpu_has_bf16() is has_bf16
+
+
+@pytest.mark.parametrize(
+    ("asked", "accelerator", "chosen"),
+    [("32", "gpu", "32-true"), ("bf16", "cpu", "bf16-mixed"), ("16", "gpu", "16-mixed")],
+)
+def test_a_precision_that_is_asked_for_is_taken(asked, accelerator, chosen):
+    assert choose_precision(asked, accelerator) == chosen
+    run = {**RUN, "precision": int(asked) if asked.isdigit() else asked}
+    if accelerator == "cpu":
+        assert choose_devices(run, {}).trainer_settings()["precision"] == chosen
+
+
+def test_half_precision_needs_a_gpu():
+    with pytest.raises(ConfigError, match=r"run\.precision.*16 needs a GPU"):
+        choose_devices({**RUN, "precision": 16}, {})
+
+
+def test_tuning_twice_is_harmless():
+    tune_process()
+    tune_process()
+    assert torch.get_float32_matmul_precision() == "high"
+    assert torch.ones(3_000_000).sum() == 3_000_000
