@@ -15,6 +15,25 @@ from sesemi_like.views.checks import check
 from sesemi_like.views.pretext import TURNS, Jigsaw, rotate_all
 
 
+class StackedSamples(Sequence[dict[str, Any]]):
+    """The samples of a batch that were read at once: a sequence of dicts, and already a batch.
+
+    Args:
+        fields: Each field with a row per sample.
+    """
+
+    def __init__(self, fields: dict[str, Tensor]) -> None:
+        self.fields = fields
+
+    def __len__(self) -> int:
+        return len(next(iter(self.fields.values())))
+
+    def __getitem__(self, row: Any) -> Any:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return {name: values[row] for name, values in self.fields.items()}
+
+
 class RotationTransformer:
     """Builds batches for predicting rotations (arXiv:1803.07728).
 
@@ -76,6 +95,8 @@ class JigsawTransformer:
 
 def stacked_images(samples: Sequence[Any]) -> Tensor:
     """Stacks the samples' images (C, H, W) to (N, C, H, W), or raises ValueError."""
+    if isinstance(samples, StackedSamples):
+        return samples.fields["image"]
     images = [image_of(sample) for sample in samples]
     for image in images:
         found = f"a {type(image).__name__}"
@@ -95,6 +116,8 @@ def image_of(sample: Any) -> Any:
 
 def repeated_index(samples: Sequence[Any], times: int) -> dict[str, Tensor]:
     """Returns {`index`: each sample's index so many times in a row}, or nothing without them."""
+    if isinstance(samples, StackedSamples):
+        return {"index": samples.fields["index"].repeat_interleave(times)}
     if not all(isinstance(sample, Mapping) and "index" in sample for sample in samples):
         return {}
     indices = torch.tensor([int(sample["index"]) for sample in samples])

@@ -21,7 +21,11 @@ PRECISIONS = ("auto", "32", "bf16", "16")
 Problems = Iterator[ConfigProblem]
 
 _SPLIT_KEYS = {"FIT": "train", "VALIDATE": "val", "TEST": "test"}
-_DATASET_CHOICES = {"part": ("labelled", "unlabelled", "all"), "on_error": ("raise", "skip")}
+_DATASET_CHOICES = {
+    "part": ("labelled", "unlabelled", "all"),
+    "on_error": ("raise", "skip"),
+    "cache": ("auto", "ram", "disk", "none"),
+}
 _BUDGETS = ("labels_per_class", "num_labels", "label_fraction")
 
 
@@ -148,8 +152,12 @@ def _loader_problems(loader: DictConfig, key: str) -> Problems:
     yield from _exclusive(loader, key, ("batch_size", "batch_size_per_gpu"))
     for name in ("batch_size", "batch_size_per_gpu", "repeat", "prefetch_factor"):
         yield from _at_least(loader, key, name, 1)
-    for name in ("num_workers", "timeout"):
-        yield from _at_least(loader, key, name, 0)
+    yield from _at_least(loader, key, "timeout", 0)
+    workers = loader.num_workers
+    if workers != "auto" and (not isinstance(workers, int) or isinstance(workers, bool)):
+        yield ConfigProblem(f"{key}.num_workers", workers, "needs a whole number, or auto")
+    elif workers != "auto":
+        yield from _at_least(loader, key, "num_workers", 0)
     yield from _dataset_problems(loader.dataset, f"{key}.dataset")
 
 
@@ -162,7 +170,7 @@ def _dataset_problems(dataset: DictConfig, key: str) -> Problems:
     if wrong:
         return
     yield from _exclusive(dataset, key, _BUDGETS)
-    for name in ("labels_per_class", "num_labels"):
+    for name in ("labels_per_class", "num_labels", "cache_side"):
         yield from _at_least(dataset, key, name, 1)
     fraction = dataset.get("label_fraction")
     if fraction is not None and not 0 < fraction <= 1:

@@ -31,6 +31,7 @@ class RunConfig:
         precision: auto | 32 | bf16 | 16; auto is bf16 where the hardware computes it natively.
         batch_size_per_gpu: The default batch size of every loader, per process.
         data_root: The parent of relative dataset roots, and the root of datasets without one.
+        cache_dir: Where decoded pictures are kept for later runs; null is ~/.cache/sesemi_like.
         id: Names the run; outputs go to dir/id/<time>/.
         dir: The parent folder of all runs.
         mode: FIT, VALIDATE or TEST.
@@ -48,6 +49,7 @@ class RunConfig:
     precision: Any = "auto"
     batch_size_per_gpu: int | None = None
     data_root: str | None = "./data"
+    cache_dir: str | None = None
     id: str = "default"
     dir: str = "./runs"
     mode: RunMode = RunMode.FIT
@@ -74,6 +76,10 @@ class DatasetConfig:
         label_seed: Seeds the choice of labels; the same on every process and machine.
         part: labelled | unlabelled | all: which side of that choice to read.
         on_error: raise | skip: what to do with an unreadable image.
+        cache: auto | ram | disk | none: where picture files are kept decoded; auto never changes
+            what a sample is.
+        cache_side: The shorter side that `ram` and `disk` keep larger pictures at; null is 8/7 of
+            what the transform delivers.
     """
 
     name: str = MISSING
@@ -86,6 +92,8 @@ class DatasetConfig:
     label_seed: int = 0
     part: str = "all"
     on_error: str = "raise"
+    cache: str = "auto"
+    cache_side: int | None = None
 
 
 @dataclass
@@ -99,9 +107,11 @@ class DataLoaderConfig:
         shuffle: Draws a new order for every pass.
         sampler: A sampler config (gets the dataset), or "class_balanced".
         batch_sampler: A batch sampler config; replaces batch_size, shuffle, sampler and drop_last.
-        num_workers: Worker processes; 0 loads in the main process.
+        num_workers: Worker processes, at most one for each CPU; 0 loads in the main process, auto
+            shares the CPUs out over the train loaders by their batch sizes.
         collate_fn: Builds a batch from a list of samples; null stacks each field.
-        pin_memory: Copies batches into page-locked memory for faster transfer to a GPU.
+        pin_memory: Copies batches into page-locked memory for faster transfer to a GPU; null does
+            so where there is a GPU.
         drop_last: Leaves out the last batch of a pass when it is not full.
         timeout: Seconds to wait for a worker's batch; 0 waits for ever.
         worker_init_fn: Called with the worker's number when it starts.
@@ -117,9 +127,9 @@ class DataLoaderConfig:
     shuffle: bool = False
     sampler: Any = None
     batch_sampler: Any = None
-    num_workers: int = 0
+    num_workers: Any = "auto"
     collate_fn: Any = None
-    pin_memory: bool = False
+    pin_memory: bool | None = None
     drop_last: bool = False
     timeout: float = 0
     worker_init_fn: Any = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..errors import ConfigError, ConfigProblem, near
 from .registry import register_dataset
@@ -111,7 +112,24 @@ def _samples(
     classes: list[str] | None,
     image_transform: ImageTransform,
 ) -> Samples:
-    return Samples(ImageReader(images.__getitem__, image_transform), ids, labels, classes)
+    return Samples(ImageReader(_Images(images), image_transform), ids, labels, classes)
+
+
+class _Images:
+    """Pictures in an array (N, H, W) or (N, H, W, C)."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __call__(self, position: int) -> Images:
+        picture: Images = self.images[position]
+        return picture
+
+    def take(self, positions: npt.NDArray[np.int64]) -> torch.Tensor:
+        """Looks several up: uint8 (len(positions), C, H, W)."""
+        chosen = self.images[positions]
+        chosen = chosen[..., None] if chosen.ndim == 3 else chosen
+        return torch.from_numpy(np.ascontiguousarray(chosen.transpose(0, 3, 1, 2)))
 
 
 def _wanted(

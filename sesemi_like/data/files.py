@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, ConfigProblem, near
+from .decoding import Pixels, decode
 from .registry import register_dataset
 from .samples import UNLABELLED, ImageReader, Samples
 
@@ -145,24 +146,31 @@ def _samples(
         expected = f"holds no pictures ({', '.join(sorted(EXTENSIONS))})"
         raise ConfigError([ConfigProblem("root", str(top), expected)])
     return Samples(
-        ImageReader(_Pictures(files), image_transform),
+        ImageReader(PictureFiles(files), image_transform),
         [str(f.relative_to(top)) if f.is_relative_to(top) else str(f) for f in files],
         np.asarray(targets, dtype=np.int64),
         classes,
     )
 
 
-class _Pictures:
-    """Opens picture files as RGB."""
+class PictureFiles:
+    """Decodes picture files to RGB.
+
+    Args:
+        files: Their paths.
+    """
 
     def __init__(self, files: list[Path]) -> None:
-        self.files = files
+        self.files = [str(file) for file in files]
 
-    def __call__(self, position: int) -> Any:
-        from PIL import Image
+    def __call__(self, position: int, least: int | None = None) -> Pixels:
+        """Decodes one: uint8 (H, W, 3); see :func:`~sesemi_like.data.decoding.decode`."""
+        return decode(Path(self.files[position]).read_bytes(), least)
 
-        with Image.open(self.files[position]) as image:
-            return image.convert("RGB")
+    def fingerprint(self, position: int) -> str:
+        """What tells this file from others and from what it was before: path, size, time."""
+        found = Path(self.files[position]).stat()
+        return f"{Path(self.files[position]).absolute()} {found.st_size} {found.st_mtime_ns}"
 
 
 def _folder(root: str) -> Path:

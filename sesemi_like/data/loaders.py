@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
+from ..collation import StackedSamples
 from ..config.instantiate import instantiate
 from ..errors import ConfigError, ConfigProblem, near
 from .samplers import ClassBalancedSampler, PassSampler, RepeatedShard
@@ -75,7 +76,7 @@ def build_loader(
     workers = loader.get("num_workers", 0)
     settings: dict[str, Any] = {
         "num_workers": workers,
-        "pin_memory": bool(loader.get("pin_memory")) and torch.cuda.is_available(),
+        "pin_memory": loader.get("pin_memory") is not False and torch.cuda.is_available(),
         "timeout": loader.get("timeout", 0),
         "worker_init_fn": instantiate(loader.get("worker_init_fn"), key=f"{key}.worker_init_fn"),
         "collate_fn": build_collation(loader, key),
@@ -99,12 +100,14 @@ def build_collation(loader: Mapping[str, Any], key: str) -> Callable[[list[Any]]
     return built or stack_fields  # type: ignore[no-any-return]
 
 
-def stack_fields(samples: list[dict[str, Any]]) -> Batch:
+def stack_fields(samples: Sequence[dict[str, Any]]) -> Batch:
     """Stacks each field of the samples to a tensor of N rows.
 
     Raises:
         ValueError: If images differ in size.
     """
+    if isinstance(samples, StackedSamples):
+        return samples.fields
     sizes = {tuple(s["image"].shape) for s in samples if isinstance(s.get("image"), Tensor)}
     if len(sizes) > 1:
         found = ", ".join(str(size) for size in sorted(sizes)[:3])
@@ -112,7 +115,7 @@ def stack_fields(samples: list[dict[str, Any]]) -> Batch:
             f"images of different sizes ({found}) cannot be stacked; set the dataset's "
             "image_transform to something that brings them to one size"
         )
-    batch: Batch = default_collate(samples)
+    batch: Batch = default_collate(list(samples))
     return batch
 
 

@@ -21,6 +21,7 @@ from ..config.instantiate import instantiate, plain
 from ..errors import SKIP_HINT, ConfigError, ConfigProblem, Problems, UnreadableSampleError
 from ..files import write_atomically
 from ..views.images import as_float
+from .cached import with_cache
 from .loaders import (
     Batch,
     NamedLoaders,
@@ -31,6 +32,7 @@ from .loaders import (
 )
 from .registry import dataset
 from .samples import UNLABELLED, Sample, Samples, StreamedSamples
+from .workers import AUTO, share_out, usable_cpus
 
 _SPLITS_OF_MODE = {"FIT": ("train", "val", "test"), "VALIDATE": ("val",), "TEST": ("test",)}
 
@@ -62,6 +64,8 @@ class DataModule(pl.LightningDataModule):
         self.batch_sizes: dict[str, int] = {}
         self.sample_batches: dict[str, Batch] = {}
         self.kept: set[str] | None = None
+        self.cpus = usable_cpus(max(1, world_size // run["num_nodes"]))
+        self.workers: dict[str, int] = {}
         problems = Problems()
         for key, loader in named_loaders(data):
             if key.split(".")[1] in splits:
@@ -69,6 +73,7 @@ class DataModule(pl.LightningDataModule):
                     self._add(key, plain(loader))
         problems.found += self._class_problems()
         problems.raise_any()
+        self.workers = self._shared_out_workers()
         self.iterations_per_epoch = self._named_loaders(rank=0).length if self._train else None
 
     def _add(self, key: str, loader: Mapping[str, Any]) -> None:
@@ -89,6 +94,7 @@ class DataModule(pl.LightningDataModule):
             self.datasets[name] = self._dataset(loader["dataset"], f"{key}.dataset")
         problems.raise_any()
         self.sample_batches[name] = self._first_samples(name, key)
+        self.workers[name] = 0
         self._loader(name, rank=0)
 
     def _dataset(self, config: Mapping[str, Any], key: str) -> Samples | StreamedSamples:
@@ -96,12 +102,23 @@ class DataModule(pl.LightningDataModule):
         transform = instantiate(settings.pop("image_transform", None), key=f"{key}.image_transform")
         parent = Path(self.run["data_root"] or ".")
         settings["root"] = str(parent / (settings.pop("root", None) or ""))
+        kind, side = settings.pop("cache", "auto"), settings.pop("cache_side", None)
+        folder = Path(self.run["cache_dir"]) if self.run["cache_dir"] else None
         try:
-            return dataset(image_transform=transform, **settings)
+            built = dataset(image_transform=transform, **settings)
+            return with_cache(built, kind, side=side, folder=folder, workers=self.cpus)
         except ConfigError as error:
             raise ConfigError(
                 ConfigProblem(f"{key}.{p.key}", p.value, p.expected) for p in error.problems
             ) from error
+
+    def _shared_out_workers(self) -> dict[str, int]:
+        asked = {name: config.get("num_workers", AUTO) for name, config in self.configs.items()}
+        looks_up = {
+            name: getattr(getattr(source, "read", None), "take", None) is not None
+            for name, source in self.datasets.items()
+        }
+        return share_out(asked, self.batch_sizes, looks_up, self.cpus)
 
     def _first_samples(self, name: str, key: str) -> Batch:
         """Collates two samples and makes every view of them, so that mistakes show now."""
@@ -218,9 +235,8 @@ class DataModule(pl.LightningDataModule):
         Raises:
             KeyError: If there is no such loader.
         """
-        config = {"num_workers": self.configs[name].get("num_workers", 0)}
         loader = build_loader(
-            config,
+            {"num_workers": self.workers[name]},
             self.datasets[name],
             key=f"data.train.{name}.evaluation",
             batch_size=self.batch_sizes.get("val", self.batch_sizes[name]),
@@ -281,7 +297,7 @@ class DataModule(pl.LightningDataModule):
     def _loader(self, name: str, rank: int) -> DataLoader[Batch]:
         key = f"data.{name}" if name in ("val", "test") else f"data.train.{name}"
         return build_loader(
-            self.configs[name],
+            {**self.configs[name], "num_workers": self.workers[name]},
             self.datasets[name],
             key=key,
             batch_size=self.batch_sizes[name],

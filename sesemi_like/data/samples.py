@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from ..collation import StackedSamples
 from ..errors import UnreadableSampleError
 
 Sample = dict[str, Any]
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 UNLABELLED = -1
 """The target of a sample without a label."""
+
+UNREADABLE = (OSError, SyntaxError, ValueError)
+"""What Pillow raises for broken files."""
 
 
 class Samples(Dataset[Sample]):
@@ -69,12 +73,22 @@ class Samples(Dataset[Sample]):
                 self._note(candidate % len(self), error)
         raise UnreadableSampleError(f"none of the {len(self)} samples can be read")
 
+    def __getitems__(self, rows: list[int]) -> Sequence[Sample]:
+        """Reads the samples of a batch, at once where their reader can."""
+        take = getattr(self.read, "take", None)
+        if take is None:
+            return [self[row] for row in rows]
+        chosen = np.asarray(rows)
+        fields = {**take(self.positions[chosen])}
+        if self.targets is not None:
+            fields["target"] = torch.from_numpy(self.targets[chosen])
+        return StackedSamples({**fields, "index": torch.from_numpy(self.positions[chosen])})
+
     def _sample(self, row: int) -> Sample:
         position = int(self.positions[row])
         try:
             sample = dict(self.read(position))
-        except (OSError, SyntaxError, ValueError) as error:
-            # Pillow raises all three for broken files.
+        except UNREADABLE as error:
             raise UnreadableSampleError(f"{self.ids[position]} cannot be read: {error}") from error
         if self.targets is not None:
             sample["target"] = int(self.targets[row])
@@ -175,24 +189,53 @@ class ImageReader:
     """Reads a picture as a sample; an object, so that worker processes can be handed it.
 
     Args:
-        load: Maps a position to a PIL image, or to a uint8 array (H, W) or (H, W, C).
+        load: Maps a position to a PIL image, or to a uint8 array (H, W) or (H, W, C). One with a
+            method `fingerprint` reads files: it takes the shorter side that is enough as well, and
+            may then decode fewer pixels.
         image_transform: Applied to the PIL image; None makes a uint8 tensor (C, H, W). A mapping
             it returns becomes fields of the sample.
+
+    Attributes:
+        take: Reads several samples at once: positions to stacked fields; None where it cannot.
     """
 
     def __init__(
-        self, load: Callable[[int], Any], image_transform: Callable[[Any], Any] | None
+        self, load: Callable[..., Any], image_transform: Callable[[Any], Any] | None
     ) -> None:
         self.load = load
         self.image_transform = image_transform
+        self.least = least_side(image_transform) if hasattr(load, "fingerprint") else None
+        self.take = self._take if image_transform is None and hasattr(load, "take") else None
 
     def __call__(self, position: int) -> Sample:
         """Reads the sample at a position."""
-        image = self.load(position)
+        image = self.load(position) if self.least is None else self.load(position, self.least)
+        return self.made(image)
+
+    def made(self, image: Any) -> Sample:
+        """Makes a sample of a loaded picture."""
         if self.image_transform is None:
             return {"image": to_uint8(image)}
         made = self.image_transform(to_pil(image))
         return dict(made) if isinstance(made, Mapping) else {"image": made}
+
+    def _take(self, positions: npt.NDArray[np.int64]) -> Sample:
+        return {"image": self.load.take(positions)}  # type: ignore[attr-defined]
+
+
+def least_side(transform: Any) -> int | None:
+    """The shorter side that a picture needs for a transform that begins by resizing it.
+
+    Twice the side it is resized to: decoded so, pictures differ from whole ones by less than the
+    rounding of most formats. None where the transform begins otherwise.
+    """
+    first = transform
+    while type(first).__name__ == "Compose" and getattr(first, "transforms", None):
+        first = first.transforms[0]
+    sizes = getattr(first, "size", None)
+    if type(first).__name__ != "Resize" or not sizes or getattr(first, "max_size", None):
+        return None
+    return 2 * int(max(sizes if isinstance(sizes, Sequence) else [sizes]))
 
 
 def to_uint8(image: Any) -> torch.Tensor:

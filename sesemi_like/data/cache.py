@@ -1,0 +1,253 @@
+"""Pictures decoded once: a flat array of uint8 pixels in a memory-mapped file, or in memory.
+
+A cache is a folder `<key>`, which is written under another name and renamed when it is whole:
+`pixels.bin` (all pixels, one picture after the other) and `index.npz` (where each begins, its
+shape, a checksum). The key stands for the files read and for how they are decoded.
+
+Shapes: N pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch.utils.data import DataLoader, Dataset
+
+Pixels = npt.NDArray[np.uint8]
+Decode = Callable[[int], Pixels | None]
+"""Maps a position to pixels of any shape up to three axes; None where it cannot be read."""
+
+FORMAT = 1
+_AXES, _BATCH, _CHECKED, _LARGEST_CHUNK = 3, 64, 64, 2**28
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PixelCache:
+    """Decoded pictures.
+
+    Attributes:
+        chunks: All pixels, in arrays of uint8 that may be memory-mapped.
+        places: int64 (N, 2): the chunk of each picture, and where in it the picture begins.
+        shapes: int64 (N, 3): sizes along its axes; zeros for one that cannot be read.
+    """
+
+    chunks: list[Pixels]
+    places: npt.NDArray[np.int64]
+    shapes: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, position: int) -> Pixels | None:
+        """The pixels of a picture, not copied; None for one that could not be read."""
+        chunk, start = self.places[position]
+        shape = self.shapes[position]
+        size = int(shape.prod())
+        return self.chunks[chunk][start : start + size].reshape(shape) if size else None
+
+    @property
+    def is_one_shape(self) -> bool:
+        """Whether all pictures are there and of one shape, so that rows can be taken at once."""
+        return len(self) > 0 and bool(np.all(self.shapes == self.shapes[0]) and self.shapes[0, 0])
+
+    def take(self, positions: npt.NDArray[np.int64]) -> Pixels:
+        """The pixels of several pictures of one shape, (len(positions), ...), copied."""
+        result: Pixels = np.empty((len(positions), *self.shapes[0]), np.uint8)
+        for row, (chunk, start) in zip(result, self.places[positions].tolist(), strict=True):
+            row.reshape(-1)[:] = self.chunks[chunk][start : start + row.size]
+        return result
+
+
+def key_of(parts: Iterable[str]) -> str:
+    """The name of a cache: a digest of everything its pixels depend on."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (f"format {FORMAT}", *parts):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0) -> PixelCache:
+    """Opens a cache in a folder, after building it if it is not there or damaged.
+
+    Several runs may ask at once: one builds, the others wait for it. A build that is killed leaves
+    nothing that looks whole, and the next one clears it away.
+
+    Args:
+        folder: Where caches are kept; made if need be.
+        key: Its name, from :func:`key_of`.
+        decode: Reads a picture.
+        count: N.
+        workers: Processes that decode; 0 decodes in this one.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full.
+    """
+    found = opened(folder / key, count)
+    if found is not None:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / f"{key}.lock"):
+        found = opened(folder / key, count)
+        if found is None:
+            _build(folder, key, decode, count, workers)
+            found = opened(folder / key, count)
+    if found is None:
+        raise OSError(f"{folder / key} was written but reads differently: is the disk damaged?")
+    return found
+
+
+def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
+    """Decodes all pictures into memory, which forked worker processes share.
+
+    Args:
+        decode: Reads a picture.
+        count: N.
+        workers: Processes that decode; 0 decodes in this one.
+    """
+    places, shapes, begin = [], [], 0
+    chunks: list[Pixels] = []
+    pending: list[Pixels] = []
+    for pixels, found, _ in _decoded(decode, count, workers):
+        sizes = found.prod(axis=1)
+        starts = begin + np.cumsum(sizes) - sizes
+        places.append(np.stack([np.full_like(starts, len(chunks)), starts], axis=1))
+        shapes.append(found)
+        pending.append(pixels)
+        begin += len(pixels)
+        if begin >= _LARGEST_CHUNK:
+            chunks.append(np.concatenate(pending))
+            pending, begin = [], 0
+    chunks.append(np.concatenate(pending) if pending else np.empty(0, np.uint8))
+    return PixelCache(chunks, np.concatenate(places), np.concatenate(shapes))
+
+
+def opened(path: Path, count: int) -> PixelCache | None:
+    """Opens a whole cache; None where there is none or it is not what was written.
+
+    The sizes and the checksums of 64 pictures spread over it are compared.
+
+    Args:
+        path: Its folder.
+        count: The number of pictures it must have.
+    """
+    try:
+        with np.load(path / "index.npz") as index:
+            starts, shapes, checks = index["starts"], index["shapes"], index["checks"]
+        size = (path / "pixels.bin").stat().st_size
+        empty = np.empty(0, np.uint8)
+        pixels = np.memmap(path / "pixels.bin", np.uint8, "r") if size else empty
+    except (OSError, ValueError, KeyError, zlib.error):
+        return None
+    places = np.stack([np.zeros_like(starts), starts], axis=1)
+    # A plain array on the same memory: a memmap object costs microseconds at every slice.
+    cache = PixelCache([np.asarray(pixels).view(np.ndarray)], places, shapes)
+    is_whole = len(starts) == count and size == int(shapes.prod(axis=1).sum())
+    if not is_whole or not _is_unchanged(cache, checks):
+        log.warning("%s is damaged and is built anew", path)
+        return None
+    return cache
+
+
+def _is_unchanged(cache: PixelCache, checks: npt.NDArray[np.int64]) -> bool:
+    picked = np.unique(np.linspace(0, len(cache) - 1, min(len(cache), _CHECKED)).astype(int))
+    return all(_checksum(cache[position]) == checks[position] for position in picked)
+
+
+def _checksum(pixels: Pixels | None) -> int:
+    return 0 if pixels is None else zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
+def _build(folder: Path, key: str, decode: Decode, count: int, workers: int) -> None:
+    for left in folder.glob(f"{key}.tmp-*"):  # of a build that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{key}.tmp-", dir=folder))
+    try:
+        _write(temporary, decode, count, workers)
+        shutil.rmtree(folder / key, ignore_errors=True)
+        temporary.rename(folder / key)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write(folder: Path, decode: Decode, count: int, workers: int) -> None:
+    shapes, checks = [], []
+    with (folder / "pixels.bin").open("wb") as file:
+        for pixels, found, sums in _decoded(decode, count, workers):
+            file.write(pixels.data)
+            shapes.append(found)
+            checks.append(sums)
+        file.flush()
+        os.fsync(file.fileno())
+    sizes = np.concatenate(shapes).prod(axis=1)
+    np.savez(
+        folder / "index.npz",
+        starts=np.cumsum(sizes) - sizes,
+        shapes=np.concatenate(shapes),
+        checks=np.concatenate(checks),
+    )
+
+
+class _Decoding(Dataset[Any]):
+    """Decodes whole batches of positions, in whatever process."""
+
+    def __init__(self, decode: Decode, count: int) -> None:
+        self.decode, self.count = decode, count
+
+    def __len__(self) -> int:
+        return -(-self.count // _BATCH)
+
+    def __getitem__(self, batch: int) -> tuple[torch.Tensor, ...]:
+        positions = range(batch * _BATCH, min((batch + 1) * _BATCH, self.count))
+        pictures = [self.decode(position) for position in positions]
+        shapes = np.zeros((len(pictures), _AXES), np.int64)
+        for row, picture in zip(shapes, pictures, strict=True):
+            if picture is not None:
+                row[:] = (*picture.shape, 1, 1)[:_AXES]
+        sums = np.array([_checksum(picture) for picture in pictures], np.int64)
+        parts = [picture.reshape(-1) for picture in pictures if picture is not None]
+        pixels: Pixels = np.concatenate([*parts, np.empty(0, np.uint8)])
+        return torch.from_numpy(pixels), torch.from_numpy(shapes), torch.from_numpy(sums)
+
+
+def _decoded(decode: Decode, count: int, workers: int) -> Iterator[tuple[Pixels, Any, Any]]:
+    """Decodes all pictures in order, batch by batch, and shows how far it is."""
+    console = Console()
+    if not console.is_terminal:
+        log.info("decoding %d pictures once", count)
+    batches = DataLoader(_Decoding(decode, count), batch_size=None, num_workers=workers)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"decoding {count:,} pictures once", total=count)
+        for pixels, shapes, sums in batches:
+            yield pixels.numpy(), shapes.numpy(), sums.numpy()
+            progress.advance(task, len(sums))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Waits for other processes; the system unlocks when this one ends, however it ends."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            log.debug("%s cannot be locked; runs that build at once do so side by side", path)
+        yield

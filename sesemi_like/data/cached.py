@@ -1,0 +1,285 @@
+"""Which data sets are decoded once, what of them is kept, and where."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils._pytree import tree_leaves
+
+from ..errors import ConfigError, ConfigProblem
+from .cache import PixelCache, in_memory, key_of, on_disk
+from .decoding import Pixels, shrink
+from .samples import UNREADABLE, ImageReader, Sample, Samples, StreamedSamples
+
+KINDS = ("auto", "ram", "disk", "none")
+
+_TRIED, _SMALL_SIDE, _SMALLEST_KEPT_SIDE = 8, 256, 64
+_DISK_SHARE, _MEMORY_SHARE = 1 / 3, 1 / 2
+_DETERMINISTIC = {"Resize", "CenterCrop", "PILToTensor", "ToImage", "ToPureTensor", "Grayscale"}
+
+
+def default_folder() -> Path:
+    """Where caches are kept unless `run.cache_dir` says: the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sesemi_like"
+
+
+def with_cache(
+    samples: Samples | StreamedSamples,
+    kind: str = "auto",
+    *,
+    side: int | None = None,
+    folder: Path | None = None,
+    workers: int = 0,
+) -> Samples | StreamedSamples:
+    """Decodes the pictures of a data set once, where that is asked for or pays.
+
+    A transform that always does the same and answers uint8 tensors is applied before anything is
+    kept: workers then only look rows up. Of other data sets the decoded pictures are kept, and
+    transformed whenever they are read.
+
+    Args:
+        samples: A data set.
+        kind: ``disk`` keeps pixels in a memory-mapped file that later runs find again, ``ram`` in
+            memory, ``none`` nowhere. ``auto`` takes the disk if they fit into a third of what is
+            free there, else memory if they fit into half of what is free, else none; it never keeps
+            pictures smaller than they are, and leaves data sets alone that have no picture files.
+        side: Larger pictures are kept at this shorter side, in pixels; None: 8/7 of the side that
+            the transform delivers, as 256 for 224. Not used where the transform is applied before.
+        folder: Where files are kept; None is :func:`default_folder`.
+        workers: Processes that decode; 0 decodes in this one.
+
+    Raises:
+        ConfigError: If `ram` or `disk` is asked for and the data set has no picture files, or they
+            do not fit, or the folder cannot be written.
+    """
+    if kind == "none" or (isinstance(samples, Samples) and not len(samples)):
+        return samples
+    reader, folder = getattr(samples, "read", None), folder or default_folder()
+    if (
+        not isinstance(samples, Samples)
+        or not isinstance(reader, ImageReader)
+        or not hasattr(reader.load, "fingerprint")
+    ):
+        if kind == "auto":
+            return samples
+        raise _error(
+            kind, "this kind of data set has no picture files to decode; give auto or none"
+        )
+    positions = np.unique(samples.positions)
+    storage = choose_storage(reader, positions, side, is_lossless=kind == "auto")
+    if storage is not None:
+        kind = _settled(kind, _bytes(storage, positions), folder)
+    if storage is None or kind == "none":
+        return samples
+    decode = _Decode(storage, positions)
+    if kind == "ram":
+        cache = in_memory(decode, len(positions), workers)
+    else:
+        try:
+            cache = on_disk(folder, storage.key(positions), decode, len(positions), workers)
+        except OSError as error:
+            raise _error(kind, f"no cache can be kept in {folder}: {error}") from error
+    cached = samples.select(np.arange(len(samples)))
+    cached.read = CachedReader(reader, cache, positions, is_transformed=storage.is_transformed)
+    return cached
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What is kept of each picture of a data set.
+
+    Attributes:
+        reader: The data set's reader.
+        is_transformed: Whether the transform's result is kept, else the decoded picture.
+        side: The shorter side that larger pictures are kept at; None keeps them as they are.
+    """
+
+    reader: ImageReader
+    is_transformed: bool
+    side: int | None = None
+
+    def pixels(self, position: int) -> Pixels | None:
+        """What is kept of a picture: (C, H, W) transformed, else (H, W, C); None if unreadable."""
+        try:
+            if self.is_transformed:
+                image: torch.Tensor = self.reader(position)["image"]
+                return image.numpy()
+            least = None if self.side is None else 2 * self.side
+            pixels = np.asarray(self.reader.load(position, least))
+        except UNREADABLE:
+            return None
+        return pixels if self.side is None else shrink(pixels, self.side)
+
+    def key(self, positions: npt.NDArray[np.int64]) -> str:
+        """The name of the cache: the files, and how they are decoded."""
+        settings = f"{self.reader.image_transform}" if self.is_transformed else f"side {self.side}"
+        files = (self.reader.load.fingerprint(int(p)) for p in positions)  # type: ignore[attr-defined]
+        return key_of([settings, *files])
+
+
+def choose_storage(
+    reader: ImageReader, positions: npt.NDArray[np.int64], side: int | None, *, is_lossless: bool
+) -> Storage | None:
+    """Settles what is kept, by a look at a few pictures.
+
+    Args:
+        reader: The data set's reader.
+        positions: The pictures.
+        side: The shorter side that is asked for, if any.
+        is_lossless: Whether pictures must be kept as they are.
+
+    Returns:
+        None where pictures would have to be kept smaller than they are, or none can be read.
+    """
+    tried = _tried(positions)
+    made = [sample for p in tried if (sample := _read(reader, p)) is not None]
+    if not made:
+        return None
+    if is_deterministic(reader.image_transform) and all(_is_uint8(sample) for sample in made):
+        return Storage(reader, is_transformed=True)
+    if not is_lossless:
+        return Storage(reader, is_transformed=False, side=side or _kept_side(made))
+    kept = Storage(reader, is_transformed=False)
+    found = [pixels for p in tried if (pixels := kept.pixels(p)) is not None]
+    is_small = all(min(pixels.shape[:2]) <= _SMALL_SIDE for pixels in found)
+    return kept if is_small else None
+
+
+def is_deterministic(transform: Any) -> bool:
+    """Says whether a transform is known to do the same each time: none, or torchvision's sizers."""
+    if transform is None:
+        return True
+    if not type(transform).__module__.startswith("torchvision.transforms"):
+        return False
+    if type(transform).__name__ == "Compose":
+        return all(map(is_deterministic, transform.transforms))
+    return type(transform).__name__ in _DETERMINISTIC
+
+
+class CachedReader:
+    """Reads samples from a cache.
+
+    Args:
+        reader: Reads what is not in it, and has the transform.
+        cache: The pixels.
+        positions: The position of each of its pictures, ascending.
+        is_transformed: Whether it holds the transform's results.
+
+    Attributes:
+        take: Reads several samples at once: positions to stacked fields; None where pictures
+            differ in shape or are still to be transformed.
+    """
+
+    def __init__(
+        self,
+        reader: ImageReader,
+        cache: PixelCache,
+        positions: npt.NDArray[np.int64],
+        *,
+        is_transformed: bool,
+    ) -> None:
+        self.reader, self.cache, self.positions = reader, cache, positions
+        self.is_transformed = is_transformed
+        self.take = self._take if is_transformed and cache.is_one_shape else None
+
+    def __call__(self, position: int) -> Sample:
+        """Reads the sample at a position."""
+        pixels = self.cache[int(np.searchsorted(self.positions, position))]
+        if pixels is None:
+            return self.reader(position)  # says why it cannot be read
+        if self.is_transformed:
+            return {"image": torch.from_numpy(pixels.copy())}
+        return self.reader.made(pixels)
+
+    def _take(self, positions: npt.NDArray[np.int64]) -> Sample:
+        rows = np.searchsorted(self.positions, positions)
+        return {"image": torch.from_numpy(self.cache.take(rows))}
+
+
+class _Decode:
+    """Reads the picture in a row of a cache; an object, so that processes can be handed it."""
+
+    def __init__(self, storage: Storage, positions: npt.NDArray[np.int64]) -> None:
+        self.storage, self.positions = storage, positions
+
+    def __call__(self, row: int) -> Pixels | None:
+        return self.storage.pixels(int(self.positions[row]))
+
+
+def _file_reader(samples: Samples | StreamedSamples) -> ImageReader | None:
+    reader = getattr(samples, "read", None)
+    reads_files = isinstance(reader, ImageReader) and hasattr(reader.load, "fingerprint")
+    return reader if reads_files else None
+
+
+def _settled(kind: str, needed: int, folder: Path) -> str:
+    """Where so many bytes are kept, by what fits."""
+    disk, memory = _free_disk(folder), _free_memory()
+    if kind == "auto":
+        fits = {"disk": needed < _DISK_SHARE * disk, "ram": needed < _MEMORY_SHARE * memory}
+        return next((place for place, is_enough in fits.items() if is_enough), "none")
+    free = disk if kind == "disk" else memory
+    if needed > free:
+        where = f"in {folder}" if kind == "disk" else "of memory"
+        expected = (
+            f"the pixels take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB {where} are free"
+        )
+        raise _error(kind, f"{expected}; give a smaller cache_side, or none")
+    return kind
+
+
+def _bytes(storage: Storage, positions: npt.NDArray[np.int64]) -> int:
+    """What all pictures will take, by a few of them."""
+    found = [storage.pixels(position) for position in _tried(positions)]
+    sizes = [pixels.size for pixels in found if pixels is not None]
+    return int(np.mean(sizes) * len(positions)) if sizes else 0
+
+
+def _tried(positions: npt.NDArray[np.int64]) -> list[int]:
+    picked = np.linspace(0, len(positions) - 1, min(len(positions), _TRIED)).astype(int)
+    return [int(positions[i]) for i in np.unique(picked)]
+
+
+def _read(reader: ImageReader, position: int) -> Sample | None:
+    try:
+        return reader(position)
+    except UNREADABLE:
+        return None
+
+
+def _is_uint8(sample: Sample) -> bool:
+    image = sample.get("image")
+    return (
+        set(sample) == {"image"} and isinstance(image, torch.Tensor) and image.dtype == torch.uint8
+    )
+
+
+def _kept_side(made: list[Sample]) -> int:
+    leaves = tree_leaves(made)
+    images = [v for v in leaves if isinstance(v, torch.Tensor) and v.ndim >= 2]
+    delivered = max((max(image.shape[-2:]) for image in images), default=_SMALL_SIDE)
+    return max(_SMALLEST_KEPT_SIDE, math.ceil(delivered * 8 / 7))
+
+
+def _free_disk(folder: Path) -> int:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def _free_memory() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 0
+
+
+def _error(kind: str, expected: str) -> ConfigError:
+    return ConfigError([ConfigProblem("cache", kind, expected)])

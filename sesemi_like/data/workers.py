@@ -1,0 +1,50 @@
+"""How many worker processes a loader gets: no more than there are CPUs for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+AUTO = "auto"
+_MOST_FOR_EVALUATION = 4
+
+
+def usable_cpus(processes: int = 1) -> int:
+    """CPUs that each of so many processes on this machine may use, at least 1."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cpus = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, cpus // processes)
+
+
+def share_out(
+    asked: Mapping[str, int | str],
+    batch_sizes: Mapping[str, int],
+    looks_up: Mapping[str, bool],
+    cpus: int,
+) -> dict[str, int]:
+    """Settles the worker processes of every loader.
+
+    Args:
+        asked: `num_workers` of each loader: a number, which is cut off at the CPUs, or ``auto``.
+        batch_sizes: Rows of each loader's batches; those of `val` and `test` do not matter.
+        looks_up: Whether a loader's samples are only looked up, which takes less time than handing
+            them from process to process: ``auto`` is then 0.
+        cpus: What this process may use.
+
+    Returns:
+        Workers by loader; ``auto`` gives the train loaders the CPUs in proportion to their batches,
+        at least one each, and evaluation up to four.
+    """
+    train = [name for name in asked if name not in ("val", "test") and not looks_up[name]]
+    rows = sum(batch_sizes[name] for name in train)
+    settled = {}
+    for name, wanted in asked.items():
+        if wanted != AUTO:
+            settled[name] = min(int(wanted), cpus)
+        elif looks_up[name]:
+            settled[name] = 0
+        elif name in train:
+            settled[name] = max(1, cpus * batch_sizes[name] // max(rows, 1))
+        else:
+            settled[name] = min(cpus, _MOST_FOR_EVALUATION)
+    return settled
