@@ -1,0 +1,104 @@
+"""semilearn 0.3.2 (USB, arXiv:2208.07204) on a machine without its speech and tracking packages.
+
+It is built for CUDA; where there is none, what it calls of `torch.cuda` is answered on the CPU.
+Its own settings are left as they are.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from typing import Any
+from unittest.mock import MagicMock, patch
+
+import numpy as np
+import torch
+from torch import Tensor
+
+UNUSED = ("torchaudio", "wandb", "aim", "transformers", "skimage", "skimage.util")
+
+
+def import_semilearn() -> Any:
+    """Imports the peer, with stand-ins for packages that FixMatch on pictures never calls."""
+    missing = [n for n in UNUSED if importlib.util.find_spec(n.partition(".")[0]) is None]
+    for name in missing:
+        stand_in = MagicMock(name=name)
+        stand_in.__spec__, stand_in.__path__ = ModuleSpec(name, None), []
+        sys.modules.setdefault(name, stand_in)
+    import semilearn
+
+    return semilearn
+
+
+@contextmanager
+def cuda_answered() -> Iterator[None]:
+    """Lets `.cuda()` leave tensors where they are, and CUDA events tell nothing."""
+    if torch.cuda.is_available():
+        yield
+        return
+    with (
+        patch.object(Tensor, "cuda", lambda self, *_, **__: self),
+        patch.object(torch.cuda, "Event", MagicMock(return_value=_Event())),
+        patch.object(torch.cuda, "synchronize", lambda *_: None),
+    ):
+        yield
+
+
+class _Event:
+    def record(self) -> None:
+        """Notes nothing."""
+
+    def elapsed_time(self, other: Any) -> float:
+        """Answers zero milliseconds."""
+        return 0.0
+
+
+class CIFAR10InMemory:
+    """Stands in for torchvision's CIFAR10: given pictures instead of a download."""
+
+    images: np.ndarray
+    targets_given: np.ndarray
+
+    def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
+        self.data, self.targets = self.images, self.targets_given.tolist()
+
+
+def fixmatch(images: np.ndarray, targets: np.ndarray, steps: int, **settings: Any) -> Any:
+    """Builds semilearn's FixMatch on pictures (N, 32, 32, 3) with its published CIFAR-10 settings.
+
+    Args:
+        images: uint8 (N, 32, 32, 3).
+        targets: int (N,).
+        steps: Training steps.
+        **settings: Further keys of its config.
+    """
+    semilearn = import_semilearn()
+    CIFAR10InMemory.images, CIFAR10InMemory.targets_given = images, targets
+    config = {
+        "algorithm": "fixmatch",
+        "save_dir": tempfile.mkdtemp(),
+        "epoch": 1,
+        "num_train_iter": steps,
+        "num_eval_iter": 10**9,
+        "num_log_iter": 10**9,
+        "num_labels": 40,
+        "net": "wrn_28_2",
+        "lr": 0.03,
+        "hard_label": True,
+        **settings,
+    }
+    with patch("torchvision.datasets.CIFAR10", CIFAR10InMemory):
+        arguments = semilearn.get_config(config)
+        for name, value in {"distributed": False, "world_size": 1, "rank": 0}.items():
+            setattr(arguments, name, value)
+        arguments.gpu = 0 if torch.cuda.is_available() else None
+        net = semilearn.get_net_builder(arguments.net, arguments.net_from_name)
+        algorithm = semilearn.get_algorithm(arguments, net, tb_log=None, logger=MagicMock())
+    if torch.cuda.is_available():
+        algorithm.model = algorithm.model.cuda()
+        algorithm.ema_model = algorithm.ema_model.cuda()
+    return algorithm
