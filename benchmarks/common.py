@@ -36,7 +36,9 @@ class Times:
 
 def cpu_seconds() -> float:
     """Seconds of CPU used so far by this process and its children that have ended."""
-    own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, ended = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
 
 
@@ -113,7 +115,10 @@ def print_table(
             name,
             f"{figure(median)} ({figure(min(wall))}-{figure(max(wall))})",
             figure(found.median("cpu") * scale),
-            *(f"{times[other].median(kind) / found.median(kind):.2f}" for other in against.values()),
+            *(
+                f"{times[other].median(kind) / found.median(kind):.2f}"
+                for other in against.values()
+            ),
         ]
         print("| " + " | ".join(cells) + " |")
     print()

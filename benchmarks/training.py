@@ -42,7 +42,9 @@ def main() -> None:
             last = times[name].wall[-(job.steps - WARM_UP) :]
             print(f"{name}: {sorted(last)[len(last) // 2]:.3f} s a step", flush=True)
     print()
-    print_machine(f"batch {job.batch} + 7 x {job.batch}, {options.repeats} runs of {job.steps} steps")
+    print_machine(
+        f"batch {job.batch} + 7 x {job.batch}, {options.repeats} runs of {job.steps} steps"
+    )
     columns = {"steps/s over semilearn": "semilearn 0.3.2, its defaults"}
     columns |= {f"over the {name}": name for name in CASES if name.startswith("bare")}
     print_table(times, "s a step", scale=1, kind="wall", against=columns)

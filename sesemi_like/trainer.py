@@ -71,8 +71,10 @@ def build_trainer(
         "default_root_dir": str(folder),
         "enable_model_summary": False,
         "use_distributed_sampler": False,  # the data module's samplers know about processes
-        # A short run is logged ten times.
-        "log_every_n_steps": max(1, min(10, (max_iterations or 100) // 10)),
+        # A short run is logged ten times, a long one every 50 steps: logging costs milliseconds.
+        "log_every_n_steps": max(
+            1, min(10, (most := max_iterations or 3000) // 10), min(50, most // 60)
+        ),
         **devices.trainer_settings(),
         **given,
         "logger": metrics_loggers(folder) if given["logger"] is None else given["logger"],

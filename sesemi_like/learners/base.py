@@ -188,8 +188,9 @@ class Learner(pl.LightningModule):
         for name, term in self.terms.items():
             outputs = term.head(answers[name], step)
             loss, weight = reduce_losses(outputs, term.reduction), term.weight(step.index)
-            total = total + weight * loss
-            values = {"loss": loss, "weighted_loss": weight * loss, "weight": weight}
+            weighted = weight * loss
+            total = total + weighted
+            values = {"loss": loss, "weighted_loss": weighted, "weight": weight}
             log |= {f"train/{name}/{k}": v for k, v in {**values, **outputs.metrics}.items()}
         self._log_step({"train/loss": total, **log})
         return total

@@ -33,49 +33,60 @@ def reduce_losses(outputs: LossOutputs, reduction: str) -> Tensor:
         ValueError: If losses are not one per row, or the weights do not match them.
     """
     terms = outputs.losses if isinstance(outputs.losses, dict) else {"loss": outputs.losses}
-    values = [REDUCTIONS[reduction](*_rows(name, t, outputs.weights)) for name, t in terms.items()]
-    return torch.stack(values).mean()
+    values = [_reduced(name, rows, outputs, reduction) for name, rows in terms.items()]
+    return values[0] if len(values) == 1 else torch.stack(values).mean()
 
 
-def mean(losses: Tensor, weights: Tensor) -> Tensor:
+def _reduced(name: str, losses: Tensor, outputs: LossOutputs, reduction: str) -> Tensor:
+    own, weights = _rows(name, losses, outputs.weights)
+    count = own.new_full((), len(own)) if outputs.count is None else outputs.count.float()
+    return REDUCTIONS[reduction](own, weights, count)
+
+
+def mean(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
     """Sum of w * l over the number of rows, whatever their weights."""
-    return _over_all((losses * weights).sum(), losses.new_full((), len(losses)))
+    return _over_all(_weighted_sum(losses, weights), count)
 
 
-def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+def weighted_mean(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
     """Sum of w * l over the sum of w; zero where no row has weight."""
-    return _over_all((losses * weights).sum(), weights.sum())
+    return _over_all(_weighted_sum(losses, weights), count if weights is None else weights.sum())
 
 
-def total(losses: Tensor, weights: Tensor) -> Tensor:
+def total(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
     """Sum of w * l."""
-    return (losses * weights).sum() * _world_size()
+    return _weighted_sum(losses, weights) * _world_size()
 
 
-REDUCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+REDUCTIONS: dict[str, Callable[[Tensor, Tensor | None, Tensor], Tensor]] = {
     "mean": mean,
     "weighted_mean": weighted_mean,
     "sum": total,
 }
 
 
-def _rows(name: str, losses: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+def _rows(name: str, losses: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
     if losses.ndim != 1:
         raise ValueError(f"{name}: found losses of shape {tuple(losses.shape)}; needs one per row")
     if weights is None:
-        weights = torch.ones_like(losses)
+        return losses.float(), None
     if weights.shape != losses.shape:
         found = f"{tuple(weights.shape)} weights for {tuple(losses.shape)} losses"
         raise ValueError(f"{name}: found {found}; needs one weight per row")
     return losses.float(), weights.detach().float()
 
 
+def _weighted_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
+    return losses.sum() if weights is None else (losses * weights).sum()
+
+
 def _over_all(own_sum: Tensor, own_count: Tensor) -> Tensor:
-    count = own_count.detach().clone()
-    if _world_size() > 1:
-        dist.all_reduce(count)
-    # A count of zero comes with a sum of zero.
-    return own_sum * _world_size() / torch.where(count == 0, torch.ones_like(count), count)
+    # A count of zero comes with a sum of zero; weights may add up to less than 1.
+    if _world_size() == 1:
+        return own_sum / own_count.masked_fill(own_count == 0, 1)
+    count = own_count.clone()
+    dist.all_reduce(count)
+    return own_sum * _world_size() / count.masked_fill(count == 0, 1)
 
 
 def _world_size() -> int:

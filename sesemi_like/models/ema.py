@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 KINDS = ("states", "parameters")
 
+_Pairs = tuple[list[Tensor], list[Tensor]]
+
 
 class EMATeacher(nn.Module):
     """Holds the exponential moving average of a network: ``average = d * average + (1 - d) * new``.
@@ -47,6 +49,7 @@ class EMATeacher(nn.Module):
         self.decay = decay
         self.warmup = warmup
         self.kind = kind
+        self._known: tuple[nn.Module, tuple[_Pairs, _Pairs]] | None = None
 
     @property
     def out_features(self) -> int:
@@ -76,22 +79,36 @@ class EMATeacher(nn.Module):
         Raises:
             ValueError: If the network has other tensors than the copy; nothing is changed then.
         """
-        averaged, copied = self._pairs(module)
-        if averaged:
-            old, new = map(list, zip(*averaged, strict=True))
-            torch._foreach_lerp_(old, new, 1 - self.decay_at(step))
-        if copied:
-            old, new = map(list, zip(*copied, strict=True))
-            torch._foreach_copy_(old, new)
+        if self._known is None or self._known[0] is not module:
+            self._known = module, self._pairs(module)
+        averaged, copied = self._known[1]
+        if averaged[0]:
+            torch._foreach_lerp_(*averaged, 1 - self.decay_at(step))
+        if copied[0]:
+            torch._foreach_copy_(*copied)
 
-    def _pairs(self, module: nn.Module) -> tuple[list[tuple[Tensor, Tensor]], ...]:
-        """Pairs (own tensor, given tensor) to average and to copy."""
+    def _apply(self, *args: Any, **kwargs: Any) -> EMATeacher:
+        """Forgets which tensors there are: moving to a device makes new ones."""
+        self._known = None
+        super()._apply(*args, **kwargs)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what a copy must find anew."""
+        return {**self.__dict__, "_known": None}
+
+    def _pairs(self, module: nn.Module) -> tuple[_Pairs, _Pairs]:
+        """Lists (own tensors, given tensors) to average and to copy."""
         averaged = _paired(self.module.parameters(), module.parameters())
         copied: list[tuple[Tensor, Tensor]] = []
         for own, given in _paired(self.module.buffers(), module.buffers()):
             is_averaged = self.kind == "states" and own.is_floating_point()
             (averaged if is_averaged else copied).append((own, given))
-        return averaged, copied
+        return _unzipped(averaged), _unzipped(copied)
+
+
+def _unzipped(pairs: list[tuple[Tensor, Tensor]]) -> _Pairs:
+    return [own for own, _ in pairs], [given for _, given in pairs]
 
 
 def _paired(own: Iterable[Tensor], given: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -24,10 +24,10 @@ class _Block(nn.Module):
         self.shortcut = nn.Conv2d(channels, width, 1, stride, bias=False) if changes else None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        active = F.relu(self.norm1(inputs))
-        residual = self.dropout(F.relu(self.norm2(self.conv1(active))))
+        active = F.relu(self.norm1(inputs), inplace=True)
+        residual = self.dropout(F.relu(self.norm2(self.conv1(active)), inplace=True))
         path = inputs if self.shortcut is None else self.shortcut(active)
-        result: Tensor = self.conv2(residual) + path
+        result: Tensor = self.conv2(residual).add_(path)
         return result
 
 
@@ -76,7 +76,7 @@ class WideResNet(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (N, C, H, W) to features (N, 64k)."""
-        return global_average(F.relu(self.norm(self.blocks(self.stem(images)))))
+        return global_average(F.relu(self.norm(self.blocks(self.stem(images))), inplace=True))
 
 
 def draw_convolutions(network: nn.Module) -> None:

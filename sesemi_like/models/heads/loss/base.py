@@ -52,11 +52,14 @@ class LossOutputs:
         weights: One weight per row (N,), not differentiated, or None for ones. With several terms
             they must all have N rows.
         metrics: Named scalars to log, detached tensors of no dimension.
+        count: How many rows `mean` divides by, a tensor of no dimension, or None for all N. A head
+            that leaves rows out need not select the others, for which a GPU would have to wait.
     """
 
     losses: Tensor | dict[str, Tensor]
     weights: Tensor | None = None
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    count: Tensor | None = None
 
 
 @dataclass(frozen=True)

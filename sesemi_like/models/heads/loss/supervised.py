@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Fields, Forward, LossHead, LossOutputs, Step
-from .parts.metrics import top1
+from .parts.metrics import top1_hits
 
 
 class SupervisedLossHead(LossHead):
@@ -71,16 +71,20 @@ class SupervisedLossHead(LossHead):
         }
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
-        """The criterion on the labelled rows; metric `top1`, absent when no row is labelled.
+        """The criterion on the labelled rows; metric `top1`, nan when no row is labelled.
 
         Raises:
             ValueError: If the criterion does not return one loss per row, or there are not as
                 many class weights as classes.
         """
-        labelled = outputs["target"] >= 0
-        logits, target = outputs["image"]["logits"][labelled], outputs["target"][labelled]
-        losses = self._one_per_row(self.criterion(logits, target), len(target))
-        return LossOutputs(losses, self._weights(logits, target), top1(logits, target))
+        logits, target = outputs["image"]["logits"], outputs["target"]
+        labelled = target >= 0
+        # Any class will do for the other rows: what they lose counts nothing.
+        target = target.clamp(min=0)
+        losses = self._one_per_row(self.criterion(logits, target), len(target)) * labelled
+        weights, count = self._weights(logits, target, labelled), labelled.sum()
+        metrics = {"top1": (top1_hits(logits, target) * labelled).sum() / count}
+        return LossOutputs(losses, weights, metrics, count)
 
     def _one_per_row(self, losses: Any, rows: int) -> Tensor:
         shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
@@ -91,10 +95,10 @@ class SupervisedLossHead(LossHead):
             )
         return losses  # type: ignore[no-any-return]
 
-    def _weights(self, logits: Tensor, target: Tensor) -> Tensor | None:
+    def _weights(self, logits: Tensor, target: Tensor, labelled: Tensor) -> Tensor | None:
         if self.class_weights is None:
             return None
         if len(self.class_weights) != logits.shape[1]:
             found, classes = len(self.class_weights), logits.shape[1]
             raise ValueError(f"class_weights: found {found} weights for {classes} classes")
-        return self.class_weights[target]
+        return self.class_weights[target] * labelled

@@ -20,7 +20,20 @@ def top1(logits: Tensor, target: Tensor) -> dict[str, Tensor]:
     """
     if len(target) == 0:
         return {}
-    return {"top1": (logits.detach().argmax(dim=1) == target).float().mean()}
+    return {"top1": top1_hits(logits, target).float().mean()}
+
+
+def top1_hits(logits: Tensor, target: Tensor) -> Tensor:
+    """Says of each row whether its most likely class is the target.
+
+    Args:
+        logits: Predictions (N, C).
+        target: Class indices (N,).
+
+    Returns:
+        bool (N,).
+    """
+    return logits.detach().argmax(dim=1) == target
 
 
 def confidence(logits: Tensor) -> dict[str, Tensor]:
