@@ -1,4 +1,4 @@
-from . import arrays, files
+from . import arrays, files, shards
 from .module import DataModule
 from .registry import dataset, register_dataset
 from .samples import Samples, StreamedSamples
@@ -11,4 +11,5 @@ __all__ = [
     "dataset",
     "files",
     "register_dataset",
+    "shards",
 ]

@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -153,7 +154,7 @@ def opened(path: Path, count: int) -> PixelCache | None:
         size = (path / "pixels.bin").stat().st_size
         empty = np.empty(0, np.uint8)
         pixels = np.memmap(path / "pixels.bin", np.uint8, "r") if size else empty
-    except (OSError, ValueError, KeyError, zlib.error):
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
         return None
     places = np.stack([np.zeros_like(starts), starts], axis=1)
     # A plain array on the same memory: a memmap object costs microseconds at every slice.
@@ -178,6 +179,7 @@ def _build(folder: Path, key: str, decode: Decode, count: int, workers: int) -> 
     for left in folder.glob(f"{key}.tmp-*"):  # of a build that was killed
         shutil.rmtree(left, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f"{key}.tmp-", dir=folder))
+    temporary.chmod(folder.stat().st_mode)  # whoever may read the folder may read the cache
     try:
         _write(temporary, decode, count, workers)
         shutil.rmtree(folder / key, ignore_errors=True)

@@ -23,7 +23,7 @@ def decode(content: bytes, least: int | None = None) -> Pixels:
     Args:
         content: The file's bytes, of any format that Pillow reads.
         least: Shorter side in pixels that is enough: JPEG files are then decoded at the smallest
-            of their scales (1/8 to 1) that has it, which saves most of the time for large ones.
+            of their scales (eighths) that has it, which saves most of the time for large ones.
             None decodes every pixel.
 
     Returns:

@@ -15,6 +15,7 @@ from ..config.instantiate import instantiate
 from ..errors import ConfigError, ConfigProblem, near
 from .samplers import ClassBalancedSampler, PassSampler, RepeatedShard
 from .samples import Samples, StreamedSamples
+from .shards import ShardedSamples
 
 Batch = dict[str, Tensor]
 
@@ -133,6 +134,9 @@ def _order(
     shares = {"repeat": loader.get("repeat", 1), "rank": rank, "world_size": world_size}
     if isinstance(dataset, StreamedSamples):
         dataset.rank, dataset.world_size = rank, world_size
+        if isinstance(dataset, ShardedSamples):
+            dataset.shuffle, dataset.seed = loader.get("shuffle", False), seed_of(seed, key)
+            dataset.batch_size = batch_size
         return {"batch_size": batch_size, "drop_last": drop_last}
     if loader.get("batch_sampler") is not None:
         batches = instantiate(loader["batch_sampler"], dataset, key=f"{key}.batch_sampler")
@@ -157,15 +161,24 @@ def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -
 
 
 def length_of(loader: DataLoader[Any]) -> int | None:
-    """Batches of a pass, or None where a streamed data set does not know."""
-    return None if isinstance(loader.dataset, StreamedSamples) else len(loader)
+    """Batches of a pass, or None where a streamed data set does not know.
+
+    Shards know how many samples they have; processes and workers have about as many each.
+    """
+    source = loader.dataset
+    if isinstance(source, ShardedSamples):
+        rows = source.num_samples // source.world_size
+        full = rows // (loader.batch_size or 1)
+        return max(1, full if loader.drop_last else -(-rows // (loader.batch_size or 1)))
+    return None if isinstance(source, StreamedSamples) else len(loader)
 
 
 class NamedLoaders:
     """Named loaders as one: each step gets one batch of each.
 
     An epoch is one pass over the longest loader; shorter ones start again, reshuffled. Streamed
-    data sets do not know their length and never end an epoch.
+    data sets do not know their length and never end an epoch. Its state is the step within the
+    epoch, so that a run that is resumed in the middle of an epoch goes on with the next batches.
 
     Args:
         loaders: The loaders by name.
@@ -180,6 +193,7 @@ class NamedLoaders:
         self.epoch = epoch
         lengths = [n for n in map(length_of, self.loaders.values()) if n is not None]
         self.length = max(lengths, default=None)
+        self.step = self._first_step = 0
 
     def __len__(self) -> int:
         if self.length is None:
@@ -187,17 +201,28 @@ class NamedLoaders:
         return self.length
 
     def __iter__(self) -> Iterator[dict[str, Batch]]:
+        self.step, self._first_step = self._first_step, 0
         streams = {name: self._endless(loader) for name, loader in self.loaders.items()}
-        step = 0
-        while self.length is None or step < self.length:
-            yield {name: next(stream) for name, stream in streams.items()}
-            step += 1
+        while self.length is None or self.step < self.length:
+            batches = {name: next(stream) for name, stream in streams.items()}
+            self.step += 1
+            yield batches
+
+    def state_dict(self) -> dict[str, int]:
+        """Batches of this epoch that were handed out."""
+        return {"step": 0 if self.step == self.length else self.step}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Begins the next epoch with the batch after those."""
+        self._first_step = state["step"]
 
     def _endless(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
         """Passes over a loader without end, from the pass at which this epoch begins."""
-        if isinstance(loader.sampler, RepeatedShard):
-            passes = -(-(self.length or 1) // len(loader))
-            loader.sampler.set_pass(self.epoch() * passes)
+        length = length_of(loader)
+        if length is not None:
+            done, skipped = divmod(self.step, length)
+            first = self.epoch() * -(-(self.length or 1) // length) + done
+            _begin(loader, first, skipped)
         while True:
             is_empty = True
             for batch in loader:
@@ -205,3 +230,13 @@ class NamedLoaders:
                 yield batch
             if is_empty:
                 raise ValueError("a streamed data set has no sample for this process")
+
+
+def _begin(loader: DataLoader[Any], number: int, skipped: int) -> None:
+    """Has a loader go on with a pass, without the batches of it that were read before."""
+    if isinstance(loader.dataset, ShardedSamples):
+        loader.dataset.set_pass(number, skipped)
+    elif isinstance(loader.batch_sampler, RepeatedShard):
+        loader.batch_sampler.set_pass(number, skipped)
+    elif isinstance(loader.sampler, RepeatedShard):
+        loader.sampler.set_pass(number, skipped * (loader.batch_size or 1))

@@ -100,8 +100,9 @@ class DataModule(pl.LightningDataModule):
     def _dataset(self, config: Mapping[str, Any], key: str) -> Samples | StreamedSamples:
         settings = dict(config)
         transform = instantiate(settings.pop("image_transform", None), key=f"{key}.image_transform")
-        parent = Path(self.run["data_root"] or ".")
-        settings["root"] = str(parent / (settings.pop("root", None) or ""))
+        root = settings.pop("root", None) or ""
+        is_url = root.startswith(("http://", "https://"))
+        settings["root"] = root if is_url else str(Path(self.run["data_root"] or ".") / root)
         kind, side = settings.pop("cache", "auto"), settings.pop("cache_side", None)
         folder = Path(self.run["cache_dir"]) if self.run["cache_dir"] else None
         try:

@@ -100,6 +100,7 @@ class RepeatedShard(Sampler[Any]):
         self.repeat = repeat
         self.rank = rank
         self.world_size = world_size
+        self.skipped = 0
 
     def __len__(self) -> int:
         return math.ceil(self.repeat * len(self.sampler) / self.world_size)  # type: ignore[arg-type]
@@ -108,9 +109,16 @@ class RepeatedShard(Sampler[Any]):
         rows = [row for _ in range(self.repeat) for row in self.sampler]
         missing = -len(rows) % self.world_size
         rows += list(itertools.islice(itertools.cycle(rows), missing))
-        return iter(rows[self.rank :: self.world_size])
+        skipped, self.skipped = self.skipped, 0
+        return iter(rows[self.rank :: self.world_size][skipped:])
 
-    def set_pass(self, number: int) -> None:
-        """Continues as if `number` passes of this sampler had been made."""
+    def set_pass(self, number: int, skipped: int = 0) -> None:
+        """Continues as if `number` passes of this sampler had been made.
+
+        Args:
+            number: Passes.
+            skipped: Rows or batches that the next pass leaves out, as read before.
+        """
+        self.skipped = skipped
         if isinstance(self.sampler, PassSampler):
             self.sampler.next_pass = number * self.repeat

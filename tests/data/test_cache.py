@@ -1,0 +1,146 @@
+"""The pixel cache: what it holds, and what becomes of it when builds meet or end half-way."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from sesemi_like.data.cache import in_memory, key_of, on_disk, opened
+
+SHAPES = [(4, 5, 3), (2, 2, 3), (7, 1, 3)]
+
+
+def picture(position):
+    if position == 5:
+        return None
+    generator = np.random.default_rng(position)
+    return generator.integers(0, 256, SHAPES[position % 3], dtype=np.uint8)
+
+
+def of_one_shape(position):
+    return np.full((3, 2, 2), position % 256, np.uint8)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["disk", "ram"])
+def test_it_holds_what_was_decoded(tmp_path, kind, workers):
+    count = 200
+    cache = (
+        on_disk(tmp_path, "k", picture, count, workers)
+        if kind == "disk"
+        else in_memory(picture, count, workers)
+    )
+    assert len(cache) == count
+    assert not cache.is_one_shape
+    for position in range(count):
+        expected = picture(position)
+        found = cache[position]
+        assert (found is None and expected is None) or np.array_equal(found, expected)
+
+
+def test_pictures_of_one_shape_are_taken_at_once(tmp_path):
+    cache = on_disk(tmp_path, "k", of_one_shape, 150)
+    assert cache.is_one_shape
+    rows = np.array([140, 3, 3])
+    assert np.array_equal(cache.take(rows), np.stack([of_one_shape(row) for row in rows]))
+
+
+def test_memory_is_filled_in_several_pieces(monkeypatch):
+    monkeypatch.setattr("sesemi_like.data.cache._LARGEST_CHUNK", 1000)
+    cache = in_memory(of_one_shape, 300)
+    assert len(cache.chunks) > 2
+    assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(300))
+
+
+def test_it_is_built_once(tmp_path):
+    calls = []
+    decode = lambda position: calls.append(position) or of_one_shape(position)  # noqa: E731
+    for _ in range(2):
+        on_disk(tmp_path, "k", decode, 70)
+    assert len(calls) == 70
+    on_disk(tmp_path, "other", decode, 70)
+    assert len(calls) == 140
+
+
+@pytest.mark.parametrize("name", ["pixels.bin", "index.npz"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_damage_is_noticed_and_mended(tmp_path, name, damage):
+    on_disk(tmp_path, "k", of_one_shape, 70)
+    path = tmp_path / "k" / name
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(content[:-1])
+    else:
+        path.write_bytes(bytes(255 - b for b in content))
+    assert opened(tmp_path / "k", 70) is None
+    cache = on_disk(tmp_path, "k", of_one_shape, 70)
+    assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(70))
+
+
+def test_a_cache_of_another_number_of_pictures_is_none(tmp_path):
+    on_disk(tmp_path, "k", of_one_shape, 70)
+    assert opened(tmp_path / "k", 71) is None
+
+
+def test_a_failing_build_leaves_nothing(tmp_path):
+    def fails(position):
+        if position == 100:
+            raise RuntimeError("gone")
+        return of_one_shape(position)
+
+    with pytest.raises(RuntimeError, match="gone"):
+        on_disk(tmp_path, "k", fails, 150)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
+SLOW_BUILD = """
+    import sys, time
+    import numpy as np
+    from pathlib import Path
+    from sesemi_like.data.cache import on_disk
+
+    def decode(position):
+        print("decoding", flush=True)
+        time.sleep(float(sys.argv[2]))
+        return np.full((3, 2, 2), position % 256, np.uint8)
+
+    cache = on_disk(Path(sys.argv[1]), "k", decode, 130)
+    print("whole", int(cache[129][0, 0, 0]))
+"""
+
+
+def builder(folder, seconds):
+    command = [sys.executable, "-c", textwrap.dedent(SLOW_BUILD), str(folder), str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path):
+    process = builder(tmp_path, 0.05)
+    assert process.stdout.readline() == "decoding\n"
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list(tmp_path.glob("k.tmp-*"))
+    assert opened(tmp_path / "k", 130) is None
+    cache = on_disk(tmp_path, "k", of_one_shape, 130)
+    assert np.array_equal(cache[129], of_one_shape(129))
+    assert not list(tmp_path.glob("k.tmp-*"))
+
+
+def test_of_runs_that_build_at_once_one_decodes(tmp_path):
+    outputs = [process.communicate()[0] for process in [builder(tmp_path, 0.01) for _ in range(2)]]
+    assert all(output.endswith("whole 129\n") for output in outputs)
+    assert sorted(output.count("decoding") for output in outputs) == [0, 130]
+
+
+def test_a_key_stands_for_all_its_parts():
+    keys = {key_of(parts) for parts in (["a", "b"], ["ab"], ["b", "a"], ["a", "b", ""])}
+    assert len(keys) == 4
+    assert key_of(["a", "b"]) == key_of(iter(["a", "b"]))
