@@ -90,8 +90,9 @@ def weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(finished, tmp_path):
-    stopped, _ = fit(tmp_path / "stopped", "++trainer.max_steps=5")
+@pytest.mark.parametrize("steps", [5, 7])  # at the end of an epoch, and within one
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(finished, tmp_path, steps):
+    stopped, _ = fit(tmp_path / "stopped", f"++trainer.max_steps={steps}")
     checkpoint = stopped / "checkpoints" / "last.ckpt"
     folder, summary = fit(tmp_path / "resumed", f"run.resume_from_checkpoint={checkpoint}")
     assert summary["steps"] == 10

@@ -1,6 +1,7 @@
 """The operations RandAugment draws from, each a function of images and one magnitude per image.
 
-Images are float32 (N, C, H, W) in [0, 1], magnitudes float32 (N,). Results agree with Pillow's
+Images are float32 (N, C, H, W) in [0, 1], magnitudes float32 (N,). Those that move pixels answer
+maps for `warp`, so that many of them can be carried out at once. Results agree with Pillow's
 ImageEnhance, ImageOps and Image.transform of 8-bit images up to rounding.
 
 Shapes: N images, C channels, H height, W width; L = 256 levels.
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sesemi_like.views.draws import per_image
-from sesemi_like.views.warping import affine_matrices, identity_matrices, warp
+from sesemi_like.views.warping import affine_matrices, identity_matrices
 
 LEVELS = 256
 # ITU-R BT.601 luma.
@@ -98,38 +99,37 @@ def solarize(images: Tensor, magnitudes: Tensor) -> Tensor:
     return torch.where(images < per_image(magnitudes), images, 1 - images)
 
 
-def rotate(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
-    """Turns counter-clockwise about the centre by magnitudes in degrees."""
+def rotate(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Maps for a turn counter-clockwise about the centre by magnitudes in degrees: (N, 2, 3)."""
     zero = torch.zeros_like(magnitudes)
-    matrices = affine_matrices(images, -magnitudes, (zero, zero), zero + 1, zero)
-    return warp(images, matrices, fill=fill)
+    return affine_matrices(images, -magnitudes, (zero, zero), zero + 1, zero)
 
 
-def shear_x(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
-    """Shears along x; magnitudes are pixels to the left per row, the upper edge stays."""
-    return warp_entry(images, 0, 1, magnitudes, fill)
+def shear_x(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Maps for a shear along x: pixels to the left per row, the upper edge stays: (N, 2, 3)."""
+    return identity_with(images, 0, 1, magnitudes)
 
 
-def shear_y(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
-    """Shears along y; magnitudes are pixels up per column, the left edge stays."""
-    return warp_entry(images, 1, 0, magnitudes, fill)
+def shear_y(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Maps for a shear along y: pixels up per column, the left edge stays: (N, 2, 3)."""
+    return identity_with(images, 1, 0, magnitudes)
 
 
-def translate_x(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
-    """Shifts to the left by magnitudes as shares of the width."""
-    return warp_entry(images, 0, 2, magnitudes * images.shape[-1], fill)
+def translate_x(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Maps for a shift to the left by magnitudes as shares of the width: (N, 2, 3)."""
+    return identity_with(images, 0, 2, magnitudes * images.shape[-1])
 
 
-def translate_y(images: Tensor, magnitudes: Tensor, fill: float = 0.0) -> Tensor:
-    """Shifts up by magnitudes as shares of the height."""
-    return warp_entry(images, 1, 2, magnitudes * images.shape[-2], fill)
+def translate_y(images: Tensor, magnitudes: Tensor) -> Tensor:
+    """Maps for a shift up by magnitudes as shares of the height: (N, 2, 3)."""
+    return identity_with(images, 1, 2, magnitudes * images.shape[-2])
 
 
-def warp_entry(images: Tensor, row: int, column: int, values: Tensor, fill: float) -> Tensor:
-    """Warps by the identity with one entry of the (2, 3) matrices replaced."""
+def identity_with(images: Tensor, row: int, column: int, values: Tensor) -> Tensor:
+    """Makes maps that change nothing but for one entry: (N, 2, 3), for `warp`."""
     matrices = identity_matrices(images)
     matrices[:, row, column] = values
-    return warp(images, matrices, fill=fill)
+    return matrices
 
 
 def eight_bit(images: Tensor) -> Tensor:

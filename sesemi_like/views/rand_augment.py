@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, number, whole_number
 from sesemi_like.views.draws import moved_to, uniform
 from sesemi_like.views.erasing import Cutout
+from sesemi_like.views.warping import warp
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,16 @@ class Operation:
         return self.apply(images, self.low + (self.high - self.low) * levels)
 
 
-def fixmatch_pool(fill: float = 0.5) -> dict[str, Operation]:
+@dataclass(frozen=True)
+class Warp(Operation):
+    """An operation that moves pixels: its `apply` answers affine maps (N, 2, 3)."""
+
+
+def fixmatch_pool() -> dict[str, Operation]:
     """Lists FixMatch's operations and ranges (arXiv:2001.07685, appendix, RandAugment's table).
 
-    Args:
-        fill: Value of pixels that a geometric operation leaves uncovered, in [0, 1].
-
     Returns:
-        14 operations by name.
+        14 operations by name, those that move pixels last.
     """
     return {
         "autocontrast": Operation(ops.autocontrast),
@@ -56,13 +59,13 @@ def fixmatch_pool(fill: float = 0.5) -> dict[str, Operation]:
         "equalize": Operation(ops.equalize),
         "identity": Operation(ops.identity),
         "posterize": Operation(ops.posterize, 4, 8),
-        "rotate": Operation(partial(ops.rotate, fill=fill), -30, 30),
         "sharpness": Operation(ops.sharpness, 0.05, 0.95),
-        "shear_x": Operation(partial(ops.shear_x, fill=fill), -0.3, 0.3),
-        "shear_y": Operation(partial(ops.shear_y, fill=fill), -0.3, 0.3),
         "solarize": Operation(ops.solarize),
-        "translate_x": Operation(partial(ops.translate_x, fill=fill), -0.3, 0.3),
-        "translate_y": Operation(partial(ops.translate_y, fill=fill), -0.3, 0.3),
+        "rotate": Warp(ops.rotate, -30, 30),
+        "shear_x": Warp(ops.shear_x, -0.3, 0.3),
+        "shear_y": Warp(ops.shear_y, -0.3, 0.3),
+        "translate_x": Warp(ops.translate_x, -0.3, 0.3),
+        "translate_y": Warp(ops.translate_y, -0.3, 0.3),
     }
 
 
@@ -95,7 +98,8 @@ class RandAugment(TensorView):
         cutout_size: float = 0.5,
     ) -> None:
         self.num_ops = whole_number("num_ops", num_ops, 0)
-        self.pool = chosen_pool(operations, number("fill", fill, 0, 1))
+        self.pool = chosen_pool(operations)
+        self.fill = number("fill", fill, 0, 1)
         self.p = number("p", p, 0, 1)
         self.cutout = Cutout(number("cutout_size", cutout_size, 0, 1), value=fill)
 
@@ -115,8 +119,19 @@ class RandAugment(TensorView):
         there, back = moved_to(order, images), moved_to(order.argsort(), images)
         parts = images.index_select(0, there).split(counts), levels[there].split(counts)
         groups = zip([*self.pool, Operation(ops.identity)], *parts, strict=True)
-        changed = [operation(group, level) for operation, group, level in groups if len(group)]
+        drawn_groups = [group for group in groups if len(group[1])]
+        changed = [
+            self.changed(list(run), is_warp)
+            for is_warp, run in groupby(drawn_groups, lambda group: isinstance(group[0], Warp))
+        ]
         return torch.cat(changed).index_select(0, back) if changed else images
+
+    def changed(self, groups: list[tuple[Operation, Tensor, Tensor]], is_warp: bool) -> Tensor:
+        """Applies each group's operation; those that move pixels are carried out at once."""
+        answers = torch.cat([operation(images, levels) for operation, images, levels in groups])
+        if not is_warp:
+            return answers
+        return warp(torch.cat([images for _, images, _ in groups]), answers, fill=self.fill)
 
     def drawn(self, count: int, generator: torch.Generator | None) -> Tensor:
         """Draws an operation for each image: int64 (N,) on the CPU; the pool's size is none."""
@@ -127,9 +142,9 @@ class RandAugment(TensorView):
         return chosen.masked_fill(left_alone, len(self.pool))
 
 
-def chosen_pool(names: Sequence[str] | None, fill: float) -> list[Operation]:
+def chosen_pool(names: Sequence[str] | None) -> list[Operation]:
     """Looks operations up by name; None takes all. Raises ValueError for unknown names."""
-    pool = fixmatch_pool(fill)
+    pool = fixmatch_pool()
     names = list(pool) if names is None else list(names)
     check(len(names) > 0, "operations", names, "at least one name")
     for name in names:

@@ -10,6 +10,8 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from sesemi_like.views import operations as ops
+from sesemi_like.views.rand_augment import Warp, fixmatch_pool
+from sesemi_like.views.warping import warp
 
 WIDTH, HEIGHT = 22, 17
 
@@ -79,7 +81,9 @@ CASES: dict[str, tuple[Any, tuple[float, float], float]] = {
 def test_operation_agrees_with_pillow(name: str, channels: int) -> None:
     counterpart, magnitudes, tolerance = CASES[name]
     images = pictures(channels)
-    result = getattr(ops, name)(batch(images), torch.tensor(magnitudes))
+    result = fixmatch_pool()[name].apply(batch(images), torch.tensor(magnitudes))
+    if isinstance(fixmatch_pool()[name], Warp):
+        result = warp(batch(images), result)
     expected = [counterpart(image, m) for image, m in zip(images, magnitudes, strict=True)]
     assert largest_difference(result, expected) <= tolerance
 
@@ -93,7 +97,7 @@ def test_brightness_interpolates_between_black_and_the_image() -> None:
 
 def test_uncovered_pixels_get_the_fill_value() -> None:
     images = torch.rand(1, 3, 4, 10)
-    result = ops.translate_x(images, torch.tensor([0.2]), fill=0.5)
+    result = warp(images, ops.translate_x(images, torch.tensor([0.2])), fill=0.5)
     torch.testing.assert_close(result[..., :8], images[..., 2:])
     assert torch.equal(result[..., 8:], torch.full((1, 3, 4, 2), 0.5))
 

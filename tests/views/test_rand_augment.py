@@ -8,6 +8,7 @@ import torch
 from sesemi_like.views import RandAugment
 from sesemi_like.views import rand_augment as module
 from sesemi_like.views.rand_augment import Operation, fixmatch_pool
+from sesemi_like.views.warping import warp
 
 
 def added(amount: float) -> Operation:
@@ -31,6 +32,21 @@ def test_every_image_gets_its_own_operation_in_its_own_place() -> None:
     rounded = amounts.round(decimals=2)
     assert set(rounded.tolist()) == {10.0, 20.0, 30.0}
     assert all(abs((rounded == v).float().mean().item() - 1 / 3) < 0.07 for v in (10, 20, 30))
+
+
+def test_warps_of_a_batch_are_those_of_its_images_one_by_one() -> None:
+    warps = ["rotate", "shear_x", "shear_y", "translate_x", "translate_y"]
+    view = RandAugment(num_ops=1, operations=warps, fill=0.3, cutout_size=0)
+    images, generator = torch.rand(40, 3, 9, 11), torch.Generator().manual_seed(0)
+    result = view(images, generator.manual_seed(1))
+    drawn = view.drawn(40, generator.manual_seed(1))
+    levels = torch.rand(40, generator=generator)
+    for i in range(40):
+        operation = view.pool[int(drawn[i])]
+        expected = warp(
+            images[i : i + 1], operation(images[i : i + 1], levels[i : i + 1]), fill=0.3
+        )
+        torch.testing.assert_close(result[i : i + 1], expected, atol=1e-6, rtol=0)
 
 
 def test_operations_follow_one_another() -> None:
@@ -86,4 +102,4 @@ def test_unknown_operations_are_named() -> None:
     with pytest.raises(ValueError, match="operations: found 'rotation'; expected did you mean"):
         RandAugment(operations=["rotation"])
     with pytest.raises(ValueError, match=r"operations: found \[\]; expected at least one"):
-        module.chosen_pool([], 0.5)
+        module.chosen_pool([])
