@@ -17,9 +17,9 @@ from .errors import ConfigError, ConfigProblem
 
 log = logging.getLogger(__name__)
 
-# From glibc's malloc.h; 32 MiB is the most that it takes as the first of them.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_KEPT, _MOST_KEPT = 32 * 2**20, 2**30
+# From glibc's malloc.h: how much free memory is kept, and how many blocks are mapped on their own.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_MOST_KEPT = 2**30
 
 
 @dataclass(frozen=True)
@@ -157,5 +157,5 @@ def tune_process() -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
-            libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+            libc.mallopt(_M_MMAP_MAX, 0)
             libc.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)

@@ -129,7 +129,7 @@ class _Images:
         """Looks several up: uint8 (len(positions), C, H, W)."""
         chosen = self.images[positions]
         chosen = chosen[..., None] if chosen.ndim == 3 else chosen
-        return torch.from_numpy(np.ascontiguousarray(chosen.transpose(0, 3, 1, 2)))
+        return torch.from_numpy(chosen).permute(0, 3, 1, 2)
 
 
 def _wanted(

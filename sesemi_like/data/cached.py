@@ -7,7 +7,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +16,20 @@ from torch.utils._pytree import tree_leaves
 from ..errors import ConfigError, ConfigProblem
 from .cache import PixelCache, in_memory, key_of, on_disk
 from .decoding import Pixels, shrink
-from .samples import UNREADABLE, ImageReader, Sample, Samples, StreamedSamples
+from .samples import (
+    UNREADABLE,
+    ImageReader,
+    Sample,
+    Samples,
+    StreamedSamples,
+    is_deterministic,
+    to_uint8,
+)
 
 KINDS = ("auto", "ram", "disk", "none")
 
 _TRIED, _SMALL_SIDE, _SMALLEST_KEPT_SIDE = 8, 256, 64
 _DISK_SHARE, _MEMORY_SHARE = 1 / 3, 1 / 2
-_DETERMINISTIC = {"Resize", "CenterCrop", "PILToTensor", "ToImage", "ToPureTensor", "Grayscale"}
 
 
 def default_folder() -> Path:
@@ -107,11 +113,11 @@ class Storage:
     side: int | None = None
 
     def pixels(self, position: int) -> Pixels | None:
-        """What is kept of a picture: (C, H, W) transformed, else (H, W, C); None if unreadable."""
+        """What is kept of a picture: uint8 (H, W, C); None where it cannot be read."""
         try:
             if self.is_transformed:
                 image: torch.Tensor = self.reader(position)["image"]
-                return image.numpy()
+                return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
             least = None if self.side is None else 2 * self.side
             pixels = np.asarray(self.reader.load(position, least))
         except UNREADABLE:
@@ -153,17 +159,6 @@ def choose_storage(
     return kept if is_small else None
 
 
-def is_deterministic(transform: Any) -> bool:
-    """Says whether a transform is known to do the same each time: none, or torchvision's sizers."""
-    if transform is None:
-        return True
-    if not type(transform).__module__.startswith("torchvision.transforms"):
-        return False
-    if type(transform).__name__ == "Compose":
-        return all(map(is_deterministic, transform.transforms))
-    return type(transform).__name__ in _DETERMINISTIC
-
-
 class CachedReader:
     """Reads samples from a cache.
 
@@ -196,12 +191,12 @@ class CachedReader:
         if pixels is None:
             return self.reader(position)  # says why it cannot be read
         if self.is_transformed:
-            return {"image": torch.from_numpy(pixels.copy())}
+            return {"image": to_uint8(pixels)}
         return self.reader.made(pixels)
 
     def _take(self, positions: npt.NDArray[np.int64]) -> Sample:
         rows = np.searchsorted(self.positions, positions)
-        return {"image": torch.from_numpy(self.cache.take(rows))}
+        return {"image": torch.from_numpy(self.cache.take(rows)).permute(0, 3, 1, 2)}
 
 
 class _Decode:

@@ -57,6 +57,14 @@ class TensorView(ABC):
         """Makes the view of float32 images (N, C, H, W)."""
 
 
+class Uint8View(TensorView):
+    """A view that can also be made of uint8 images, without going through floats."""
+
+    @abstractmethod
+    def of_uint8(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Makes the view of uint8 images (N, C, H, W): uint8, or float in [0, 1]."""
+
+
 class Compose:
     """Views one after the other.
 
@@ -99,9 +107,16 @@ class Compose:
                 result = moved(single(result), stage, generator)  # type: ignore[arg-type]
                 continue
             for step in stage:
-                given = single(result)
-                result = step(given if isinstance(step, TensorView) else as_float(given), generator)
+                result = _made(step, single(result), generator)
         return as_float(result) if isinstance(result, Tensor) else result
+
+
+def _made(
+    step: View, images: Tensor, generator: torch.Generator | None
+) -> Tensor | dict[str, Tensor]:
+    if isinstance(step, Uint8View) and images.dtype == torch.uint8:
+        return step.of_uint8(images, generator)
+    return step(images if isinstance(step, TensorView) else as_float(images), generator)
 
 
 def _is_move(step: View) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, height_and_width, interval, number, whole_number
-from sesemi_like.views.draws import applied, integers, uniform
+from sesemi_like.views.draws import applied, integers, moved_to, uniform
 from sesemi_like.views.moves import PixelMove, Places
 from sesemi_like.views.warping import affine_matrices, warp
 
@@ -88,6 +88,19 @@ class HorizontalFlip(PixelMove):
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = number("p", p, 0, 1)
+
+    def alone(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Mirrors some of the images, touching no others."""
+        if self.p == 1:
+            return images.flip(-1)
+        chosen = (torch.rand(len(images), generator=generator) < self.p).nonzero()[:, 0]
+        if images.device.type == "cpu":
+            mirrored = images.clone()
+            for row in chosen.tolist():
+                mirrored[row] = images[row].flip(-1)
+            return mirrored
+        rows = moved_to(chosen, images)
+        return images.index_copy(0, rows, images.index_select(0, rows).flip(-1))
 
     def places(self, source: Places, generator: torch.Generator | None) -> Places:
         """Mirrors some of the images."""

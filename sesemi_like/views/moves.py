@@ -51,13 +51,17 @@ class PixelMove(ABC):
         """
         return as_float(moved(check_images(images), [self], generator))
 
+    def alone(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Makes this one move, keeping the images' type; subclasses may know a faster way."""
+        return looked_up(images, [self], generator)
+
     @abstractmethod
     def places(self, source: Places, generator: torch.Generator | None) -> Places:
         """Says where pixels come from, given where those of the images before it come from."""
 
 
 def moved(images: Tensor, moves: Sequence[PixelMove], generator: torch.Generator | None) -> Tensor:
-    """Applies moves one after the other by looking every pixel up once.
+    """Applies moves one after the other, at once where they are several.
 
     Args:
         images: (N, C, H, W) of any type.
@@ -67,6 +71,15 @@ def moved(images: Tensor, moves: Sequence[PixelMove], generator: torch.Generator
     Returns:
         (N, C, h, w) of the same type.
     """
+    if len(moves) == 1:
+        return moves[0].alone(images, generator)
+    return looked_up(images, moves, generator)
+
+
+def looked_up(
+    images: Tensor, moves: Sequence[PixelMove], generator: torch.Generator | None
+) -> Tensor:
+    """Applies moves one after the other by looking every pixel up once; see :func:`moved`."""
     count, _, height, width = images.shape
     places = Places(
         torch.arange(height, device=images.device).expand(count, -1),
