@@ -112,16 +112,21 @@ def _samples(
     classes: list[str] | None,
     image_transform: ImageTransform,
 ) -> Samples:
-    return Samples(ImageReader(_Images(images), image_transform), ids, labels, classes)
+    return Samples(ImageReader(ArrayImages(images), image_transform), ids, labels, classes)
 
 
-class _Images:
-    """Pictures in an array (N, H, W) or (N, H, W, C)."""
+class ArrayImages:
+    """Reads pictures that lie in an array.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, C).
+    """
 
     def __init__(self, images: Images) -> None:
         self.images = images
 
     def __call__(self, position: int) -> Images:
+        """Looks one up: (H, W) or (H, W, C)."""
         picture: Images = self.images[position]
         return picture
 
