@@ -204,6 +204,12 @@ def batches(job: Job, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
 CASES: dict[str, Callable[[Job], list[float]]] = {
     "semilearn 0.3.2, its defaults": semilearn,
     "sesemi_like, its defaults": ours,
+    "sesemi_like, forward: separate": lambda job: ours(
+        job, learner__hparams__model__forward="separate"
+    ),
+    "sesemi_like, forward: joined": lambda job: ours(
+        job, learner__hparams__model__forward="joined"
+    ),
     "bare loop, bf16": lambda job: bare(job, torch.bfloat16),
     "sesemi_like, run.precision=32": lambda job: ours(job, run__precision="32"),
     "bare loop, 32": lambda job: bare(job, torch.float32),

@@ -2,9 +2,9 @@
 
     python benchmarks/pretext.py
 
-Rotation prediction on pictures of 224 x 224 that are already decoded, and jigsaw puzzles on 32 x 32.
-The peers make floats and tasks for each picture in a worker process and hand them over; this package
-hands on uint8 pictures and makes the task on the device.
+Rotation prediction on pictures of 224 x 224 that are already decoded, and jigsaw puzzles on
+32 x 32. The peers make floats and tasks for each picture in a worker process and hand them over;
+this package hands on uint8 pictures and makes the task on the device.
 """
 
 from __future__ import annotations

@@ -1,0 +1,133 @@
+"""Time and memory as data, batches and pictures grow.
+
+    python benchmarks/scaling.py
+
+Each size runs in a process of its own. A cached data set of 16 x 16 pictures is built once on disk,
+then opened and read in random batches. Resident memory is told beyond that of the same process
+before: its own, and the part of the file that is mapped, which the system may take back at any time
+and fills in pieces of 16 pages; beside it the pages of 4 KiB that were touched. Views are timed per
+image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import print_machine
+
+from sesemi_like.data import Samples
+from sesemi_like.data.cache import on_disk
+from sesemi_like.data.cached import CachedReader
+from sesemi_like.data.loaders import build_loader
+from sesemi_like.data.samples import ImageReader
+from sesemi_like.devices import tune_process
+from sesemi_like.views import strong, weak
+
+SIDE, BATCH, READ, PAGE = 16, 256, 50_000, 4096
+BATCHES = (16, 64, 256, 1024)
+MEMORY = ("MiB private beyond start", "MiB of the file mapped", "MiB touched")
+
+
+def picture(position: int) -> np.ndarray:
+    """A picture that tells its position."""
+    return np.full((SIDE, SIDE, 3), position % 251, np.uint8)
+
+
+def resident_bytes() -> tuple[int, int]:
+    """Memory of this process that is resident: its own, and mapped files."""
+    _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
+    return (int(resident) - int(shared)) * PAGE, int(shared) * PAGE
+
+
+def data_case(count: int, folder: Path) -> dict[str, float]:
+    """Opens a cache of so many pictures and reads batches from it."""
+    tune_process()
+    torch.set_num_threads(1)
+    before, start = resident_bytes(), time.perf_counter()
+    cache = on_disk(folder, f"pictures-{count}", picture, count)
+    reader = CachedReader(ImageReader(picture, None), cache, np.arange(count), is_transformed=True)
+    ids = np.char.mod("%d", np.arange(count)) if count <= 1000 else range(count)
+    samples = Samples(reader, ids, np.zeros(count, np.int64))
+    loader = build_loader({"shuffle": True}, samples, key="data", batch_size=BATCH, seed=0)
+    opened, touched, read = time.perf_counter() - start, set(), 0
+    start = time.perf_counter()
+    while read < READ:
+        for batch in loader:
+            read += len(batch["index"])
+            touched.update((batch["index"] * SIDE * SIDE * 3 // PAGE).tolist())
+            if read >= READ:
+                break
+    seconds = time.perf_counter() - start
+    private, mapped = (now - then for now, then in zip(resident_bytes(), before, strict=True))
+    memory = {"private": private, "mapped": mapped, "touched": len(touched) * PAGE}
+    in_mebibytes = {name: value / 2**20 for name, value in memory.items()}
+    return {"open": opened, "ms": seconds / read * 1e3, **in_mebibytes}
+
+
+def views_case(batch: int, side: int) -> dict[str, float]:
+    """Makes weak and strong views of a batch."""
+    tune_process()
+    torch.set_num_threads(1)
+    images = torch.randint(256, (batch, 3, side, side), dtype=torch.uint8)
+    views = [view(mean=0.5, std=0.25) for view in (weak, strong)]
+    for _ in range(2):
+        [view(images) for view in views]
+    rounds, start = max(1, 2000 // batch), time.perf_counter()
+    for _ in range(rounds):
+        [view(images) for view in views]
+    return {"ms": (time.perf_counter() - start) / rounds / batch * 1e3}
+
+
+def in_own_process(*arguments: str) -> dict[str, float]:
+    """Runs one case in a fresh process."""
+    command = [sys.executable, __file__, "--case", *arguments]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(answer.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Runs every size and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--case", nargs="*", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        kind, *values = options.case
+        found = (
+            data_case(int(values[0]), Path(values[1]))
+            if kind == "data"
+            else views_case(*map(int, values))
+        )
+        print(json.dumps(found))
+        return
+    print_machine()
+    folder = tempfile.mkdtemp()
+    columns = ("samples", "build, s", "open, s", "read, ms a sample", *MEMORY)
+    print("| " + " | ".join(columns) + " |\n| " + " | ".join("---" for _ in columns) + " |")
+    for count in options.sizes:
+        built = in_own_process("data", str(count), folder)
+        found = in_own_process("data", str(count), folder)
+        cells = (f"{built['open']:.1f}", f"{found['open']:.2f}", f"{found['ms']:.4f}")
+        memory = [f"{found[name]:.0f}" for name in ("private", "mapped", "touched")]
+        print(f"| {count:,} | " + " | ".join([*cells, *memory]) + " |", flush=True)
+    shutil.rmtree(folder)
+    print("\n| side | " + " | ".join(f"batch {b}, ms an image" for b in BATCHES) + " |")
+    print("| --- | --- | --- | --- | --- |")
+    for side in (32, 96, 224):
+        cells = [
+            f"{in_own_process('views', str(b), str(side))['ms']:.3f}" for b in (16, 64, 256, 1024)
+        ]
+        print(f"| {side} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
