@@ -6,9 +6,12 @@ import gc
 import os
 import platform
 import resource
+import shutil
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +59,28 @@ def wait() -> None:
     """Waits until a GPU has done what it was told."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+@contextmanager
+def gpu_utilization() -> Iterator[list[float]]:
+    """Collects, several times a second, the percentage of time in which a GPU was busy."""
+    found: list[float] = []
+    command = [
+        "nvidia-smi",
+        "--query-gpu=utilization.gpu",
+        "--format=csv,noheader,nounits",
+        "-lms=200",
+    ]
+    if not torch.cuda.is_available() or shutil.which(command[0]) is None:
+        yield found
+        return
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield found
+        finally:
+            process.terminate()
+            lines = process.stdout.read().split() if process.stdout else []
+            found += [float(line) for line in lines if line.isdigit()]
 
 
 def interleaved(

@@ -127,7 +127,9 @@ def main() -> None:
             "sesemi_like, first epoch (cache: disk)": ours(
                 root, "disk", folder / "fresh", workers, fresh=True
             ),
-            "sesemi_like, first epoch (cache: ram)": ours(root, "ram", folder, workers, fresh=True),
+            "sesemi_like, first epoch (cache: ram)": ours(
+                root, "ram", folder / "ram", workers, fresh=True
+            ),
             "sesemi_like, later epochs": ours(root, "disk", folder / "kept", workers),
         }
         print(f"{count} pictures of {size[0]} x {size[1]}:\n")

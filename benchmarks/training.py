@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from common import Times, cpu_seconds, print_machine, print_table
+from common import Times, cpu_seconds, gpu_utilization, print_machine, print_table
 from fixmatch_cases import CASES, WARM_UP, read_job
 
 from sesemi_like.devices import tune_process
@@ -37,10 +37,12 @@ def main() -> None:
         for name, case in CASES.items():
             torch.manual_seed(0)
             before = cpu_seconds()
-            times[name].wall += case(job)
+            with gpu_utilization() as busy:
+                times[name].wall += case(job)
             times[name].cpu.append((cpu_seconds() - before) / job.steps)
             last = times[name].wall[-(job.steps - WARM_UP) :]
-            print(f"{name}: {sorted(last)[len(last) // 2]:.3f} s a step", flush=True)
+            note = f", GPU busy {sum(busy) / len(busy):.0f} %" if busy else ""
+            print(f"{name}: {sorted(last)[len(last) // 2]:.4f} s a step{note}", flush=True)
     print()
     print_machine(
         f"batch {job.batch} + 7 x {job.batch}, {options.repeats} runs of {job.steps} steps"

@@ -29,7 +29,9 @@ class StackedSamples(Sequence[dict[str, Any]]):
         return len(next(iter(self.fields.values())))
 
     def __getitem__(self, row: Any) -> Any:
-        if not 0 <= row < len(self):
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
             raise IndexError(row)
         return {name: values[row] for name, values in self.fields.items()}
 

@@ -252,8 +252,9 @@ def least_side(transform: Any) -> int | None:
     first = transform
     while type(first).__name__ == "Compose" and getattr(first, "transforms", None):
         first = first.transforms[0]
-    sizes = getattr(first, "size", None)
-    if type(first).__name__ != "Resize" or not sizes or getattr(first, "max_size", None):
+    is_resize = type(first).__name__ == "Resize" and "torchvision." in type(first).__module__
+    sizes = getattr(first, "size", None) if is_resize else None
+    if not sizes or getattr(first, "max_size", None):
         return None
     return 2 * int(max(sizes if isinstance(sizes, Sequence) else [sizes]))
 

@@ -182,7 +182,7 @@ class Learner(pl.LightningModule):
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
         assert self.plan is not None, "make_plan() comes before training"
         step = Step(self.global_step, self._max_steps(), self.networks, batch)
-        answers = self.plan.run(batch)
+        answers, is_logged = self.plan.run(batch), self._is_logged
         total = torch.zeros((), device=self.device)
         log: dict[str, Any] = {}
         for name, term in self.terms.items():
@@ -190,9 +190,11 @@ class Learner(pl.LightningModule):
             loss, weight = reduce_losses(outputs, term.reduction), term.weight(step.index)
             weighted = weight * loss
             total = total + weighted
-            values = {"loss": loss, "weighted_loss": weighted, "weight": weight}
-            log |= {f"train/{name}/{k}": v for k, v in {**values, **outputs.metrics}.items()}
-        self._log_step({"train/loss": total, **log})
+            if is_logged:
+                values = {"loss": loss, "weighted_loss": weighted, "weight": weight}
+                log |= {f"train/{name}/{k}": v for k, v in {**values, **outputs.metrics}.items()}
+        if is_logged:
+            self._log_step({"train/loss": total, **log})
         return total
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> dict[str, Any]:
@@ -275,10 +277,13 @@ class Learner(pl.LightningModule):
     def _attached(self) -> bool:
         return getattr(self, "_trainer", None) is not None
 
+    @property
+    def _is_logged(self) -> bool:
+        """Whether this step is written; the others need not compute what is only looked at."""
+        return self._attached and self.trainer._logger_connector.should_update_logs
+
     def _log_step(self, values: Mapping[str, Any]) -> None:
-        """Logs one stacked tensor, on steps that are written alone."""
-        if not self._attached or not self.trainer._logger_connector.should_update_logs:
-            return
+        """Logs one stacked tensor."""
         tensors = [torch.as_tensor(v, device=self.device).detach().float() for v in values.values()]
         logged = dict(zip(values, torch.stack(tensors).unbind(), strict=True))
         self.log_dict({**logged, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]})

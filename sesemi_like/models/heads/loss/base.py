@@ -5,10 +5,11 @@ Shapes: N rows of a batch, C classes, D features.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -41,6 +42,35 @@ class Forward:
         return cls(name, through=None)
 
 
+class LazyMetrics(Mapping[str, Tensor]):
+    """Metrics that are computed when they are first looked at: steps that are not written skip it.
+
+    Args:
+        compute: Makes named scalars, detached tensors of no dimension.
+    """
+
+    def __init__(self, compute: Callable[[], Mapping[str, Tensor]]) -> None:
+        self._compute = compute
+        self._found: Mapping[str, Tensor] | None = None
+
+    @property
+    def found(self) -> Mapping[str, Tensor]:
+        """The metrics."""
+        if self._found is None:
+            with torch.no_grad():
+                self._found = self._compute()
+        return self._found
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+
 @dataclass
 class LossOutputs:
     """What a head answers; the learner reduces, weights, sums and logs it.
@@ -51,14 +81,15 @@ class LossOutputs:
             over its own rows and the head's value is their mean.
         weights: One weight per row (N,), not differentiated, or None for ones. With several terms
             they must all have N rows.
-        metrics: Named scalars to log, detached tensors of no dimension.
+        metrics: Named scalars to log, detached tensors of no dimension; looked at only on steps
+            that are written, see :class:`LazyMetrics`.
         count: How many rows `mean` divides by, a tensor of no dimension, or None for all N. A head
             that leaves rows out need not select the others, for which a GPU would have to wait.
     """
 
     losses: Tensor | dict[str, Tensor]
     weights: Tensor | None = None
-    metrics: dict[str, Tensor] = field(default_factory=dict)
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
     count: Tensor | None = None
 
 

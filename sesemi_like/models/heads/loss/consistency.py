@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .base import Fields, Forward, LossHead, LossOutputs, Step
+from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
 from .parts.distances import Distance, as_distance
 
 
@@ -73,5 +73,7 @@ class ConsistencyLossHead(LossHead):
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The distance of each row; metric `agreement`, the share of rows with the same class."""
         first, second = outputs["first"]["logits"], outputs["second"]["logits"]
-        agreement = (first.argmax(dim=1) == second.argmax(dim=1)).float().mean()
-        return LossOutputs(self.distance(first, second), metrics={"agreement": agreement})
+        metrics = LazyMetrics(
+            lambda: {"agreement": (first.argmax(dim=1) == second.argmax(dim=1)).float().mean()}
+        )
+        return LossOutputs(self.distance(first, second), metrics=metrics)

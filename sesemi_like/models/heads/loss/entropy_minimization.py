@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .base import Fields, Forward, LossHead, LossOutputs, Step
+from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
 from .parts.distances import entropy
 from .parts.metrics import confidence
 
@@ -51,4 +51,4 @@ class EntropyMinimizationLossHead(LossHead):
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The entropy of each row; metric `confidence`."""
         logits = outputs["image"]["logits"]
-        return LossOutputs(entropy(logits), metrics=confidence(logits))
+        return LossOutputs(entropy(logits), metrics=LazyMetrics(lambda: confidence(logits)))

@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from .base import Fields, Forward, LossHead, LossOutputs, Step
+from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
 from .parts.metrics import confidence
 from .parts.targets import HardTargets
 from .parts.thresholds import as_threshold
@@ -82,4 +82,5 @@ class FixMatchLossHead(LossHead):
         weak, strong = outputs["weak"]["logits"], outputs["strong"]["logits"]
         mask = self.threshold(weak.softmax(dim=1))
         losses = F.cross_entropy(strong, self.targets(weak), reduction="none")
-        return LossOutputs(losses, mask, {"mask_rate": mask.mean(), **confidence(weak)})
+        metrics = LazyMetrics(lambda: {"mask_rate": mask.mean(), **confidence(weak)})
+        return LossOutputs(losses, mask, metrics)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Fields, Forward, LossHead, LossOutputs, Step
+from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
 from .parts.metrics import top1_hits
 
 
@@ -83,7 +83,9 @@ class SupervisedLossHead(LossHead):
         target = target.clamp(min=0)
         losses = self._one_per_row(self.criterion(logits, target), len(target)) * labelled
         weights, count = self._weights(logits, target, labelled), labelled.sum()
-        metrics = {"top1": (top1_hits(logits, target) * labelled).sum() / count}
+        metrics = LazyMetrics(
+            lambda: {"top1": (top1_hits(logits, target) * labelled).sum() / count}
+        )
         return LossOutputs(losses, weights, metrics, count)
 
     def _one_per_row(self, losses: Any, rows: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....networks import Networks
-from ..base import Fields, Forward, LossHead, LossOutputs, Step
+from ..base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
 from .metrics import top1
 
 
@@ -53,4 +53,4 @@ class TransformationPredictionLossHead(LossHead):
         logits: Tensor = self.classifier(outputs["image"]["features"])
         target: Tensor = outputs["target"]
         losses = F.cross_entropy(logits, target, reduction="none")
-        return LossOutputs(losses, metrics=top1(logits, target))
+        return LossOutputs(losses, metrics=LazyMetrics(lambda: top1(logits, target)))
