@@ -68,12 +68,8 @@ def with_cache(
     """
     if kind == "none" or (isinstance(samples, Samples) and not len(samples)):
         return samples
-    reader, folder = getattr(samples, "read", None), folder or default_folder()
-    if (
-        not isinstance(samples, Samples)
-        or not isinstance(reader, ImageReader)
-        or not hasattr(reader.load, "fingerprint")
-    ):
+    reader, folder = _file_reader(samples), folder or default_folder()
+    if not isinstance(samples, Samples) or reader is None:
         if kind == "auto":
             return samples
         raise _error(

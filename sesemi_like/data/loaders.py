@@ -78,7 +78,7 @@ def build_loader(
     settings: dict[str, Any] = {
         "num_workers": workers,
         "pin_memory": loader.get("pin_memory") is not False and torch.cuda.is_available(),
-        "timeout": loader.get("timeout", 0),
+        "timeout": loader.get("timeout", 0) if workers else 0,
         "worker_init_fn": instantiate(loader.get("worker_init_fn"), key=f"{key}.worker_init_fn"),
         "collate_fn": build_collation(loader, key),
         "generator": torch.Generator().manual_seed(seed_of(seed, f"{key}:{rank}")),
@@ -87,12 +87,33 @@ def build_loader(
         persistent = loader.get("persistent_workers")
         settings["persistent_workers"] = True if persistent is None else persistent
         settings["prefetch_factor"] = loader.get("prefetch_factor")
-    settings |= _order(loader, dataset, key, batch_size, seed, rank, world_size)
+    if isinstance(dataset, StreamedSamples):
+        dataset = _stream(loader, dataset.shared_out(rank, world_size), key, batch_size, seed)
+        settings |= {"batch_size": batch_size, "drop_last": loader.get("drop_last", False)}
+    else:
+        settings |= _order(loader, dataset, key, batch_size, seed, rank, world_size)
     built: DataLoader[Batch] = DataLoader(dataset, **settings)
-    if not isinstance(dataset, StreamedSamples) and len(built) == 0:
-        expected = f"drop_last leaves no batch of {batch_size} from {len(dataset)} samples"
-        raise ConfigError([ConfigProblem(f"{key}.drop_last", True, expected)])
+    if shortest_length_of(built) == 0:
+        raise ConfigError([ConfigProblem(f"{key}.drop_last", True, _no_batch(built, batch_size))])
     return built
+
+
+def _stream(
+    loader: Mapping[str, Any], dataset: StreamedSamples, key: str, batch_size: int, seed: int
+) -> StreamedSamples:
+    if isinstance(dataset, ShardedSamples):
+        dataset.shuffle, dataset.seed = loader.get("shuffle", False), seed_of(seed, key)
+        dataset.batch_size = batch_size
+    return dataset
+
+
+def _no_batch(loader: DataLoader[Batch], batch_size: int) -> str:
+    source: Any = loader.dataset
+    is_sharded = isinstance(source, ShardedSamples)
+    samples = source.num_samples if is_sharded else len(source)
+    readers = source.world_size * max(loader.num_workers, 1) if is_sharded else 1
+    shared = f", shared out over {readers} readers" if readers > 1 else ""
+    return f"drop_last leaves no batch of {batch_size} from {samples} samples{shared}"
 
 
 def build_collation(loader: Mapping[str, Any], key: str) -> Callable[[list[Any]], Batch]:
@@ -122,7 +143,7 @@ def stack_fields(samples: Sequence[dict[str, Any]]) -> Batch:
 
 def _order(
     loader: Mapping[str, Any],
-    dataset: Samples | StreamedSamples,
+    dataset: Samples,
     key: str,
     batch_size: int,
     seed: int,
@@ -130,18 +151,12 @@ def _order(
     world_size: int,
 ) -> dict[str, Any]:
     """The arguments of a DataLoader that say which rows come, and in which batches."""
-    drop_last = loader.get("drop_last", False)
     shares = {"repeat": loader.get("repeat", 1), "rank": rank, "world_size": world_size}
-    if isinstance(dataset, StreamedSamples):
-        dataset.rank, dataset.world_size = rank, world_size
-        if isinstance(dataset, ShardedSamples):
-            dataset.shuffle, dataset.seed = loader.get("shuffle", False), seed_of(seed, key)
-            dataset.batch_size = batch_size
-        return {"batch_size": batch_size, "drop_last": drop_last}
     if loader.get("batch_sampler") is not None:
         batches = instantiate(loader["batch_sampler"], dataset, key=f"{key}.batch_sampler")
         return {"batch_sampler": RepeatedShard(batches, **shares)}
     sampler = RepeatedShard(_sampler(loader, dataset, key, seed_of(seed, key)), **shares)
+    drop_last = loader.get("drop_last", False)
     return {"sampler": sampler, "batch_size": batch_size, "drop_last": drop_last}
 
 
@@ -161,16 +176,20 @@ def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -
 
 
 def length_of(loader: DataLoader[Any]) -> int | None:
-    """Batches of a pass, or None where a streamed data set does not know.
-
-    Shards know how many samples they have; processes and workers have about as many each.
-    """
+    """Batches of a pass of this process, or None where a streamed data set does not know."""
     source = loader.dataset
     if isinstance(source, ShardedSamples):
-        rows = source.num_samples // source.world_size
-        full = rows // (loader.batch_size or 1)
-        return max(1, full if loader.drop_last else -(-rows // (loader.batch_size or 1)))
+        return source.num_batches(source.rank, loader.num_workers, drop_last=loader.drop_last)
     return None if isinstance(source, StreamedSamples) else len(loader)
+
+
+def shortest_length_of(loader: DataLoader[Any]) -> int | None:
+    """Batches that every process has in a pass: the last one may have fewer of a stream."""
+    source = loader.dataset
+    if isinstance(source, ShardedSamples):
+        last = source.world_size - 1
+        return source.num_batches(last, loader.num_workers, drop_last=loader.drop_last)
+    return length_of(loader)
 
 
 class NamedLoaders:
@@ -191,7 +210,7 @@ class NamedLoaders:
     ) -> None:
         self.loaders = dict(loaders)
         self.epoch = epoch
-        lengths = [n for n in map(length_of, self.loaders.values()) if n is not None]
+        lengths = [n for n in map(shortest_length_of, self.loaders.values()) if n is not None]
         self.length = max(lengths, default=None)
         self.step = self._first_step = 0
 
@@ -219,17 +238,18 @@ class NamedLoaders:
     def _endless(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
         """Passes over a loader without end, from the pass at which this epoch begins."""
         length = length_of(loader)
-        if length is not None:
-            done, skipped = divmod(self.step, length)
-            first = self.epoch() * -(-(self.length or 1) // length) + done
-            _begin(loader, first, skipped)
+        number, skipped = divmod(self.step, length) if length else (0, 0)
+        if length:
+            number += self.epoch() * -(-(self.length or 1) // length)
         while True:
+            _begin(loader, number, skipped)
             is_empty = True
             for batch in loader:
                 is_empty = False
                 yield batch
             if is_empty:
                 raise ValueError("a streamed data set has no sample for this process")
+            number, skipped = number + 1, 0
 
 
 def _begin(loader: DataLoader[Any], number: int, skipped: int) -> None:

@@ -83,6 +83,10 @@ def dataset(
         if wanted:
             expected = "a streamed data set cannot be split; its builder has to"
             raise ConfigError([ConfigProblem(key, v, expected) for key, v in wanted.items()])
+        if on_error == "skip" and not built.can_skip:
+            expected = "this streamed data set cannot go on after a sample; its builder has to"
+            raise ConfigError([ConfigProblem("on_error", on_error, expected)])
+        built.on_error = on_error
         return built
     built.on_error = on_error
     return choose_part(built, **budget)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -129,14 +129,26 @@ class StreamedSamples(IterableDataset[Sample]):
 
     Args:
         source: Any iterable of samples.
+
+    Attributes:
         rank: The number of this process.
         world_size: How many processes there are.
+        on_error: As in :class:`Samples`; ``skip`` needs a data set that can.
     """
 
-    def __init__(self, source: Any, rank: int = 0, world_size: int = 1) -> None:
+    can_skip: ClassVar[bool] = False
+    """Whether it can go on after a sample that cannot be read."""
+
+    def __init__(self, source: Any) -> None:
         self.source = source
-        self.rank = rank
-        self.world_size = world_size
+        self.rank, self.world_size = 0, 1
+        self.on_error = "raise"
+
+    def shared_out(self, rank: int, world_size: int) -> StreamedSamples:
+        """The same data set for one process of several."""
+        own = copy.copy(self)
+        own.rank, own.world_size = rank, world_size
+        return own
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()

@@ -50,7 +50,6 @@ class ForwardPlan:
         wanted = [request for asked in self.requests.values() for request in asked.values()]
         self.fields = sorted({name for request in wanted for name in _fields_of(request)})
         self._groups = _grouped(_nodes(wanted), joined=joined)
-        self._results = {_key(request) for request in wanted}
 
     @property
     def num_calls(self) -> int:

@@ -14,8 +14,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from sesemi_like.data import dataset
-from sesemi_like.data.loaders import NamedLoaders, build_loader
-from sesemi_like.data.shards import main, write_shards
+from sesemi_like.data.convert import write_shards
+from sesemi_like.data.loaders import NamedLoaders, build_loader, length_of, shortest_length_of
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
@@ -48,11 +48,12 @@ def test_what_is_written_is_read_again(pictures, folder):
     assert found.num_samples == 50
     assert found.classes == ["cat", "dog"]
     assert len(list(folder.glob("*.tar"))) == 7
-    read = by_index(found)
-    assert sorted(read) == list(range(50))
-    for row in range(50):
-        assert torch.equal(read[row]["image"], source[row]["image"])
-        assert read[row]["target"] == source[row]["target"]
+    read = list(found)
+    assert [sample["index"] for sample in read] == list(range(50))
+    rows = {source[row]["image"].numpy().tobytes(): row for row in range(50)}
+    written = [rows[sample["image"].numpy().tobytes()] for sample in read]
+    assert sorted(written) == list(range(50))
+    assert [s["target"] for s in read] == [source[row]["target"] for row in written]
 
 
 def test_every_shard_has_something_of_every_class(folder):
@@ -63,7 +64,9 @@ def test_every_shard_has_something_of_every_class(folder):
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize(("world_size", "workers"), [(1, 0), (2, 0), (1, 2), (2, 2), (2, 5)])
+@pytest.mark.parametrize(
+    ("world_size", "workers"), [(1, 0), (2, 0), (1, 2), (2, 2), (2, 5), (3, 3)]
+)
 def test_readers_share_the_samples_out(folder, shuffle, world_size, workers):
     seen = []
     for rank in range(world_size):
@@ -72,7 +75,10 @@ def test_readers_share_the_samples_out(folder, shuffle, world_size, workers):
             {"shuffle": shuffle, "num_workers": workers}, found, key="k", batch_size=4, seed=1,
             rank=rank, world_size=world_size,
         )  # fmt: skip
-        seen += [int(i) for batch in loader for i in batch["index"]]
+        batches = [batch["index"].tolist() for batch in loader]
+        assert len(batches) == length_of(loader)
+        assert len(batches) - shortest_length_of(loader) in (0, 1)
+        seen += [i for batch in batches for i in batch]
     assert sorted(seen) == list(range(50))
 
 
@@ -83,8 +89,10 @@ def order(found):
 def test_each_pass_has_an_order_of_its_own_that_the_seed_settles(folder):
     found, again = (dataset("shards", str(folder), buffer=20) for _ in range(2))
     found.shuffle = again.shuffle = True
-    first, second = order(found), order(found)
-    assert sorted(first) == sorted(second)
+    first = order(found)
+    found.set_pass(1)
+    second = order(found)
+    assert sorted(first) == sorted(second) == list(range(50))
     assert first != second
     again.set_pass(1)
     assert order(again) == second
@@ -92,32 +100,61 @@ def test_each_pass_has_an_order_of_its_own_that_the_seed_settles(folder):
     assert abs(np.corrcoef(np.arange(50), places)[0, 1]) < 0.5
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 2, 3])
 @pytest.mark.parametrize("kind", ["shards", "image_folder"])
 def test_a_run_resumed_within_an_epoch_goes_on_with_the_next_batches(
     pictures, folder, kind, workers
 ):
-    def loaders():
+    def loaders(drop_last):
         built = {}
         for name, size in (("long", 4), ("short", 13)):
             found = dataset(kind, str(folder if kind == "shards" else pictures))
-            config = {"shuffle": True, "num_workers": workers, "drop_last": True}
+            config = {"shuffle": True, "num_workers": workers, "drop_last": drop_last}
             built[name] = build_loader(config, found, key=name, batch_size=size, seed=1)
         return NamedLoaders(built)
 
     def rows(step):
         return {name: batch["index"].tolist() for name, batch in step.items()}
 
-    whole = [rows(step) for step in loaders()]
-    assert len(whole) == 12
-    stopped = loaders()
-    for _, _step in zip(range(7), stopped, strict=False):
-        pass
-    resumed = loaders()
-    resumed.load_state_dict(stopped.state_dict())
-    rest = [rows(step) for step in resumed]
-    assert rest == whole[7:]
-    assert stopped.state_dict() == {"step": 7}
+    for drop_last in (False, True):
+        whole = [rows(step) for step in loaders(drop_last)]
+        assert len(whole) >= 12
+        for stop in (1, 7, len(whole) - 1):
+            stopped = loaders(drop_last)
+            for _, _step in zip(range(stop), stopped, strict=False):
+                pass
+            assert stopped.state_dict() == {"step": stop}
+            resumed = loaders(drop_last)
+            resumed.load_state_dict(stopped.state_dict())
+            assert [rows(step) for step in resumed] == whole[stop:]
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_shorter_loaders_start_again_in_another_order(folder, persistent):
+    built = {}
+    for name, size in (("long", 4), ("short", 10)):
+        config = {"shuffle": True, "num_workers": 2, "persistent_workers": persistent}
+        found = dataset("shards", str(folder))
+        built[name] = build_loader(config, found, key=name, batch_size=size, seed=1)
+    epochs = []
+    steps = NamedLoaders(built, lambda: len(epochs))
+    firsts = []
+    for _ in range(2):
+        short = [step["short"]["index"].tolist() for step in steps]
+        firsts += [short[0], short[6], short[12]]
+        epochs.append(short)
+    assert len({tuple(rows) for rows in firsts}) == 6
+
+
+def test_a_look_at_the_data_leaves_the_loader_of_training_alone(folder):
+    found = dataset("shards", str(folder))
+    config = {"shuffle": True, "num_workers": 0}
+    loader = build_loader(config, found, key="k", batch_size=4, seed=1, world_size=2)
+    loader.dataset.set_pass(3, 1)
+    rest = [batch["index"].tolist() for batch in loader]
+    look = build_loader({"num_workers": 0}, found, key="look", batch_size=9, seed=1)
+    assert [i for batch in look for i in batch["index"].tolist()] == list(range(50))
+    assert [batch["index"].tolist() for batch in loader] == rest
 
 
 @pytest.fixture
@@ -154,30 +191,72 @@ def test_a_broken_picture_in_a_shard_is_named(tmp_path):
     (tmp_path / "index.json").write_text(json.dumps(index))
     with pytest.raises(UnreadableSampleError, match=r"00000\.tar: 000000007"):
         list(dataset("shards", str(tmp_path)))
+    assert list(dataset("shards", str(tmp_path), on_error="skip")) == []
 
 
-def test_the_converter_writes_smaller_pictures_and_skips_broken_ones(pictures, tmp_path, capsys):
-    source = tmp_path / "source"
-    for name in ("a", "b"):
-        (source / "x").mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (90, 60), (200, 10, 10)).save(source / "x" / f"{name}.png")
-    (source / "x" / "broken.png").write_bytes(b"no picture")
-    command = ["--name", "image_folder", "--root", str(source), "--out", str(tmp_path / "out")]
-    with pytest.raises(SystemExit, match=r"broken\.png cannot be read"):
-        main([*command, "--side", "20"])
-    assert not (tmp_path / "out" / "index.json").exists()
-    main([*command, "--side", "20", "--skip-unreadable"])
-    assert "2 samples in 1 shards" in capsys.readouterr().out
-    found = list(dataset("shards", str(tmp_path / "out")))
-    assert [tuple(sample["image"].shape) for sample in found] == [(3, 20, 30)] * 2
+def foreign(root, names, listed=None):
+    """Writes a shard of other names than the converter's, and an index of it."""
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 4), (9, 8, 7)).save(picture, "JPEG")
+    with tarfile.open(root / "a.tar", "w") as tar:
+        for name, content in names.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content or picture.getvalue())
+            tar.addfile(member, io.BytesIO(content or picture.getvalue()))
+    index = {"shards": [{"name": "a.tar", "samples": listed or len(names)}]}
+    (root / "index.json").write_text(json.dumps(index))
 
 
-def test_arrays_are_converted_without_loss(tmp_path):
-    digits = dataset("digits", subset="test")
-    write_shards(digits, tmp_path, samples_per_shard=100)
-    read = by_index(dataset("shards", str(tmp_path)))
-    for row in range(0, 360, 50):
-        assert torch.equal(read[row]["image"][:1], digits[row]["image"])
+def test_shards_of_other_programs_are_read(tmp_path):
+    foreign(tmp_path, {"x/apple.jpeg": None, "x/pear.JPG": None})
+    found = list(dataset("shards", str(tmp_path)))
+    assert [(s["index"], s["target"]) for s in found] == [(0, -1), (1, -1)]
+    assert found[0]["image"].shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("names", "listed", "message"),
+    [
+        ({"a.jpg": None, "a.cls": b"cat"}, 1, "a.tar: a: invalid literal"),
+        ({"a.txt": b"words"}, 1, "a.tar: a: it has no jpg, jpeg, png"),
+        ({"a.jpg": None}, 3, "has 1 samples; index.json says there are more"),
+    ],
+)
+def test_what_no_sample_can_be_made_of_is_named(tmp_path, names, listed, message):
+    foreign(tmp_path, names, listed)
+    with pytest.raises(UnreadableSampleError, match=message):
+        list(dataset("shards", str(tmp_path)))
+
+
+def test_a_shard_that_cannot_be_read_is_named_or_skipped(folder, tmp_path, url):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "00001.tar").unlink()
+    whole = (tmp_path / "00003.tar").read_bytes()
+    (tmp_path / "00003.tar").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableSampleError, match=r"00001\.tar cannot be read: .*No such file"):
+        list(dataset("shards", str(tmp_path)))
+    (tmp_path / "00001.tar").write_bytes((folder / "00001.tar").read_bytes())
+    with pytest.raises(UnreadableSampleError, match=r"00003\.tar cannot be read: \w+ "):
+        list(dataset("shards", str(tmp_path)))
+    read = [sample["index"] for sample in dataset("shards", str(tmp_path), on_error="skip")]
+    assert set(read) >= {*range(24), *range(32, 50)}
+    found = dataset("shards", url)
+    found.shards.append(("missing.tar", 1))
+    with pytest.raises(UnreadableSampleError, match=r"missing\.tar cannot be read: .*404"):
+        list(found)
+
+
+@pytest.mark.parametrize("buffer", [0, -1, "many"])
+def test_an_empty_buffer_is_refused(folder, buffer):
+    with pytest.raises(ConfigError, match="a number of samples, 1 or more"):
+        dataset("shards", str(folder), buffer=buffer)
+
+
+def test_too_few_samples_for_every_reader_are_told(folder):
+    config = {"drop_last": True, "num_workers": 3}
+    with pytest.raises(ConfigError, match="no batch of 20 from 50 samples, shared out over 3"):
+        build_loader(config, dataset("shards", str(folder)), key="k", batch_size=20, seed=1)
 
 
 def test_batches_of_shards_are_stacked(folder):

@@ -1,0 +1,69 @@
+"""The converter writes pictures of any data set, tells what it cannot, and ruins nothing."""
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from sesemi_like.data import dataset
+from sesemi_like.data.convert import main, write_shards
+
+
+def test_the_converter_writes_smaller_pictures_and_skips_broken_ones(tmp_path, capsys):
+    source = tmp_path / "source"
+    for name in ("a", "b"):
+        (source / "x").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (90, 60), (200, 10, 10)).save(source / "x" / f"{name}.png")
+    (source / "x" / "broken.png").write_bytes(b"no picture")
+    command = ["--name", "image_folder", "--root", str(source), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match=r"broken\.png cannot be read"):
+        main([*command, "--side", "20"])
+    assert not (tmp_path / "out" / "index.json").exists()
+    main([*command, "--side", "20", "--skip-unreadable"])
+    assert "2 samples in 1 shards" in capsys.readouterr().out
+    found = list(dataset("shards", str(tmp_path / "out")))
+    assert [tuple(sample["image"].shape) for sample in found] == [(3, 20, 30)] * 2
+
+
+def test_arrays_are_converted_without_loss(tmp_path):
+    digits = dataset("digits", subset="test")
+    write_shards(digits, tmp_path, samples_per_shard=100)
+    read = {s["image"][0].numpy().tobytes(): s["target"] for s in dataset("shards", str(tmp_path))}
+    for row in range(360):
+        assert read[digits[row]["image"].numpy().tobytes()] == digits[row]["target"]
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "source" / "x").mkdir(parents=True)
+    Image.new("RGB", (9, 6), (200, 10, 10)).save(tmp_path / "source" / "x" / "a.png")
+    return tmp_path / "source"
+
+
+@pytest.mark.parametrize("given", [("--samples-per-shard", "0"), ("--side", "-5"), ("--side", "x")])
+def test_wrong_numbers_leave_shards_that_are_there_alone(source, tmp_path, capsys, given):
+    command = ["--name", "image_folder", "--root", str(source), "--out", str(tmp_path / "out")]
+    main(command)
+    with pytest.raises(SystemExit):
+        main([*command, *given])
+    assert given[0] in capsys.readouterr().err
+    assert len(list(dataset("shards", str(tmp_path / "out")))) == 1
+    with pytest.raises(ValueError, match="1 or more"):
+        write_shards(dataset("image_folder", str(source)), tmp_path / "out", samples_per_shard=0)
+    assert (tmp_path / "out" / "index.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(source, tmp_path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    with pytest.raises(SystemExit, match=r"--out: .* cannot be written"):
+        main(["--name", "image_folder", "--root", str(source), "--out", str(out)])
+
+
+def test_the_command_says_what_it_wrote_and_nothing_else(source, tmp_path):
+    command = [sys.executable, "-m", "sesemi_like.data.convert", "--name", "image_folder"]
+    command += ["--root", str(source), "--out", str(tmp_path / "out")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("1 samples in 1 shards: ")
+    assert answer.stderr == ""
