@@ -119,6 +119,8 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     devices = _devices(config, found)
     data = _data(config, devices, seed, found)
     attributes = run_attributes(config, data, devices)
+    # Again, so that weights do not hang on what random transforms drew in a look at the data.
+    pl.seed_everything(seed, workers=True, verbose=False)
     with app_attributes(attributes):
         learner = _learner(config, data, attributes.max_iterations, found)
         evaluation = _evaluation(config, found)

@@ -346,20 +346,39 @@ def test_the_figure_of_a_run_is_never_chosen_by_the_test(tmp_path):
     assert summary["headline"] == summary["metrics"]["val/top1"]
 
 
+def small_pictures(root, folder):
+    """Overrides of `imagewang` that train on a folder of pictures for an epoch of seconds."""
+    hparams = "learner.hparams"
+    return [
+        f"{hparams}.num_classes=10", "backbone=small_cnn", "data=image_folder", "run.gpus=0",
+        f"{hparams}.model.backbone.widths=[4]", f"{hparams}.model.backbone.in_chans=3",
+        f"{hparams}.lr_scheduler.scheduler.warmup_epochs=0", "run.num_epochs=1",
+        "data.image_size=16", f"run.data_root={root}", f"run.dir={folder}",
+    ]  # fmt: skip
+
+
+def test_weights_begin_alike_whether_pictures_were_decoded_before(tmp_path, cifar10_pictures):
+    small = small_pictures(cifar10_pictures, tmp_path)
+    random = "data.train.supervised.dataset.image_transform.transforms.1._target_"
+    small += [f"{random}=torchvision.transforms.v2.RandomCrop", f"run.cache_dir={tmp_path / 'c'}"]
+    built, found = (prepare(composed("imagewang", *small, "run.seed=3")) for _ in range(2))
+    none = prepare(
+        composed("imagewang", *small, "run.seed=3", "++data.train.supervised.dataset.cache=none")
+    )
+    weights = [
+        torch.cat([p.flatten() for p in c.learner.parameters()]) for c in (built, found, none)
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], weights[2])
+
+
 def test_unreadable_pictures_are_named_in_the_summary(tmp_path, cifar10_pictures):
     root = tmp_path / "pictures"
     shutil.copytree(cifar10_pictures, root)
     broken = sorted((root / "train").rglob("*.jpg"))[5]
     broken.write_bytes(broken.read_bytes()[:200])
-    hparams = "learner.hparams"
-    small = [
-        f"{hparams}.num_classes=10", "backbone=small_cnn", "data=image_folder", "run.gpus=0",
-        f"{hparams}.model.backbone.widths=[4]", f"{hparams}.model.backbone.in_chans=3",
-        f"{hparams}.lr_scheduler.scheduler.warmup_epochs=0", "run.num_epochs=1",
-        "data.image_size=16", f"run.data_root={root}", f"run.dir={tmp_path}",
-    ]  # fmt: skip
     loaders = [f"++data.train.{name}.dataset.on_error=skip" for name in ("supervised", "unlabeled")]
-    config = composed("imagewang", *small, *loaders)
+    config = composed("imagewang", *small_pictures(root, tmp_path), *loaders)
     run(config, check(config))
     summary = json.loads(next(tmp_path.glob("*/*/summary.json")).read_text())
     name = str(broken.relative_to(root))

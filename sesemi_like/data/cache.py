@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ Pixels = npt.NDArray[np.uint8]
 Decode = Callable[[int], Pixels | None]
 """Maps a position to pixels of any shape up to three axes; None where it cannot be read."""
 
-FORMAT = 1
+FORMAT = 2
 _AXES, _BATCH, _CHECKED, _LARGEST_CHUNK = 3, 64, 64, 2**28
 
 log = logging.getLogger(__name__)
@@ -104,14 +104,11 @@ def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0
     if found is not None:
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f"{key}.lock"):
-        found = opened(folder / key, count)
-        if found is None:
-            _build(folder, key, decode, count, workers)
-            found = opened(folder / key, count)
-    if found is None:
-        raise OSError(f"{folder / key} was written but reads differently: is the disk damaged?")
-    return found
+    with _locked(folder / f"{key}.lock") as is_alone:
+        if is_alone:
+            for left in folder.glob(f"{key}.tmp-*"):  # of a build that was killed
+                shutil.rmtree(left, ignore_errors=True)
+        return opened(folder / key, count) or _built(folder, key, decode, count, workers)
 
 
 def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
@@ -130,7 +127,7 @@ def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
         starts = begin + np.cumsum(sizes) - sizes
         places.append(np.stack([np.full_like(starts, len(chunks)), starts], axis=1))
         shapes.append(found)
-        pending.append(pixels)
+        pending.append(pixels.copy())
         begin += len(pixels)
         if begin >= _LARGEST_CHUNK:
             chunks.append(np.concatenate(pending))
@@ -175,18 +172,23 @@ def _checksum(pixels: Pixels | None) -> int:
     return 0 if pixels is None else zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
-def _build(folder: Path, key: str, decode: Decode, count: int, workers: int) -> None:
-    for left in folder.glob(f"{key}.tmp-*"):  # of a build that was killed
-        shutil.rmtree(left, ignore_errors=True)
+def _built(folder: Path, key: str, decode: Decode, count: int, workers: int) -> PixelCache:
     temporary = Path(tempfile.mkdtemp(prefix=f"{key}.tmp-", dir=folder))
     temporary.chmod(folder.stat().st_mode)  # whoever may read the folder may read the cache
     try:
         _write(temporary, decode, count, workers)
-        shutil.rmtree(folder / key, ignore_errors=True)
-        temporary.rename(folder / key)
-    except BaseException:
+        # Where files cannot be locked, another run may have been faster.
+        found = opened(folder / key, count)
+        if found is None:
+            shutil.rmtree(folder / key, ignore_errors=True)
+            with suppress(OSError):
+                temporary.rename(folder / key)
+            found = opened(folder / key, count)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    if found is None:
+        raise OSError(f"{folder / key} was written but cannot be read; is the disk damaged?")
+    return found
 
 
 def _write(folder: Path, decode: Decode, count: int, workers: int) -> None:
@@ -234,22 +236,33 @@ def _decoded(decode: Decode, count: int, workers: int) -> Iterator[tuple[Pixels,
     console = Console()
     if not console.is_terminal:
         log.info("decoding %d pictures once", count)
-    batches = DataLoader(_Decoding(decode, count), batch_size=None, num_workers=workers)
+    batches = DataLoader(
+        _Decoding(decode, count),
+        batch_size=None,
+        num_workers=workers,
+        generator=torch.Generator(),  # so that a run draws alike whether it builds or finds a cache
+    )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"decoding {count:,} pictures once", total=count)
         for pixels, shapes, sums in batches:
-            yield pixels.numpy(), shapes.numpy(), sums.numpy()
+            # What comes from a worker lies in shared memory and holds a file open.
+            yield pixels.numpy(), shapes.numpy().copy(), sums.numpy().copy()
             progress.advance(task, len(sums))
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Waits for other processes; the system unlocks when this one ends, however it ends."""
+def _locked(path: Path) -> Iterator[bool]:
+    """Waits for other processes; the system unlocks when this one ends, however it ends.
+
+    Yields:
+        Whether the file system can lock, so that no other process is at it.
+    """
     with path.open("w") as file:
         try:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
+            is_alone = True
         except (ImportError, OSError):
-            log.debug("%s cannot be locked; runs that build at once do so side by side", path)
-        yield
+            is_alone = False
+        yield is_alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
@@ -16,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from ..errors import ConfigError, ConfigProblem
 from .cache import PixelCache, in_memory, key_of, on_disk
 from .decoding import Pixels, shrink
+from .memory import free_memory
 from .samples import (
     UNREADABLE,
     ImageReader,
@@ -26,15 +28,21 @@ from .samples import (
     to_uint8,
 )
 
-KINDS = ("auto", "ram", "disk", "none")
+log = logging.getLogger(__name__)
 
 _TRIED, _SMALL_SIDE, _SMALLEST_KEPT_SIDE = 8, 256, 64
 _DISK_SHARE, _MEMORY_SHARE = 1 / 3, 1 / 2
 
 
-def default_folder() -> Path:
-    """Where caches are kept unless `run.cache_dir` says: the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sesemi_like"
+def default_folder() -> Path | None:
+    """Where caches are kept unless `run.cache_dir` says: the user's cache folder, if there is one.
+
+    None where the user has no home, as in some containers.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sesemi_like"
+    except RuntimeError:
+        return None
 
 
 def with_cache(
@@ -62,13 +70,16 @@ def with_cache(
         folder: Where files are kept; None is :func:`default_folder`.
         workers: Processes that decode; 0 decodes in this one.
 
+    Returns:
+        The data set that reads from the cache, or `samples` where nothing is kept.
+
     Raises:
         ConfigError: If `ram` or `disk` is asked for and the data set has no picture files, or they
             do not fit, or the folder cannot be written.
     """
     if kind == "none" or (isinstance(samples, Samples) and not len(samples)):
         return samples
-    reader, folder = _file_reader(samples), folder or default_folder()
+    reader = _file_reader(samples)
     if not isinstance(samples, Samples) or reader is None:
         if kind == "auto":
             return samples
@@ -77,18 +88,11 @@ def with_cache(
         )
     positions = np.unique(samples.positions)
     storage = choose_storage(reader, positions, side, is_lossless=kind == "auto")
-    if storage is not None:
-        kind = _settled(kind, _bytes(storage, positions), folder)
-    if storage is None or kind == "none":
+    if storage is None:
         return samples
-    decode = _Decode(storage, positions)
-    if kind == "ram":
-        cache = in_memory(decode, len(positions), workers)
-    else:
-        try:
-            cache = on_disk(folder, storage.key(positions), decode, len(positions), workers)
-        except OSError as error:
-            raise _error(kind, f"no cache can be kept in {folder}: {error}") from error
+    cache = _kept(storage, positions, kind, folder or default_folder(), workers)
+    if cache is None:
+        return samples
     cached = samples.select(np.arange(len(samples)))
     cached.read = CachedReader(reader, cache, positions, is_transformed=storage.is_transformed)
     return cached
@@ -211,20 +215,39 @@ def _file_reader(samples: Samples | StreamedSamples) -> ImageReader | None:
     return reader if reads_files else None
 
 
-def _settled(kind: str, needed: int, folder: Path) -> str:
-    """Where so many bytes are kept, by what fits."""
-    disk, memory = _free_disk(folder), _free_memory()
+def _kept(
+    storage: Storage, positions: npt.NDArray[np.int64], kind: str, folder: Path | None, workers: int
+) -> PixelCache | None:
+    """Decodes pictures to the place asked for, or with `auto` to the first that can have them."""
+    decode, key = _Decode(storage, positions), storage.key(positions)
+    is_there = folder is not None and (folder / key).is_dir()
+    needed = 0 if is_there else _bytes(storage, positions)
+    for place in _places(kind, needed, folder):
+        if place == "ram" or folder is None:
+            return in_memory(decode, len(positions), workers)
+        try:
+            return on_disk(folder, key, decode, len(positions), workers)
+        except OSError as error:
+            reason = f"no cache can be kept in {folder}: {error}"
+            if kind != "auto":
+                raise _error(kind, reason) from error
+            log.warning("%s", reason)
+    return None
+
+
+def _places(kind: str, needed: int, folder: Path | None) -> list[str]:
+    """Where so many bytes may be kept, the better place first."""
+    free = {"disk": _free_disk(folder), "ram": free_memory()}
     if kind == "auto":
-        fits = {"disk": needed < _DISK_SHARE * disk, "ram": needed < _MEMORY_SHARE * memory}
-        return next((place for place, is_enough in fits.items() if is_enough), "none")
-    free = disk if kind == "disk" else memory
-    if needed > free:
+        shares = {"disk": _DISK_SHARE, "ram": _MEMORY_SHARE}
+        return [place for place, share in shares.items() if needed < share * free[place]]
+    if kind == "disk" and folder is None:
+        raise _error(kind, "there is no home folder to keep it in; give run.cache_dir")
+    if needed > free[kind]:
         where = f"in {folder}" if kind == "disk" else "of memory"
-        expected = (
-            f"the pixels take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB {where} are free"
-        )
-        raise _error(kind, f"{expected}; give a smaller cache_side, or none")
-    return kind
+        sizes = f"the pixels take {needed / 1e9:.1f} GB, and {free[kind] / 1e9:.1f} GB {where}"
+        raise _error(kind, f"{sizes} are free; give a smaller cache_side, or none")
+    return [kind]
 
 
 def _bytes(storage: Storage, positions: npt.NDArray[np.int64]) -> int:
@@ -260,16 +283,11 @@ def _kept_side(made: list[Sample]) -> int:
     return max(_SMALLEST_KEPT_SIDE, math.ceil(delivered * 8 / 7))
 
 
-def _free_disk(folder: Path) -> int:
+def _free_disk(folder: Path | None) -> int:
+    if folder is None:
+        return 0
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
-
-
-def _free_memory() -> int:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 0
 
 
 def _error(kind: str, expected: str) -> ConfigError:

@@ -51,8 +51,18 @@ def _decoded_jpeg(content: bytes, least: int) -> Pixels | None:
 def _decoded_by_pillow(content: bytes) -> Pixels:
     from PIL import Image
 
-    with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.mode.startswith("I"):
+                return _of_16_bits(np.asarray(image))
+            return np.asarray(image.convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise OSError(str(error)) from error
+
+
+def _of_16_bits(grey: npt.NDArray[Any]) -> Pixels:
+    """The upper 8 bits, where Pillow would cut all brighter values off."""
+    return np.repeat((grey.clip(0, 2**16 - 1) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def shrink(pixels: Pixels, side: int) -> Pixels:

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from sesemi_like.data.cache import in_memory, key_of, on_disk, opened
 
@@ -138,6 +139,53 @@ def test_of_runs_that_build_at_once_one_decodes(tmp_path):
     outputs = [process.communicate()[0] for process in [builder(tmp_path, 0.01) for _ in range(2)]]
     assert all(output.endswith("whole 129\n") for output in outputs)
     assert sorted(output.count("decoding") for output in outputs) == [0, 130]
+
+
+def test_runs_that_build_at_once_get_along_where_files_cannot_be_locked(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuses(file, operation):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    other = []
+
+    def decode(position):
+        if position == 100 and not other:  # another run is as far as this one, and then done
+            (tmp_path / "k.tmp-other").mkdir()
+            other.append(on_disk(tmp_path, "k", of_one_shape, 130))
+        return of_one_shape(position)
+
+    cache = on_disk(tmp_path, "k", decode, 130)
+    assert (tmp_path / "k.tmp-other").exists()
+    for found in (cache, *other):
+        assert all(np.array_equal(found[p], of_one_shape(p)) for p in range(130))
+
+
+def test_building_draws_no_random_numbers(tmp_path):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    in_memory(of_one_shape, 100, workers=1)
+    on_disk(tmp_path, "k", of_one_shape, 100)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["disk", "ram"])
+def test_building_holds_few_files_open(tmp_path, kind):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        count = 64 * 300
+        cache = (
+            on_disk(tmp_path, "k", of_one_shape, count, 2)
+            if kind == "disk"
+            else in_memory(of_one_shape, count, 2)
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert np.array_equal(cache[count - 1], of_one_shape(count - 1))
 
 
 def test_a_key_stands_for_all_its_parts():

@@ -124,7 +124,7 @@ Usage = namedtuple("Usage", "free")
 )
 def test_auto_takes_the_place_with_room(pictures, tmp_path, monkeypatch, disk, memory, place):
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(disk))
-    monkeypatch.setattr(cached, "_free_memory", lambda: memory)
+    monkeypatch.setattr(cached, "free_memory", lambda: memory)
     found = with_cache(dataset("image_folder", str(pictures)), "auto", folder=tmp_path / "cache")
     assert is_cached(found) is (place is not None)
     assert (tmp_path / "cache").exists() is (place == "disk")
@@ -143,6 +143,39 @@ def test_what_cannot_be_kept_is_told(pictures, tmp_path, monkeypatch):
         assert with_cache(other, "auto") is other
         with pytest.raises(ConfigError, match="no picture files"):
             with_cache(other, "ram")
+
+
+def test_auto_goes_on_where_the_disk_refuses(pictures, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    samples = dataset("image_folder", str(pictures))
+    found = with_cache(samples, "auto", folder=tmp_path / "file")
+    assert is_cached(found)
+    assert "no cache can be kept in" in caplog.text
+    assert_same(found, samples)
+    monkeypatch.setattr(cached, "free_memory", lambda: 0)
+    assert with_cache(samples, "auto", folder=tmp_path / "file") is samples
+
+
+def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(pictures, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(pictures))
+    with_cache(samples, "disk", folder=tmp_path / "cache")
+    monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
+    for kind in ("auto", "disk"):
+        assert is_cached(with_cache(samples, kind, folder=tmp_path / "cache"))
+
+
+def test_a_user_without_a_home_gets_along(pictures, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cached.Path, "home", no_home)
+    samples = dataset("image_folder", str(pictures))
+    found = with_cache(samples, "auto")
+    assert isinstance(found.read.cache.chunks[0], np.ndarray)
+    with pytest.raises(ConfigError, match=r"no home folder .* give run\.cache_dir"):
+        with_cache(samples, "disk")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,20 @@ def test_every_format_gives_pillows_pixels(mode, kind):
     assert np.array_equal(decode(content), expected)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_pictures_of_16_bits_keep_their_upper_8(kind):
+    ramp = np.arange(0, 2**16, 16, dtype=np.uint16).reshape(64, 64)
+    pixels = decode(encoded(Image.fromarray(ramp), kind))
+    assert np.array_equal(pixels, np.stack([ramp // 256] * 3, axis=2))
+
+
+def test_a_picture_of_absurd_size_is_unreadable(monkeypatch):
+    content = encoded(Image.new("1", (300, 200)), "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(OSError, match="decompression bomb"):
+        decode(content)
+
+
 def test_large_jpeg_files_are_decoded_no_larger_than_needed():
     large = PHOTOGRAPH.resize((2560, 1708))
     content = encoded(large, "JPEG", quality=95)

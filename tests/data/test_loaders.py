@@ -165,3 +165,7 @@ def test_streams_alone_go_on_for_ever_and_an_empty_one_is_refused():
     assert [next(stream)["stream"]["index"].tolist() for _ in range(3)] == [[0, 1]] * 3
     with pytest.raises(ValueError, match="no sample"):
         next(iter(NamedLoaders({"stream": streamed(0)})))
+
+
+def test_a_timeout_does_not_matter_without_workers():
+    assert loader(timeout=30, num_workers=0).timeout == 0

@@ -1,0 +1,50 @@
+"""How much more memory this process may take: what the machine has free, within its container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def free_memory(own: Path = Path("/proc/self/cgroup"), cgroups: Path = _CGROUPS) -> int:
+    """Bytes that can be taken without anything being moved to a disk or ended by the system.
+
+    Memory that files are cached in counts as free. On Linux the limits of control groups (version
+    2), as containers and SLURM set them, are kept to.
+
+    Args:
+        own: Names this process's control group.
+        cgroups: Where control groups are mounted.
+    """
+    free = int(psutil.virtual_memory().available)
+    return min([free, *(_left_in(group) for group in _groups(own, cgroups))])
+
+
+def _groups(own: Path, cgroups: Path) -> list[Path]:
+    """This process's control group and those around it that limit memory."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return []
+    path = next((line[3:] for line in lines if line.startswith("0::")), "/")
+    group = cgroups / path.lstrip("/")
+    around = [group, *group.parents]
+    return [g for g in around if g.is_relative_to(cgroups) and _number(g / "memory.max")]
+
+
+def _left_in(group: Path) -> int:
+    used = _number(group / "memory.current") or 0
+    statistics = (group / "memory.stat").read_text().split()
+    cached = dict(zip(statistics[::2], map(int, statistics[1::2]), strict=False))
+    return max(0, (_number(group / "memory.max") or 0) - used + cached.get("inactive_file", 0))
+
+
+def _number(file: Path) -> int | None:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
