@@ -17,9 +17,10 @@ from .errors import ConfigError, ConfigProblem
 
 log = logging.getLogger(__name__)
 
-# From glibc's malloc.h: how much free memory is kept, and how many blocks are mapped on their own.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_MOST_KEPT = 2**30
+# From glibc's malloc.h: how much free memory at the end of the heap is kept, and from which size on
+# blocks are mapped on their own, at most 32 MiB.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_MOST_KEPT, _LARGEST_BLOCK = 2**30, 2**25
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class Devices:
         strategy: Lightning's strategy.
         num_nodes: Machines that take part.
         precision: Lightning's precision.
+        is_deterministic: Whether `trainer.deterministic` is set.
     """
 
     accelerator: str
     devices: int | list[int]
     strategy: str
     num_nodes: int
-    precision: str = "32-true"
+    precision: str | int = "32-true"
+    is_deterministic: bool = False
 
     @property
     def per_node(self) -> int:
@@ -64,7 +67,7 @@ class Devices:
             "num_nodes": self.num_nodes,
             "precision": self.precision,
             # Lets cuDNN try its algorithms out, which pays where batches are of one size.
-            "benchmark": self.accelerator != "cpu",
+            "benchmark": self.accelerator != "cpu" and not self.is_deterministic,
         }
 
 
@@ -82,7 +85,9 @@ def choose_devices(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Device
         ConfigError: If more GPUs are asked for than there are.
     """
     gpus = _available(parse_gpus(run["gpus"]))
-    accelerator = trainer.get("accelerator", "gpu" if gpus else "cpu")
+    accelerator = trainer.get("accelerator", "auto")
+    if accelerator == "auto":
+        accelerator = "gpu" if gpus else "cpu"
     devices = trainer.get("devices", gpus or 1)
     if not isinstance(devices, int | list):
         raise ConfigError([ConfigProblem("trainer.devices", devices, "needs a count or a list")])
@@ -94,7 +99,9 @@ def choose_devices(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Device
     return replace(
         chosen,
         strategy=str(trainer.get("strategy", strategy)),
-        precision=choose_precision(str(run["precision"]), str(accelerator)),
+        precision=trainer.get("precision")
+        or choose_precision(str(run["precision"]), str(accelerator)),
+        is_deterministic=bool(trainer.get("deterministic")),
     )
 
 
@@ -157,5 +164,5 @@ def tune_process() -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
-            libc.mallopt(_M_MMAP_MAX, 0)
+            libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
             libc.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)

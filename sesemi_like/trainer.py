@@ -71,10 +71,7 @@ def build_trainer(
         "default_root_dir": str(folder),
         "enable_model_summary": False,
         "use_distributed_sampler": False,  # the data module's samplers know about processes
-        # A short run is logged ten times, a long one every 50 steps: logging costs milliseconds.
-        "log_every_n_steps": max(
-            1, min(10, (most := max_iterations or 3000) // 10), min(50, most // 60)
-        ),
+        "log_every_n_steps": _log_interval(max_iterations or 3000),
         **devices.trainer_settings(),
         **given,
         "logger": metrics_loggers(folder) if given["logger"] is None else given["logger"],
@@ -83,6 +80,11 @@ def build_trainer(
     target = {"_target_": "pytorch_lightning.Trainer"}
     trainer: pl.Trainer = instantiate(target, key="trainer", **settings)
     return trainer
+
+
+def _log_interval(iterations: int) -> int:
+    """A short run is logged ten times, a long one every 50 steps: logging costs milliseconds."""
+    return max(1, min(10, iterations // 10), min(50, iterations // 60))
 
 
 def _with_checkpoints(callbacks: list[Any], config: DictConfig, folder: Path) -> list[pl.Callback]:

@@ -1,5 +1,9 @@
 """Where and how a run computes, on machines of every kind."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 
@@ -46,3 +50,40 @@ def test_tuning_twice_is_harmless():
     tune_process()
     assert torch.get_float32_matmul_precision() == "high"
     assert torch.ones(3_000_000).sum() == 3_000_000
+
+
+def test_the_precision_of_a_trainer_goes_before_that_of_the_run():
+    assert choose_devices({**RUN, "precision": 16}, {"precision": "32-true"}).precision == "32-true"
+
+
+def test_automatic_accelerators_are_judged_by_what_they_come_to(monkeypatch):
+    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: True)
+    chosen = choose_devices(RUN, {"accelerator": "auto"})
+    assert (chosen.accelerator, chosen.precision) == ("cpu", "bf16-mixed")
+    assert chosen == choose_devices(RUN, {})
+
+
+@pytest.mark.parametrize("deterministic", [None, False, True])
+def test_algorithms_are_not_tried_out_where_runs_must_repeat(deterministic):
+    chosen = choose_devices(RUN, {"accelerator": "gpu", "deterministic": deterministic})
+    assert chosen.trainer_settings()["benchmark"] is (deterministic is not True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_large_blocks_are_given_back_to_the_system():
+    program = """
+        import torch
+        from sesemi_like.devices import tune_process
+
+        def resident():
+            return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+        tune_process()
+        before = resident()
+        blocks = [torch.ones(2**24) for _ in range(10)]  # 64 MiB each
+        pin = torch.ones(2**14)
+        assert resident() - before > 600 * 2**20
+        del blocks
+        assert resident() - before < 100 * 2**20
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)

@@ -242,6 +242,18 @@ def test_the_last_step_is_validated_wherever_an_epoch_ends(tmp_path):
     assert "train/loss" in summary["training"]
 
 
+def test_the_loss_of_training_can_be_monitored_however_seldom_it_is_written(tmp_path):
+    stopping = (
+        "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: train/loss,"
+        " check_on_train_epoch_end: true, min_delta: 100, patience: 1}"
+    )
+    _, summary = fit(
+        tmp_path, f"++trainer.callbacks=[{stopping}]", "++trainer.log_every_n_steps=1000"
+    )
+    assert summary["steps"] == 10  # the second epoch brings no 100 less
+    assert summary["training"]["train/loss"] > 0
+
+
 CALLABLE = "learner.hparams.model.supervised_loss.callable._target_"
 MONITORED = [
     "++trainer.callbacks.0.monitor=val/top1",

@@ -21,8 +21,8 @@ from .forwards import ForwardPlan, request_problems
 from .reductions import reduce_losses
 from .terms import LossTerm
 
-FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
-"""torch's optimizers with a fused kernel for every device we know."""
+FUSED = ("SGD", "Adam", "AdamW")
+"""torch's optimizers with a fused kernel for every device, in every release we take."""
 
 
 def takes_fused(config: Mapping[str, Any]) -> bool:
@@ -36,6 +36,17 @@ def use_channels_last(module: nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lays an optimizer's state out in memory as its parameters, as fused kernels take for granted.
+
+    A checkpoint may hold it otherwise: of a run whose weights lay differently.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 class Learner(pl.LightningModule):
@@ -264,7 +275,9 @@ class Learner(pl.LightningModule):
             self._joined_plan = None
 
     def on_train_start(self) -> None:
-        """Continues the random number generators of a resumed run."""
+        """Continues the random number generators of a resumed run; its optimizer is there now."""
+        for optimizer in self.trainer.optimizers:
+            match_layout(optimizer)
         if self._rng_state is not None:
             rng.restore(self._rng_state)
             self._rng_state = None
@@ -279,8 +292,14 @@ class Learner(pl.LightningModule):
 
     @property
     def _is_logged(self) -> bool:
-        """Whether this step is written; the others need not compute what is only looked at."""
-        return self._attached and self.trainer._logger_connector.should_update_logs
+        """Whether this step is looked at: it is written, or the last one of an epoch or the run.
+
+        The others need not compute what is only looked at.
+        """
+        if not self._attached:
+            return False
+        is_last = self.trainer.is_last_batch or self.global_step + 1 == self._max_steps()
+        return is_last or self.trainer._logger_connector.should_update_logs
 
     def _log_step(self, values: Mapping[str, Any]) -> None:
         """Logs one stacked tensor."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +13,8 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from .forwards import ForwardPlan
+
+log = logging.getLogger(__name__)
 
 REPEATS = 2
 NEEDED_GAIN = 0.95
@@ -36,8 +39,12 @@ def is_joined_faster(
     """
     times: dict[ForwardPlan, list[float]] = {separate: [], joined: []}
     with _untouched(separate, batch), context:
-        for plan in times:
-            _seconds(plan, batch)  # the first call of a kernel may choose and build it
+        try:
+            _seconds(joined, batch)  # the first call of a kernel may choose and build it
+        except Exception as error:  # whatever a network cannot take, or too little memory
+            log.info("forwards stay separate, for joined ones fail: %s", error)
+            return False
+        _seconds(separate, batch)
         for _ in range(REPEATS):
             for plan, found in times.items():
                 found.append(_seconds(plan, batch))
@@ -47,10 +54,12 @@ def is_joined_faster(
 @contextmanager
 def _untouched(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> Iterator[None]:
     buffers = [(value, value.clone()) for value in plan.networks.buffers()]
-    with torch.random.fork_rng(devices=_gpus(batch.values())):
-        yield
-    for value, before in buffers:
-        value.copy_(before)
+    try:
+        with torch.random.fork_rng(devices=_gpus(batch.values())):
+            yield
+    finally:
+        for value, before in buffers:
+            value.copy_(before)
 
 
 def _seconds(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> float:

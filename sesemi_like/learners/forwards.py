@@ -218,5 +218,10 @@ def _call_joined(network: Any, inputs: list[Tensor]) -> list[Any]:
     """Calls a network once on stacked rows and splits every tensor of its answer again."""
     sizes = [len(rows) for rows in inputs]
     leaves, structure = _pytree.tree_flatten(network(torch.cat(inputs)))
+    if not all(isinstance(x, Tensor) and x.shape[:1] == (sum(sizes),) for x in leaves):
+        raise ValueError(
+            "an answer has parts that are no tensors of one row per row of the input; "
+            "model.forward: separate takes such networks"
+        )
     pieces = zip(*(leaf.split(sizes) for leaf in leaves), strict=True)
     return [_pytree.tree_unflatten(list(piece), structure) for piece in pieces]

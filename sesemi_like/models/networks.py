@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+
+def in_float32(head: nn.Module, features: Tensor) -> Tensor:
+    """Calls a head in float32 in a run of mixed precision too.
+
+    Losses of probabilities, and thresholds close to 1, need more than the 8 bits of bfloat16.
+
+    Args:
+        head: Maps features (N, D) to logits (N, C).
+        features: (N, D), of any floating-point type.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        logits: Tensor = head(features.float())
+    return logits
 
 
 class ClassificationNetwork(nn.Module):
@@ -27,12 +42,9 @@ class ClassificationNetwork(nn.Module):
         return int(self.backbone.out_features)  # type: ignore[arg-type]
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Computes ``{"features": (N, D), "logits": (N, C)}``; logits are float32 throughout.
-
-        Losses of probabilities, and thresholds close to 1, need more than half precision.
-        """
+        """Computes ``{"features": (N, D), "logits": (N, C)}``; logits are float32 throughout."""
         features = self.backbone(inputs)
-        return {"features": features, "logits": self.head(features).float()}
+        return {"features": features, "logits": in_float32(self.head, features)}
 
 
 class Networks(nn.Module):

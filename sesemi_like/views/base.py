@@ -81,7 +81,7 @@ class Compose:
     def __init__(self, steps: Sequence[View], source: str = "image") -> None:
         for step in steps:
             check(callable(step), "steps", step, "views, each a callable (images, generator)")
-        self.steps = list(steps)
+        self.steps = tuple(steps)
         self.source = source
         self.stages = [list(group) for _, group in groupby(self.steps, _is_move)]
 

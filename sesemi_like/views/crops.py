@@ -14,10 +14,11 @@ from torch import Tensor
 from sesemi_like.views.base import Compose, TensorView, Uint8View, View, single
 from sesemi_like.views.boxes import Boxes, random_boxes
 from sesemi_like.views.checks import check, height_and_width, interval, whole_number
-from sesemi_like.views.images import as_float
+from sesemi_like.views.images import as_float, check_images
 from sesemi_like.views.warping import sample_at
 
 SMALLEST_SHARE = 1e-4
+_MOST_CHANNELS = 4
 
 
 class Resize(TensorView):
@@ -111,8 +112,11 @@ class RandomResizedCrop(Uint8View):
         return resized_crops(images, boxes, *self.size)
 
     def of_uint8(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Crops 8-bit images: on a CPU one by one, with its kernel for such, else as floats."""
-        if images.device.type != "cpu":
+        """Crops 8-bit images: on a CPU one by one, with its kernel for such, else as floats.
+
+        torch's kernel resizes more than four channels wrongly.
+        """
+        if images.device.type != "cpu" or images.shape[1] > _MOST_CHANNELS:
             return self.transform(as_float(images), generator)
         boxes = random_boxes(images, self.scale, self.ratio, generator)
         return resized_crops_of_uint8(images, boxes, *self.size)
@@ -198,5 +202,5 @@ class MultiCrop:
         Returns:
             float32 (N, C, size, size) under `global_0`, `global_1`, ..., `local_0`, ...
         """
-        images = as_float(images)
+        images = check_images(images)
         return {name: single(crop(images, generator)) for name, crop in self.crops.items()}

@@ -8,6 +8,8 @@ Shapes: N images of the batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,11 @@ def integers(images: Tensor, count: int, generator: torch.Generator | None) -> T
 def moved_to(drawn: Tensor, images: Tensor) -> Tensor:
     """Hands drawn numbers to the images' device without waiting for it."""
     return drawn.to(images.device, non_blocking=True)
+
+
+def constant(values: Sequence[float], images: Tensor) -> Tensor:
+    """Makes a tensor of the images' type on their device, without waiting for it."""
+    return moved_to(torch.tensor(values, dtype=images.dtype), images)
 
 
 def applied(

@@ -95,7 +95,7 @@ def take(images: Tensor, places: Places) -> Tensor:
     """Looks pixels up: images (N, C, H, W) to (N, C, h, w); a place -1 shows any pixel."""
     count, channels, _, width = images.shape
     rows, columns = places.rows.clamp(min=0), places.columns.clamp(min=0)
-    index = (rows[:, :, None] * width + columns[:, None, :]).reshape(count, 1, -1)
+    index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None]
     pixels = images.flatten(2).gather(2, index.expand(-1, channels, -1))
     return pixels.reshape(count, channels, rows.shape[1], columns.shape[1])
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, is_number, is_sequence
+from sesemi_like.views.draws import constant
 from sesemi_like.views.images import check_images
 
 
@@ -76,4 +77,4 @@ def shaped(name: str, values: list[float], images: Tensor) -> Tensor:
     channels = images.shape[1]
     fits = len(values) in (1, channels)
     check(fits, name, values, f"one number, or {channels} for images with {channels} channels")
-    return images.new_tensor(values).reshape(-1, 1, 1)
+    return constant(values, images).reshape(-1, 1, 1)

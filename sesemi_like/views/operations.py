@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sesemi_like.views.draws import per_image
+from sesemi_like.views.draws import constant, per_image
 from sesemi_like.views.warping import affine_matrices, identity_matrices
 
 LEVELS = 256
@@ -24,7 +24,7 @@ def luminance(images: Tensor) -> Tensor:
     """Computes the grey image (N, 1, H, W): luma of 3 channels, else the channels' mean."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
-    weights = images.new_tensor(LUMINANCE).reshape(1, 3, 1, 1)
+    weights = constant(LUMINANCE, images).reshape(1, 3, 1, 1)
     return (weights * images).sum(dim=1, keepdim=True)
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Learner, LossTerm
-from sesemi_like.learners.base import use_channels_last
+from sesemi_like.learners.base import match_layout, use_channels_last
 from sesemi_like.models.ema import EMATeacher
 from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs
 from sesemi_like.models.networks import Networks
@@ -200,10 +200,10 @@ def test_hparams_alone_rebuild_it_from_a_checkpoint(tmp_path):
     assert rebuilt.settings == learner.settings
 
 
-def test_metrics_are_logged_on_written_steps_alone(tmp_path):
+def test_metrics_are_logged_on_written_steps_and_at_the_end_of_an_epoch_alone(tmp_path):
     learner = make()
     logged = []
-    learner.log_dict = lambda values: logged.append(values)
+    learner.log_dict = lambda values: logged.append(learner.global_step + 1)
     trainer = pl.Trainer(
         max_steps=6,
         accelerator="cpu",
@@ -214,8 +214,8 @@ def test_metrics_are_logged_on_written_steps_alone(tmp_path):
         log_every_n_steps=3,
         enable_model_summary=False,
     )
-    trainer.fit(learner, DataLoader(Pairs(), batch_size=4))
-    assert len(logged) == 2
+    trainer.fit(learner, DataLoader(Pairs(), batch_size=ROWS // 4))
+    assert logged == [3, 4, 6]
 
 
 def test_optimizers_of_torch_run_fused_unless_the_config_says_otherwise():
@@ -232,3 +232,22 @@ def test_convolutions_are_stored_channels_last_with_the_same_weights():
     assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_state_of_an_optimizer_is_laid_out_as_its_weights():
+    weights, momentum = torch.randn(2, 4, 3, 5, 5)
+    gradient = torch.randn(4, 3, 5, 5)
+    stepped = []
+    for fused in (False, True):
+        convolution = nn.Conv2d(3, 4, 5, bias=False)
+        convolution.weight.data = weights.clone()
+        use_channels_last(convolution)
+        optimizer = torch.optim.SGD(convolution.parameters(), 0.1, momentum=0.9, fused=fused)
+        optimizer.state[convolution.weight] = {"momentum_buffer": momentum.clone()}
+        match_layout(optimizer)
+        assert torch.equal(optimizer.state[convolution.weight]["momentum_buffer"], momentum)
+        convolution.weight.grad = gradient.clone(memory_format=torch.channels_last)
+        optimizer.step()
+        stepped.append(convolution.weight.detach())
+    torch.testing.assert_close(stepped[0], weights - 0.1 * (0.9 * momentum + gradient))
+    torch.testing.assert_close(stepped[1], stepped[0])

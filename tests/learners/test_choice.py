@@ -48,6 +48,31 @@ def test_the_faster_way_is_found_and_nothing_is_disturbed(per_call, per_row, fas
     assert all(parameter.grad is None for parameter in networks.parameters())
 
 
+class Unstackable(nn.Module):
+    """Answers something that is not one row for each row of its input."""
+
+    def __init__(self, extra) -> None:
+        super().__init__()
+        self.extra = extra
+        self.layers = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+
+    def forward(self, rows):
+        return {"rows": self.layers(rows), "extra": self.extra}
+
+
+@pytest.mark.parametrize("extra", [None, 1.5, torch.tensor(1.0), torch.zeros(3)])
+def test_answers_that_cannot_be_joined_stay_separate(extra, caplog):
+    networks = Networks({"net": Unstackable(extra)})
+    before = {name: value.clone() for name, value in networks.state_dict().items()}
+    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    with caplog.at_level("INFO"):
+        assert is_joined_faster(*plans, BATCH, nullcontext()) is False
+    assert "forwards stay separate" in caplog.text
+    assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
+    with pytest.raises(ValueError, match=r"model\.forward: separate"):
+        plans[1].run(BATCH)
+
+
 def learner_with(forward, tmp_path):
     config = composed(
         "quickstart", *SMALL, f"learner.hparams.model.forward={forward}", f"run.dir={tmp_path}"

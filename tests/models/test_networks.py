@@ -107,3 +107,13 @@ def test_teacher_of_a_classifier_answers_alike(classifier):
 def test_logits_are_float32_in_half_precision(classifier):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert classifier(torch.zeros(2, 1, 8, 8))["logits"].dtype == torch.float32
+
+
+def test_logits_are_computed_in_float32_in_half_precision(classifier):
+    images = torch.rand(16, 1, 8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        answer = classifier.eval()(images)
+    assert answer["features"].dtype == torch.bfloat16
+    expected = classifier.head(answer["features"].float())
+    torch.testing.assert_close(answer["logits"], expected, rtol=0, atol=1e-6)
+    assert (answer["logits"] != answer["logits"].bfloat16()).float().mean() > 0.9

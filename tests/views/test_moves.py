@@ -62,3 +62,9 @@ def test_own_steps_after_moves_are_given_floats() -> None:
 
     Compose([RandomCrop(1), own])(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
     assert found == [torch.float32]
+
+
+def test_an_empty_batch_stays_empty() -> None:
+    images = torch.zeros(0, 3, 8, 8, dtype=torch.uint8)
+    assert Compose([RandomCrop(2), HorizontalFlip()])(images).shape == (0, 3, 8, 8)
+    assert RandomCrop(2)(images.float()).shape == (0, 3, 8, 8)

@@ -81,7 +81,8 @@ class SupervisedLossHead(LossHead):
         labelled = target >= 0
         # Any class will do for the other rows: what they lose counts nothing.
         target = target.clamp(min=0)
-        losses = self._one_per_row(self.criterion(logits, target), len(target)) * labelled
+        losses = self._one_per_row(self.criterion(logits, target), len(target))
+        losses = torch.where(labelled, losses, 0)
         weights, count = self._weights(logits, target, labelled), labelled.sum()
         metrics = LazyMetrics(
             lambda: {"top1": (top1_hits(logits, target) * labelled).sum() / count}

@@ -106,3 +106,10 @@ def test_loader_and_network_are_chosen(play):
     head = SupervisedLossHead(nn.CrossEntropyLoss(), input_data="few", network="student")
     answers = {("few.image", "student"): LOGITS, "few.target": TARGET}
     assert play(head, answers).count == 3
+
+
+def test_an_infinite_loss_of_an_unlabelled_row_does_not_count(play):
+    logits = torch.tensor([[-torch.inf, 0, 0], [1, 2, 3]])
+    outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch(logits, torch.tensor([-1, 2])))
+    assert outputs.losses[0] == 0
+    assert outputs.losses[1] == pytest.approx(np.log(1 + np.exp(-1) + np.exp(-2)), rel=1e-5)

@@ -76,3 +76,15 @@ def test_learns_to_tell_what_the_features_show(play):
         optimizer.step()
     assert outputs.metrics["top1"].item() == 1
     assert outputs.losses.mean().item() < 0.2
+
+
+def test_logits_are_computed_in_float32_in_half_precision(play):
+    features = torch.randn(8, 5).bfloat16()
+    head = built(RotationPredictionLossHead)
+    answers = {"image": {"features": features}, "target": torch.arange(8) % 4}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = head(answers, None).losses
+    expected = reference.cross_entropy(
+        np.eye(4)[np.arange(8) % 4], head.classifier(features.float()).detach().numpy()
+    )
+    np.testing.assert_allclose(losses.detach(), expected, rtol=1e-5)

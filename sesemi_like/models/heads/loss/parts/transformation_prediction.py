@@ -11,7 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....networks import Networks
+from ....networks import Networks, in_float32
 from ..base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
 from .metrics import top1
 
@@ -50,7 +50,7 @@ class TransformationPredictionLossHead(LossHead):
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """Cross-entropy of the predicted transformation; metric `top1`."""
-        logits: Tensor = self.classifier(outputs["image"]["features"])
+        logits = in_float32(self.classifier, outputs["image"]["features"])
         target: Tensor = outputs["target"]
         losses = F.cross_entropy(logits, target, reduction="none")
         return LossOutputs(losses, metrics=LazyMetrics(lambda: top1(logits, target)))
