@@ -20,7 +20,6 @@ from torch import Tensor
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
-from .data.samples import Samples
 from .devices import Devices, choose_devices, tune_process
 from .errors import ConfigError, ConfigProblem, Problems
 from .evaluation import Evaluation, default_evaluators
@@ -284,7 +283,7 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
 @rank_zero_only
 def _announce(prepared: Prepared) -> None:
     data, run = prepared.data, prepared.config.run
-    sizes = {n: len(s) for n, s in data.datasets.items() if isinstance(s, Samples)}
+    sizes = {n: s.num_samples for n, s in data.datasets.items() if s.num_samples is not None}
     labels = {name: sum(counts.values()) for name, counts in data.label_counts().items()}
     most, mode = prepared.attributes.max_iterations, run.mode.name
     length = mode.lower() if mode != "FIT" else f"{most:,} steps" if most else "training"

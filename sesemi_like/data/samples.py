@@ -119,6 +119,11 @@ class Samples(Dataset[Sample]):
             chosen.targets = self.targets[rows] if targets is None else targets
         return chosen
 
+    @property
+    def num_samples(self) -> int:
+        """How many samples there are."""
+        return len(self)
+
     def row_ids(self) -> list[str]:
         """The stable name of each row."""
         return [self.ids[int(position)] for position in self.positions]
@@ -143,6 +148,11 @@ class StreamedSamples(IterableDataset[Sample]):
         self.source = source
         self.rank, self.world_size = 0, 1
         self.on_error = "raise"
+
+    @property
+    def num_samples(self) -> int | None:
+        """How many samples there are in all, or None where that is not known."""
+        return None
 
     def shared_out(self, rank: int, world_size: int) -> StreamedSamples:
         """The same data set for one process of several."""
