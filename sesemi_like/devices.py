@@ -17,10 +17,10 @@ from .errors import ConfigError, ConfigProblem
 
 log = logging.getLogger(__name__)
 
-# From glibc's malloc.h: how much free memory at the end of the heap is kept, and from which size on
-# blocks are mapped on their own, at most 32 MiB.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_MOST_KEPT, _LARGEST_BLOCK = 2**30, 2**25
+# From glibc's malloc.h: how much free memory at the end of the heap is kept, and how many blocks
+# are mapped on their own.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_MOST_KEPT = 2**30
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,12 @@ def tune_process() -> None:
 
     GPUs multiply float32 matrices as TF32, whose 10 bits of mantissa training can bear. On Linux,
     freed memory is kept for the next batch: returned to the system and fetched anew, page by page,
-    it costs more time than a small operation on it.
+    it costs more time than a small operation on it. What is kept is at most what was once in use;
+    only what is free at the end of the heap, beyond a gigabyte, goes back before the process ends.
     """
     torch.set_float32_matmul_precision("high")
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
-            libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
+            libc.mallopt(_M_MMAP_MAX, 0)
             libc.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
