@@ -26,8 +26,8 @@ def rotate_all(images: Tensor) -> tuple[Tensor, Tensor]:
         images: (N, C, H, H) of any type.
 
     Returns:
-        The images (4N, C, H, H), the four turns of one image next to each other, and int64 (4N,)
-        targets 0, 1, 2, 3, 0, 1, ...: the number of quarter turns.
+        The images (4N, C, H, H), the four turns of one image next to each other and channels last
+        in memory, and int64 (4N,) targets 0, 1, 2, 3, 0, 1, ...: the number of quarter turns.
 
     Raises:
         ValueError: The images are not square.
@@ -38,8 +38,13 @@ def rotate_all(images: Tensor) -> tuple[Tensor, Tensor]:
         "them to a square first (sesemi_like.views.CenterCrop or Resize)"
     )
     check(height == width, "images", f"height {height}, width {width}", expected)
-    turned = torch.stack([images.rot90(turns, (-2, -1)) for turns in range(TURNS)], dim=1)
-    return turned.flatten(0, 1), torch.arange(TURNS, device=images.device).repeat(len(images))
+    # Pixels with their channels are looked up, which is faster than moving each channel.
+    places = torch.arange(height * width, device=images.device).reshape(height, width)
+    turned = torch.stack([places.rot90(turns) for turns in range(TURNS)]).flatten()
+    pixels = images.permute(0, 2, 3, 1).flatten(1, 2).index_select(1, turned)
+    result = pixels.reshape(TURNS * len(images), height, width, images.shape[1])
+    targets = torch.arange(TURNS, device=images.device).repeat(len(images))
+    return result.permute(0, 3, 1, 2), targets
 
 
 class Rotation:
