@@ -4,9 +4,7 @@
 
 Each size runs in a process of its own. A cached data set of 16 x 16 pictures is built once on disk,
 then opened and read in random batches. Resident memory is told beyond that of the same process
-before: its own, and the part of the file that is mapped, which the system may take back at any time
-and fills in pieces of 16 pages; beside it the pages of 4 KiB that were touched. Views are timed per
-image.
+before; beside it the pages of 4 KiB of the file that were touched. Views are timed per image.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from sesemi_like.views import strong, weak
 
 SIDE, BATCH, READ, PAGE = 16, 256, 50_000, 4096
 BATCHES = (16, 64, 256, 1024)
-MEMORY = ("MiB private beyond start", "MiB of the file mapped", "MiB touched")
+MEMORY = ("MiB resident beyond start", "MiB of the file touched")
 
 
 def picture(position: int) -> np.ndarray:
@@ -42,10 +40,9 @@ def picture(position: int) -> np.ndarray:
     return np.full((SIDE, SIDE, 3), position % 251, np.uint8)
 
 
-def resident_bytes() -> tuple[int, int]:
-    """Memory of this process that is resident: its own, and mapped files."""
-    _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
-    return (int(resident) - int(shared)) * PAGE, int(shared) * PAGE
+def resident_bytes() -> int:
+    """Memory of this process that is resident."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 def data_case(count: int, folder: Path) -> dict[str, float]:
@@ -67,8 +64,7 @@ def data_case(count: int, folder: Path) -> dict[str, float]:
             if read >= READ:
                 break
     seconds = time.perf_counter() - start
-    private, mapped = (now - then for now, then in zip(resident_bytes(), before, strict=True))
-    memory = {"private": private, "mapped": mapped, "touched": len(touched) * PAGE}
+    memory = {"resident": resident_bytes() - before, "touched": len(touched) * PAGE}
     in_mebibytes = {name: value / 2**20 for name, value in memory.items()}
     return {"open": opened, "ms": seconds / read * 1e3, **in_mebibytes}
 
@@ -117,7 +113,7 @@ def main() -> None:
         built = in_own_process("data", str(count), folder)
         found = in_own_process("data", str(count), folder)
         cells = (f"{built['open']:.1f}", f"{found['open']:.2f}", f"{found['ms']:.4f}")
-        memory = [f"{found[name]:.0f}" for name in ("private", "mapped", "touched")]
+        memory = [f"{found[name]:.0f}" for name in ("resident", "touched")]
         print(f"| {count:,} | " + " | ".join([*cells, *memory]) + " |", flush=True)
     shutil.rmtree(folder)
     print("\n| side | " + " | ".join(f"batch {b}, ms an image" for b in BATCHES) + " |")

@@ -1,4 +1,4 @@
-"""Pictures decoded once: a flat array of uint8 pixels in a memory-mapped file, or in memory.
+"""Pictures decoded once: a flat array of uint8 pixels in a file, or in memory.
 
 A cache is a folder `<key>`, which is written under another name and renamed when it is whole:
 `pixels.bin` (all pixels, one picture after the other) and `index.npz` (where each begins, its
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +39,47 @@ _AXES, _BATCH, _CHECKED, _LARGEST_CHUNK = 3, 64, 64, 2**28
 log = logging.getLogger(__name__)
 
 
+class FilePixels:
+    """The pixels of a file, of which each slice is read when it is asked for.
+
+    Reading takes as long as copying from a memory-mapped file does, but what was read does not stay
+    resident: memory is the same for a thousand pictures and for a million. Processes can be handed
+    it, forked or not.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_file": None}
+
+    def __getitem__(self, place: slice) -> Pixels:
+        out: Pixels = np.empty(place.stop - place.start, np.uint8)
+        if not hasattr(os, "preadv"):  # on Windows
+            out[:] = np.memmap(self.path, np.uint8, "r")[place]
+            return out
+        if self._file is None:
+            self._file = self.path.open("rb", buffering=0)
+        if os.preadv(self._file.fileno(), [out.data], place.start) != len(out):
+            raise OSError(f"{self.path} is shorter than its index says")
+        return out
+
+
 @dataclass(frozen=True)
 class PixelCache:
     """Decoded pictures.
 
     Attributes:
-        chunks: All pixels, in arrays of uint8 that may be memory-mapped.
+        chunks: All pixels, in arrays of uint8 or files of them.
         places: int64 (N, 2): the chunk of each picture, and where in it the picture begins.
         shapes: int64 (N, 3): sizes along its axes; zeros for one that cannot be read.
     """
 
-    chunks: list[Pixels]
+    chunks: list[Pixels] | list[FilePixels]
     places: npt.NDArray[np.int64]
     shapes: npt.NDArray[np.int64]
 
@@ -57,7 +87,7 @@ class PixelCache:
         return len(self.places)
 
     def __getitem__(self, position: int) -> Pixels | None:
-        """The pixels of a picture, not copied; None for one that could not be read."""
+        """The pixels of a picture, not to be written to; None for one that could not be read."""
         chunk, start = self.places[position]
         shape = self.shapes[position]
         size = int(shape.prod())
@@ -149,13 +179,10 @@ def opened(path: Path, count: int) -> PixelCache | None:
         with np.load(path / "index.npz") as index:
             starts, shapes, checks = index["starts"], index["shapes"], index["checks"]
         size = (path / "pixels.bin").stat().st_size
-        empty = np.empty(0, np.uint8)
-        pixels = np.memmap(path / "pixels.bin", np.uint8, "r") if size else empty
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
         return None
     places = np.stack([np.zeros_like(starts), starts], axis=1)
-    # A plain array on the same memory: a memmap object costs microseconds at every slice.
-    cache = PixelCache([np.asarray(pixels).view(np.ndarray)], places, shapes)
+    cache = PixelCache([FilePixels(path / "pixels.bin")], places, shapes)
     is_whole = len(starts) == count and size == int(shapes.prod(axis=1).sum())
     if not is_whole or not _is_unchanged(cache, checks):
         log.warning("%s is damaged and is built anew", path)

@@ -61,7 +61,7 @@ def with_cache(
 
     Args:
         samples: A data set.
-        kind: ``disk`` keeps pixels in a memory-mapped file that later runs find again, ``ram`` in
+        kind: ``disk`` keeps pixels in a file that later runs find again, ``ram`` in
             memory, ``none`` nowhere. ``auto`` takes the disk if they fit into a third of what is
             free there, else memory if they fit into half of what is free, else none; it never keeps
             pictures smaller than they are, and leaves data sets alone that have no picture files.

@@ -1,6 +1,7 @@
 """The pixel cache: what it holds, and what becomes of it when builds meet or end half-way."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sesemi_like.data.cache import in_memory, key_of, on_disk, opened
+from sesemi_like.data.cache import PixelCache, in_memory, key_of, on_disk, opened
 
 SHAPES = [(4, 5, 3), (2, 2, 3), (7, 1, 3)]
 
@@ -56,6 +57,22 @@ def test_memory_is_filled_in_several_pieces(monkeypatch):
     cache = in_memory(of_one_shape, 300)
     assert len(cache.chunks) > 2
     assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(300))
+
+
+def test_other_processes_can_be_handed_a_cache(tmp_path):
+    cache = on_disk(tmp_path, "k", of_one_shape, 5000)
+    cache.take(np.arange(10))
+    handed = pickle.dumps(cache.chunks)
+    assert len(handed) < 1000  # the file's name, not its pixels
+    again = PixelCache(pickle.loads(handed), cache.places, cache.shapes)
+    assert np.array_equal(again[4999], of_one_shape(4999))
+
+
+def test_a_file_cut_off_after_it_was_opened_is_told(tmp_path):
+    cache = on_disk(tmp_path, "k", of_one_shape, 70)
+    os.truncate(tmp_path / "k" / "pixels.bin", 100)
+    with pytest.raises(OSError, match=r"pixels\.bin is shorter than its index says"):
+        cache[69]
 
 
 def test_it_is_built_once(tmp_path):
