@@ -125,6 +125,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
         evaluation = _evaluation(config, found)
     found.raise_any()
     assert data is not None and learner is not None
+    data.decode()
     return Prepared(config, seed, devices, attributes, data, learner, evaluation)
 
 

@@ -55,47 +55,134 @@ def with_cache(
 ) -> Samples | StreamedSamples:
     """Decodes the pictures of a data set once, where that is asked for or pays.
 
-    A transform that always does the same and answers uint8 tensors is applied before anything is
-    kept: workers then only look rows up. Of other data sets the decoded pictures are kept, and
-    transformed whenever they are read.
-
     Args:
         samples: A data set.
-        kind: ``disk`` keeps pixels in a file that later runs find again, ``ram`` in
-            memory, ``none`` nowhere. ``auto`` takes the disk if they fit into a third of what is
-            free there, else memory if they fit into half of what is free, else none; it never keeps
-            pictures smaller than they are, and leaves data sets alone that have no picture files.
-        side: Larger pictures are kept at this shorter side, in pixels; None: 8/7 of the side that
-            the transform delivers, as 256 for 224. Not used where the transform is applied before.
-        folder: Where files are kept; None is :func:`default_folder`.
+        kind: As in :func:`plan_cache`, as `side` and `folder`.
+        side: See there.
+        folder: See there.
         workers: Processes that decode; 0 decodes in this one.
 
     Returns:
         The data set that reads from the cache, or `samples` where nothing is kept.
 
     Raises:
+        ConfigError: As :func:`plan_cache`, or if the folder cannot be written.
+    """
+    plan = plan_cache(samples, kind, side=side, folder=folder)
+    return plan.carried_out(workers) if plan else samples
+
+
+def plan_cache(
+    samples: Samples | StreamedSamples,
+    kind: str = "auto",
+    *,
+    side: int | None = None,
+    folder: Path | None = None,
+) -> CachePlan | None:
+    """Settles what of a data set is decoded once and where it is kept, and decodes nothing yet.
+
+    A transform that always does the same and answers uint8 tensors is applied before anything is
+    kept: workers then only look rows up. Of other data sets the decoded pictures are kept, and
+    transformed whenever they are read.
+
+    Args:
+        samples: A data set.
+        kind: ``disk`` keeps pixels in a file that later runs find again, ``ram`` in memory,
+            ``none`` nowhere. ``auto`` takes the disk if they fit into a third of what is free there
+            and it can be written, else memory if they fit into half of what is free, else none; it
+            never keeps pictures smaller than they are, and leaves data sets alone that have no
+            picture files.
+        side: Larger pictures are kept at this shorter side, in pixels; None: 8/7 of the side that
+            the transform delivers, as 256 for 224. Not used where the transform is applied before.
+        folder: Where files are kept; None is :func:`default_folder`.
+
+    Returns:
+        The plan, or None where nothing is kept.
+
+    Raises:
         ConfigError: If `ram` or `disk` is asked for and the data set has no picture files, or they
-            do not fit, or the folder cannot be written.
+            do not fit.
     """
     if kind == "none" or (isinstance(samples, Samples) and not len(samples)):
-        return samples
+        return None
     reader = _file_reader(samples)
     if not isinstance(samples, Samples) or reader is None:
         if kind == "auto":
-            return samples
+            return None
         raise _error(
             kind, "this kind of data set has no picture files to decode; give auto or none"
         )
     positions = np.unique(samples.positions)
     storage = choose_storage(reader, positions, side, is_lossless=kind == "auto")
     if storage is None:
-        return samples
-    cache = _kept(storage, positions, kind, folder or default_folder(), workers)
-    if cache is None:
-        return samples
-    cached = samples.select(np.arange(len(samples)))
-    cached.read = CachedReader(reader, cache, positions, is_transformed=storage.is_transformed)
-    return cached
+        return None
+    folder, key = folder or default_folder(), storage.key(positions)
+    is_there = folder is not None and (folder / key).is_dir()
+    places = _places(kind, 0 if is_there else _bytes(storage, positions), folder)
+    return CachePlan(samples, storage, positions, kind, places, folder, key) if places else None
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """What of a data set is decoded once, and where it is kept.
+
+    Attributes:
+        samples: The data set.
+        storage: What is kept of a picture.
+        positions: The pictures.
+        kind: What was asked for.
+        places: ``disk`` or ``ram``, the better one first.
+        folder: Where files are kept.
+        key: The name of the cache.
+    """
+
+    samples: Samples
+    storage: Storage
+    positions: npt.NDArray[np.int64]
+    kind: str
+    places: list[str]
+    folder: Path | None
+    key: str
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether samples will only be looked up, with nothing left to be done to them."""
+        return self.storage.is_transformed
+
+    def carried_out(self, workers: int = 0) -> Samples:
+        """Finds or builds the cache, and returns the data set that reads from it.
+
+        Args:
+            workers: Processes that decode; 0 decodes in this one.
+
+        Returns:
+            `samples` itself where `auto` finds no place that takes the pixels.
+
+        Raises:
+            ConfigError: If the folder that was asked for cannot be written.
+        """
+        cache = self._cache(workers)
+        if cache is None:
+            return self.samples
+        storage, cached = self.storage, self.samples.select(np.arange(len(self.samples)))
+        cached.read = CachedReader(
+            storage.reader, cache, self.positions, is_transformed=storage.is_transformed
+        )
+        return cached
+
+    def _cache(self, workers: int) -> PixelCache | None:
+        decode, count = _Decode(self.storage, self.positions), len(self.positions)
+        for place in self.places:
+            if place == "ram" or self.folder is None:
+                return in_memory(decode, count, workers)
+            try:
+                return on_disk(self.folder, self.key, decode, count, workers)
+            except OSError as error:
+                reason = f"no cache can be kept in {self.folder}: {error}"
+                if self.kind != "auto":
+                    raise _error(self.kind, reason) from error
+                log.warning("%s", reason)
+        return None
 
 
 @dataclass(frozen=True)
@@ -213,26 +300,6 @@ def _file_reader(samples: Samples | StreamedSamples) -> ImageReader | None:
     reader = getattr(samples, "read", None)
     reads_files = isinstance(reader, ImageReader) and hasattr(reader.load, "fingerprint")
     return reader if reads_files else None
-
-
-def _kept(
-    storage: Storage, positions: npt.NDArray[np.int64], kind: str, folder: Path | None, workers: int
-) -> PixelCache | None:
-    """Decodes pictures to the place asked for, or with `auto` to the first that can have them."""
-    decode, key = _Decode(storage, positions), storage.key(positions)
-    is_there = folder is not None and (folder / key).is_dir()
-    needed = 0 if is_there else _bytes(storage, positions)
-    for place in _places(kind, needed, folder):
-        if place == "ram" or folder is None:
-            return in_memory(decode, len(positions), workers)
-        try:
-            return on_disk(folder, key, decode, len(positions), workers)
-        except OSError as error:
-            reason = f"no cache can be kept in {folder}: {error}"
-            if kind != "auto":
-                raise _error(kind, reason) from error
-            log.warning("%s", reason)
-    return None
 
 
 def _places(kind: str, needed: int, folder: Path | None) -> list[str]:

@@ -55,7 +55,7 @@ def _decoded_by_pillow(content: bytes) -> Pixels:
         with Image.open(io.BytesIO(content)) as image:
             if image.mode.startswith("I"):
                 return _of_16_bits(np.asarray(image))
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))  # a copy that can be written to
     except Image.DecompressionBombError as error:
         raise OSError(str(error)) from error
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..config.instantiate import instantiate, plain
 from ..errors import SKIP_HINT, ConfigError, ConfigProblem, Problems, UnreadableSampleError
 from ..files import write_atomically
 from ..views.images import as_float
-from .cached import with_cache
+from .cached import CachePlan, plan_cache
 from .loaders import (
     Batch,
     NamedLoaders,
@@ -49,6 +50,7 @@ class DataModule(pl.LightningDataModule):
     Attributes:
         datasets: The data sets by loader name; those of evaluation are called `val` and `test`.
         sample_batches: Two samples of every loader with all their views, as a step would see them.
+        cache_plans: What :meth:`decode` is going to decode, by loader name.
 
     Raises:
         ConfigError: With every mistake found in all loaders.
@@ -66,6 +68,7 @@ class DataModule(pl.LightningDataModule):
         self.kept: set[str] | None = None
         self.cpus = usable_cpus(max(1, world_size // run["num_nodes"]))
         self.workers: dict[str, int] = {}
+        self.cache_plans: dict[str, CachePlan] = {}
         problems = Problems()
         for key, loader in named_loaders(data):
             if key.split(".")[1] in splits:
@@ -90,14 +93,14 @@ class DataModule(pl.LightningDataModule):
                 view: instantiate(config, key=f"{key}.views.{view}")
                 for view, config in (loader.get("views") or {}).items()
             }
-        with problems.collected():
-            self.datasets[name] = self._dataset(loader["dataset"], f"{key}.dataset")
+        with problems.collected(), _told_at(f"{key}.dataset"):
+            self.datasets[name] = self._dataset(name, loader["dataset"], f"{key}.dataset")
         problems.raise_any()
         self.sample_batches[name] = self._first_samples(name, key)
         self.workers[name] = 0
         self._loader(name, rank=0)
 
-    def _dataset(self, config: Mapping[str, Any], key: str) -> Samples | StreamedSamples:
+    def _dataset(self, name: str, config: Mapping[str, Any], key: str) -> Samples | StreamedSamples:
         settings = dict(config)
         transform = instantiate(settings.pop("image_transform", None), key=f"{key}.image_transform")
         root = settings.pop("root", None) or ""
@@ -105,18 +108,32 @@ class DataModule(pl.LightningDataModule):
         settings["root"] = root if is_url else str(Path(self.run["data_root"] or ".") / root)
         kind, side = settings.pop("cache", "auto"), settings.pop("cache_side", None)
         folder = Path(self.run["cache_dir"]) if self.run["cache_dir"] else None
-        try:
-            built = dataset(image_transform=transform, **settings)
-            return with_cache(built, kind, side=side, folder=folder, workers=self.cpus)
-        except ConfigError as error:
-            raise ConfigError(
-                ConfigProblem(f"{key}.{p.key}", p.value, p.expected) for p in error.problems
-            ) from error
+        built = dataset(image_transform=transform, **settings)
+        plan = plan_cache(built, kind, side=side, folder=folder)
+        if plan is not None:
+            self.cache_plans[name] = plan
+        return built
+
+    def decode(self) -> None:
+        """Decodes what is to be kept decoded, which may take minutes: when all else is right.
+
+        Raises:
+            ConfigError: If it cannot be kept where it should.
+        """
+        plans, self.cache_plans = self.cache_plans, {}
+        for name, plan in plans.items():
+            with _told_at(f"{self._key(name)}.dataset"):
+                self.datasets[name] = plan.carried_out(self.cpus)
+        # Where `auto` found no place after all, workers have to decode.
+        shares = self._shared_out_workers()
+        self.workers |= {n: shares[n] for n, p in plans.items() if self.datasets[n] is p.samples}
 
     def _shared_out_workers(self) -> dict[str, int]:
         asked = {name: config.get("num_workers", AUTO) for name, config in self.configs.items()}
         looks_up = {
-            name: getattr(getattr(source, "read", None), "take", None) is not None
+            name: self.cache_plans[name].looks_up
+            if name in self.cache_plans
+            else getattr(getattr(source, "read", None), "take", None) is not None
             for name, source in self.datasets.items()
         }
         return share_out(asked, self.batch_sizes, looks_up, self.cpus)
@@ -306,12 +323,14 @@ class DataModule(pl.LightningDataModule):
     def _named_loaders(self, rank: int) -> NamedLoaders:
         return NamedLoaders({name: self._loader(name, rank) for name in self._train}, self._epoch)
 
+    def _key(self, name: str) -> str:
+        return f"data.{name}" if name in ("val", "test") else f"data.train.{name}"
+
     def _loader(self, name: str, rank: int) -> DataLoader[Batch]:
-        key = f"data.{name}" if name in ("val", "test") else f"data.train.{name}"
         return build_loader(
             {**self.configs[name], "num_workers": self.workers[name]},
             self.datasets[name],
-            key=key,
+            key=self._key(name),
             batch_size=self.batch_sizes[name],
             seed=self.seed,
             rank=rank,
@@ -358,6 +377,18 @@ class DataModule(pl.LightningDataModule):
             if target != UNLABELLED:
                 label = source.classes[target] if source.classes else str(target)
                 yield int(position), name, label
+
+
+@contextmanager
+def _told_at(key: str) -> Iterator[None]:
+    """Puts a config key before those of mistakes found."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(
+            p if p.key.startswith(key) else ConfigProblem(f"{key}.{p.key}", p.value, p.expected)
+            for p in error.problems
+        ) from error
 
 
 def _has_labels(source: Samples) -> bool:

@@ -9,6 +9,7 @@ from composing import composed
 from PIL import Image
 
 from sesemi_like.data import DataModule
+from sesemi_like.data.cached import CachedReader
 from sesemi_like.errors import ConfigError
 
 DIGITS = ("quickstart", "data.train.supervised.repeat=1", "data.train.unlabeled.repeat=1")
@@ -251,3 +252,50 @@ def test_real_pictures_through_the_whole_chain(cifar10_pictures):
     assert weak.mean().abs() < 0.7
     assert 0.5 < weak.std() < 1.6
     assert not torch.equal(weak, strong)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures of 40 x 40 pixels in two classes, for training and validation."""
+    for number in range(24):
+        kind = ("train" if number < 16 else "val", "ab"[number % 2])
+        path = tmp_path / "pictures" / kind[0] / kind[1] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (10 * number, 0, 0)).save(path)
+    return tmp_path
+
+
+def of_folder(folder, *overrides):
+    given = ("data=image_folder", f"run.data_root={folder / 'pictures'}", "data.image_size=32",
+             f"run.cache_dir={folder / 'cache'}", "run.gpus=0")  # fmt: skip
+    batches = [f"data.train.{n}.batch_size_per_gpu=4" for n in ("supervised", "unlabeled")]
+    return module(*given, *batches, *overrides, name="imagewang")
+
+
+def test_pictures_are_decoded_when_all_else_is_right(folder):
+    data = of_folder(folder)
+    assert not (folder / "cache").exists()
+    assert data.workers == {"supervised": 0, "unlabeled": 0, "val": 0}
+    before = data.datasets["unlabeled"]
+    data.decode()
+    assert (folder / "cache").exists()
+    found = data.datasets["unlabeled"]
+    assert isinstance(found.read, CachedReader)
+    assert all(torch.equal(found[row]["image"], before[row]["image"]) for row in range(16))
+
+
+def test_workers_decode_what_no_place_was_found_for(folder):
+    (folder / "cache").write_text("no folder")
+    data = of_folder(folder)
+    for plan in data.cache_plans.values():
+        plan.places.remove("ram")
+    data.decode()
+    assert not isinstance(data.datasets["unlabeled"].read, CachedReader)
+    assert min(data.workers.values()) >= 1
+
+
+def test_a_cache_that_cannot_be_kept_is_told_with_its_key(folder):
+    (folder / "cache").write_text("no folder")
+    data = of_folder(folder, "++data.train.unlabeled.dataset.cache=disk")
+    with pytest.raises(ConfigError, match=r"data\.train\.unlabeled\.dataset\.cache: found 'disk'"):
+        data.decode()
