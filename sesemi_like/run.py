@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
-from .data import DataModule
+from .data import DataModule, Samples
 from .devices import Devices, choose_devices, tune_process
 from .errors import ConfigError, ConfigProblem, Problems
 from .evaluation import Evaluation, default_evaluators
@@ -285,7 +285,8 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
 def _announce(prepared: Prepared) -> None:
     data, run = prepared.data, prepared.config.run
     sizes = {n: s.num_samples for n, s in data.datasets.items() if s.num_samples is not None}
-    labels = {name: sum(counts.values()) for name, counts in data.label_counts().items()}
+    counts = data.label_counts()
+    labels = {n: sum(counts[n].values()) for n in counts if isinstance(data.datasets[n], Samples)}
     most, mode = prepared.attributes.max_iterations, run.mode.name
     length = mode.lower() if mode != "FIT" else f"{most:,} steps" if most else "training"
     devices = prepared.devices
