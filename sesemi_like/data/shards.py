@@ -197,8 +197,8 @@ def _read_shard(url: str, wanted: range) -> Iterator[tuple[int, dict[str, Any]]]
                     return
     except _UNREADABLE_SHARD as error:
         # What webdataset adds to the arguments of an error are objects that say nothing.
-        is_tar = not isinstance(error, tarfile.TarError)
-        reason = error if is_tar else f"it is no whole tar file ({error.args[0]})"
+        is_torn = isinstance(error, tarfile.TarError)
+        reason = f"it is no whole tar file ({error.args[0]})" if is_torn else error
         raise UnreadableSampleError(f"{url} cannot be read: {reason}") from error
     raise UnreadableSampleError(f"{url} has {last + 1} samples; {INDEX} says there are more")
 
