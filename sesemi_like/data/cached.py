@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,10 +117,9 @@ def plan_cache(
     storage = choose_storage(reader, positions, side, is_lossless=kind == "auto")
     if storage is None:
         return None
-    folder, key = folder or default_folder(), storage.key(positions)
-    is_there = folder is not None and (folder / key).is_dir()
-    places = _places(kind, 0 if is_there else _bytes(storage, positions), folder)
-    return CachePlan(samples, storage, positions, kind, places, folder, key) if places else None
+    folder, needed = folder or default_folder(), _bytes(storage, positions)
+    plan = CachePlan(samples, storage, positions, kind, needed, folder, storage.key(positions))
+    return plan if plan.places() else None
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class CachePlan:
         storage: What is kept of a picture.
         positions: The pictures.
         kind: What was asked for.
-        places: ``disk`` or ``ram``, the better one first.
+        needed: Bytes that the pixels take.
         folder: Where files are kept.
         key: The name of the cache.
     """
@@ -140,7 +140,7 @@ class CachePlan:
     storage: Storage
     positions: npt.NDArray[np.int64]
     kind: str
-    places: list[str]
+    needed: int
     folder: Path | None
     key: str
 
@@ -148,6 +148,28 @@ class CachePlan:
     def looks_up(self) -> bool:
         """Whether samples will only be looked up, with nothing left to be done to them."""
         return self.storage.is_transformed
+
+    def places(self) -> list[str]:
+        """Where the pixels may be kept as things are, ``disk`` or ``ram``, the better place first.
+
+        Raises:
+            ConfigError: If they do not fit where they were asked for.
+        """
+        free = {"disk": _free_disk(self.folder), "ram": free_memory()}
+        if self.folder is not None and (self.folder / self.key).is_dir():
+            free["disk"] = sys.maxsize  # what is there need not be written
+        if self.kind == "auto":
+            shares = {"disk": _DISK_SHARE, "ram": _MEMORY_SHARE}
+            return [place for place in free if self.needed < shares[place] * free[place]]
+        if self.kind == "disk" and self.folder is None:
+            raise _error(self.kind, "there is no home folder to keep it in; give run.cache_dir")
+        if self.needed > free[self.kind]:
+            where = f"in {self.folder}" if self.kind == "disk" else "of memory"
+            sizes = f"take {self.needed / 1e9:.1f} GB, and {free[self.kind] / 1e9:.1f} GB {where}"
+            raise _error(
+                self.kind, f"the pixels {sizes} are free; give a smaller cache_side, or none"
+            )
+        return [self.kind]
 
     def carried_out(self, workers: int = 0) -> Samples:
         """Finds or builds the cache, and returns the data set that reads from it.
@@ -159,7 +181,8 @@ class CachePlan:
             `samples` itself where `auto` finds no place that takes the pixels.
 
         Raises:
-            ConfigError: If the folder that was asked for cannot be written.
+            ConfigError: If the pixels do not fit where they were asked for by now, or the folder
+                cannot be written.
         """
         cache = self._cache(workers)
         if cache is None:
@@ -172,7 +195,7 @@ class CachePlan:
 
     def _cache(self, workers: int) -> PixelCache | None:
         decode, count = _Decode(self.storage, self.positions), len(self.positions)
-        for place in self.places:
+        for place in self.places():  # again, for other data sets have been decoded since
             if place == "ram" or self.folder is None:
                 return in_memory(decode, count, workers)
             try:
@@ -300,21 +323,6 @@ def _file_reader(samples: Samples | StreamedSamples) -> ImageReader | None:
     reader = getattr(samples, "read", None)
     reads_files = isinstance(reader, ImageReader) and hasattr(reader.load, "fingerprint")
     return reader if reads_files else None
-
-
-def _places(kind: str, needed: int, folder: Path | None) -> list[str]:
-    """Where so many bytes may be kept, the better place first."""
-    free = {"disk": _free_disk(folder), "ram": free_memory()}
-    if kind == "auto":
-        shares = {"disk": _DISK_SHARE, "ram": _MEMORY_SHARE}
-        return [place for place, share in shares.items() if needed < share * free[place]]
-    if kind == "disk" and folder is None:
-        raise _error(kind, "there is no home folder to keep it in; give run.cache_dir")
-    if needed > free[kind]:
-        where = f"in {folder}" if kind == "disk" else "of memory"
-        sizes = f"the pixels take {needed / 1e9:.1f} GB, and {free[kind] / 1e9:.1f} GB {where}"
-        raise _error(kind, f"{sizes} are free; give a smaller cache_side, or none")
-    return [kind]
 
 
 def _bytes(storage: Storage, positions: npt.NDArray[np.int64]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -93,8 +94,8 @@ def build_loader(
     else:
         settings |= _order(loader, dataset, key, batch_size, seed, rank, world_size)
     built: DataLoader[Batch] = DataLoader(dataset, **settings)
-    if shortest_length_of(built) == 0:
-        raise ConfigError([ConfigProblem(f"{key}.drop_last", True, _no_batch(built, batch_size))])
+    if length_of(built) == 0:
+        raise ConfigError([_no_batch(built, key, batch_size)])
     return built
 
 
@@ -103,17 +104,18 @@ def _stream(
 ) -> StreamedSamples:
     if isinstance(dataset, ShardedSamples):
         dataset.shuffle, dataset.seed = loader.get("shuffle", False), seed_of(seed, key)
-        dataset.batch_size = batch_size
+        dataset.batch_size, dataset.drop_last = batch_size, loader.get("drop_last", False)
     return dataset
 
 
-def _no_batch(loader: DataLoader[Batch], batch_size: int) -> str:
+def _no_batch(loader: DataLoader[Batch], key: str, batch_size: int) -> ConfigProblem:
     source: Any = loader.dataset
-    is_sharded = isinstance(source, ShardedSamples)
-    samples = source.num_samples if is_sharded else len(source)
-    readers = source.world_size * max(loader.num_workers, 1) if is_sharded else 1
-    shared = f", shared out over {readers} readers" if readers > 1 else ""
-    return f"drop_last leaves no batch of {batch_size} from {samples} samples{shared}"
+    count, processes = source.num_samples, getattr(source, "world_size", 1)
+    shared = f", shared out over {processes} processes" if processes > 1 else ""
+    if not loader.drop_last:
+        return ConfigProblem(f"{key}.dataset", count, f"too few samples{shared}")
+    expected = f"drop_last leaves no batch of {batch_size} from {count} samples{shared}"
+    return ConfigProblem(f"{key}.drop_last", True, expected)
 
 
 def build_collation(loader: Mapping[str, Any], key: str) -> Callable[[list[Any]], Batch]:
@@ -176,20 +178,14 @@ def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -
 
 
 def length_of(loader: DataLoader[Any]) -> int | None:
-    """Batches of a pass of this process, or None where a streamed data set does not know."""
+    """Batches of a pass, the same on every process, or None where a stream does not know.
+
+    The first processes may have one more of shards, which training leaves out.
+    """
     source = loader.dataset
     if isinstance(source, ShardedSamples):
-        return source.num_batches(source.rank, loader.num_workers, drop_last=loader.drop_last)
+        return source.num_batches(source.world_size - 1)
     return None if isinstance(source, StreamedSamples) else len(loader)
-
-
-def shortest_length_of(loader: DataLoader[Any]) -> int | None:
-    """Batches that every process has in a pass: the last one may have fewer of a stream."""
-    source = loader.dataset
-    if isinstance(source, ShardedSamples):
-        last = source.world_size - 1
-        return source.num_batches(last, loader.num_workers, drop_last=loader.drop_last)
-    return length_of(loader)
 
 
 class NamedLoaders:
@@ -210,7 +206,7 @@ class NamedLoaders:
     ) -> None:
         self.loaders = dict(loaders)
         self.epoch = epoch
-        lengths = [n for n in map(shortest_length_of, self.loaders.values()) if n is not None]
+        lengths = [n for n in map(length_of, self.loaders.values()) if n is not None]
         self.length = max(lengths, default=None)
         self.step = self._first_step = 0
 
@@ -243,8 +239,8 @@ class NamedLoaders:
             number += self.epoch() * -(-(self.length or 1) // length)
         while True:
             _begin(loader, number, skipped)
-            is_empty = True
-            for batch in loader:
+            is_empty = skipped == 0  # a pass may be shorter than it should, if samples are skipped
+            for batch in islice(loader, None if length is None else length - skipped):
                 is_empty = False
                 yield batch
             if is_empty:

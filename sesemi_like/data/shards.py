@@ -43,9 +43,10 @@ class ShardedSamples(StreamedSamples):
     """Samples streamed from shards, each read by one process and worker, but for the outer ones.
 
     The order of shards in pass k is drawn from ``PCG64((seed, k))`` and the same on every process.
-    Their samples, one shard after the other, are cut into a stretch for each process, and that into
-    one for each of its workers, of equal lengths but for one sample. A worker reads the shards of
-    its stretch, and draws its samples from a buffer that it keeps full.
+    Their samples, one shard after the other, are cut into a stretch for each process, of equal
+    lengths but for one sample, and that into one for each of its workers, of whole batches, equal
+    but for one. A worker reads the shards of its stretch, and draws its samples from a buffer that
+    it keeps full.
 
     Args:
         root: A folder or URL.
@@ -57,7 +58,8 @@ class ShardedSamples(StreamedSamples):
     Attributes:
         shuffle: Whether each pass has an order of its own.
         seed: Seeds the orders.
-        batch_size: Rows of a batch, in which :meth:`set_pass` counts.
+        batch_size: Rows of a batch.
+        drop_last: Whether an incomplete batch is left out.
         on_error: ``skip`` logs pictures and shards that cannot be read, and goes on with the next
             one; ``raise`` ends there.
     """
@@ -77,7 +79,7 @@ class ShardedSamples(StreamedSamples):
         self.reader = ImageReader(_no_position, image_transform)
         self.least = least_side(image_transform)
         self.classes, self.buffer = classes, buffer
-        self.shuffle, self.seed, self.batch_size = False, 0, 1
+        self.shuffle, self.seed, self.batch_size, self.drop_last = False, 0, 1, False
         self._pass = torch.zeros(2, dtype=torch.int64).share_memory_()
 
     @property
@@ -104,19 +106,13 @@ class ShardedSamples(StreamedSamples):
     def stretch(self, rank: int, worker: int, workers: int) -> range:
         """The places in a pass that a worker of a process reads."""
         of_process = _part(range(self.num_samples), rank, self.world_size)
-        return _part(of_process, worker, workers)
+        batches = _part(range(self.num_batches(rank)), worker, workers)
+        return of_process[batches.start * self.batch_size : batches.stop * self.batch_size]
 
-    def num_batches(self, rank: int, workers: int, *, drop_last: bool) -> int:
-        """Batches of a pass of a process, whose workers make batches of their own.
-
-        Args:
-            rank: The number of the process.
-            workers: Its worker processes; 0 and 1 are the same.
-            drop_last: Whether incomplete batches are left out.
-        """
-        workers = max(workers, 1)
-        rows = (len(self.stretch(rank, worker, workers)) for worker in range(workers))
-        return sum(n // self.batch_size if drop_last else -(-n // self.batch_size) for n in rows)
+    def num_batches(self, rank: int) -> int:
+        """Batches of a pass of a process, however many workers it has."""
+        rows = len(_part(range(self.num_samples), rank, self.world_size))
+        return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
 
     def __iter__(self) -> Iterator[Sample]:
         number, skipped = self._pass.tolist()

@@ -16,11 +16,12 @@ def in_float32(head: nn.Module, features: Tensor) -> Tensor:
 
     Args:
         head: Maps features (N, D) to logits (N, C).
-        features: (N, D), of any floating-point type.
+        features: (N, D), of any floating-point type; cast to that of the head's weights.
     """
+    kind = next((parameter.dtype for parameter in head.parameters()), torch.float32)
     with torch.autocast(features.device.type, enabled=False):
-        logits: Tensor = head(features.float())
-    return logits
+        logits: Tensor = head(features.to(kind))
+    return logits.float()
 
 
 class ClassificationNetwork(nn.Module):

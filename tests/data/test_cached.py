@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from sesemi_like.data import StreamedSamples, cached, dataset
-from sesemi_like.data.cached import CachedReader, with_cache
+from sesemi_like.data.cached import CachedReader, plan_cache, with_cache
 from sesemi_like.data.samples import is_deterministic
 from sesemi_like.data.splits import choose_part
 from sesemi_like.errors import ConfigError, UnreadableSampleError
@@ -162,6 +162,20 @@ def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(pictures, tmp_pa
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
     for kind in ("auto", "disk"):
         assert is_cached(with_cache(samples, kind, folder=tmp_path / "cache"))
+
+
+def test_memory_is_looked_at_again_before_it_is_filled(pictures, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(pictures))
+    with_cache(samples, "disk", folder=tmp_path / "cache")
+    needed = 30 * 50 * 60 * 3
+    monkeypatch.setattr(cached, "free_memory", lambda: needed - 1)
+    with pytest.raises(ConfigError, match="of memory are free"):  # a cache on disk is no help
+        plan_cache(samples, "ram", folder=tmp_path / "cache")
+    monkeypatch.setattr(cached, "free_memory", lambda: needed)
+    plan = plan_cache(samples, "ram", folder=tmp_path / "cache")
+    monkeypatch.setattr(cached, "free_memory", lambda: needed - 1)
+    with pytest.raises(ConfigError, match="of memory are free"):
+        plan.carried_out()
 
 
 def test_a_user_without_a_home_gets_along(pictures, monkeypatch):

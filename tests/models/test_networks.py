@@ -109,6 +109,12 @@ def test_logits_are_float32_in_half_precision(classifier):
         assert classifier(torch.zeros(2, 1, 8, 8))["logits"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_converted_networks_answer_float32_logits(classifier, kind):
+    answer = classifier.to(kind)(torch.rand(2, 1, 8, 8, dtype=kind))
+    assert answer["logits"].dtype == torch.float32
+
+
 def test_logits_are_computed_in_float32_in_half_precision(classifier):
     images = torch.rand(16, 1, 8, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
