@@ -138,7 +138,11 @@ def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0
         if is_alone:
             for left in folder.glob(f"{key}.tmp-*"):  # of a build that was killed
                 shutil.rmtree(left, ignore_errors=True)
-        return opened(folder / key, count) or _built(folder, key, decode, count, workers)
+        found = opened(folder / key, count)
+        if found is None:
+            shutil.rmtree(folder / key, ignore_errors=True)  # it is not there, or damaged
+            found = _built(folder, key, decode, count, workers)
+        return found
 
 
 def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
@@ -204,15 +208,11 @@ def _built(folder: Path, key: str, decode: Decode, count: int, workers: int) -> 
     temporary.chmod(folder.stat().st_mode)  # whoever may read the folder may read the cache
     try:
         _write(temporary, decode, count, workers)
-        # Where files cannot be locked, another run may have been faster.
-        found = opened(folder / key, count)
-        if found is None:
-            shutil.rmtree(folder / key, ignore_errors=True)
-            with suppress(OSError):
-                temporary.rename(folder / key)
-            found = opened(folder / key, count)
+        with suppress(OSError):  # where files cannot be locked, another run may have been faster
+            temporary.rename(folder / key)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    found = opened(folder / key, count)
     if found is None:
         raise OSError(f"{folder / key} was written but cannot be read; is the disk damaged?")
     return found

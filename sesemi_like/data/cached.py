@@ -114,10 +114,11 @@ def plan_cache(
             kind, "this kind of data set has no picture files to decode; give auto or none"
         )
     positions = np.unique(samples.positions)
-    storage = choose_storage(reader, positions, side, is_lossless=kind == "auto")
-    if storage is None:
+    chosen = choose_storage(reader, positions, side, is_lossless=kind == "auto")
+    if chosen is None:
         return None
-    folder, needed = folder or default_folder(), _bytes(storage, positions)
+    storage, size = chosen
+    folder, needed = folder or default_folder(), int(size * len(positions))
     plan = CachePlan(samples, storage, positions, kind, needed, folder, storage.key(positions))
     return plan if plan.places() else None
 
@@ -243,7 +244,7 @@ class Storage:
 
 def choose_storage(
     reader: ImageReader, positions: npt.NDArray[np.int64], side: int | None, *, is_lossless: bool
-) -> Storage | None:
+) -> tuple[Storage, float] | None:
     """Settles what is kept, by a look at a few pictures.
 
     Args:
@@ -253,20 +254,22 @@ def choose_storage(
         is_lossless: Whether pictures must be kept as they are.
 
     Returns:
-        None where pictures would have to be kept smaller than they are, or none can be read.
+        What is kept, and the mean bytes of a picture; None where pictures would have to be kept
+        smaller than they are, or none can be read.
     """
     tried = _tried(positions)
     made = [sample for p in tried if (sample := _read(reader, p)) is not None]
     if not made:
         return None
     if is_deterministic(reader.image_transform) and all(_is_uint8(sample) for sample in made):
-        return Storage(reader, is_transformed=True)
-    if not is_lossless:
-        return Storage(reader, is_transformed=False, side=side or _kept_side(made))
-    kept = Storage(reader, is_transformed=False)
+        size = float(np.mean([sample["image"].numel() for sample in made]))
+        return Storage(reader, is_transformed=True), size
+    side = None if is_lossless else side or _kept_side(made)
+    kept = Storage(reader, is_transformed=False, side=side)
     found = [pixels for p in tried if (pixels := kept.pixels(p)) is not None]
-    is_small = all(min(pixels.shape[:2]) <= _SMALL_SIDE for pixels in found)
-    return kept if is_small else None
+    if is_lossless and any(min(pixels.shape[:2]) > _SMALL_SIDE for pixels in found):
+        return None
+    return kept, float(np.mean([pixels.size for pixels in found] or [0]))
 
 
 class CachedReader:
@@ -323,13 +326,6 @@ def _file_reader(samples: Samples | StreamedSamples) -> ImageReader | None:
     reader = getattr(samples, "read", None)
     reads_files = isinstance(reader, ImageReader) and hasattr(reader.load, "fingerprint")
     return reader if reads_files else None
-
-
-def _bytes(storage: Storage, positions: npt.NDArray[np.int64]) -> int:
-    """What all pictures will take, by a few of them."""
-    found = [storage.pixels(position) for position in _tried(positions)]
-    sizes = [pixels.size for pixels in found if pixels is not None]
-    return int(np.mean(sizes) * len(positions)) if sizes else 0
 
 
 def _tried(positions: npt.NDArray[np.int64]) -> list[int]:

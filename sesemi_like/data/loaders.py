@@ -16,7 +16,6 @@ from ..config.instantiate import instantiate
 from ..errors import ConfigError, ConfigProblem, near
 from .samplers import ClassBalancedSampler, PassSampler, RepeatedShard
 from .samples import Samples, StreamedSamples
-from .shards import ShardedSamples
 
 Batch = dict[str, Tensor]
 
@@ -89,23 +88,16 @@ def build_loader(
         settings["persistent_workers"] = True if persistent is None else persistent
         settings["prefetch_factor"] = loader.get("prefetch_factor")
     if isinstance(dataset, StreamedSamples):
-        dataset = _stream(loader, dataset.shared_out(rank, world_size), key, batch_size, seed)
-        settings |= {"batch_size": batch_size, "drop_last": loader.get("drop_last", False)}
+        batches = {"batch_size": batch_size, "drop_last": loader.get("drop_last", False)}
+        order = {"shuffle": loader.get("shuffle", False), "seed": seed_of(seed, key)}
+        dataset = dataset.shared_out(rank, world_size, **batches, **order)
+        settings |= batches
     else:
         settings |= _order(loader, dataset, key, batch_size, seed, rank, world_size)
     built: DataLoader[Batch] = DataLoader(dataset, **settings)
     if length_of(built) == 0:
         raise ConfigError([_no_batch(built, key, batch_size)])
     return built
-
-
-def _stream(
-    loader: Mapping[str, Any], dataset: StreamedSamples, key: str, batch_size: int, seed: int
-) -> StreamedSamples:
-    if isinstance(dataset, ShardedSamples):
-        dataset.shuffle, dataset.seed = loader.get("shuffle", False), seed_of(seed, key)
-        dataset.batch_size, dataset.drop_last = batch_size, loader.get("drop_last", False)
-    return dataset
 
 
 def _no_batch(loader: DataLoader[Batch], key: str, batch_size: int) -> ConfigProblem:
@@ -178,14 +170,9 @@ def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -
 
 
 def length_of(loader: DataLoader[Any]) -> int | None:
-    """Batches of a pass, the same on every process, or None where a stream does not know.
-
-    The first processes may have one more of shards, which training leaves out.
-    """
+    """Batches of a pass, the same on every process, or None where a stream does not know."""
     source = loader.dataset
-    if isinstance(source, ShardedSamples):
-        return source.num_batches(source.world_size - 1)
-    return None if isinstance(source, StreamedSamples) else len(loader)
+    return source.pass_length if isinstance(source, StreamedSamples) else len(loader)
 
 
 class NamedLoaders:
@@ -234,9 +221,10 @@ class NamedLoaders:
     def _endless(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
         """Passes over a loader without end, from the pass at which this epoch begins."""
         length = length_of(loader)
-        number, skipped = divmod(self.step, length) if length else (0, 0)
-        if length:
-            number += self.epoch() * -(-(self.length or 1) // length)
+        number = skipped = 0
+        if length is not None and self.length is not None:
+            done, skipped = divmod(self.step, length)
+            number = self.epoch() * -(-self.length // length) + done
         while True:
             _begin(loader, number, skipped)
             is_empty = skipped == 0  # a pass may be shorter than it should, if samples are skipped
@@ -250,7 +238,7 @@ class NamedLoaders:
 
 def _begin(loader: DataLoader[Any], number: int, skipped: int) -> None:
     """Has a loader go on with a pass, without the batches of it that were read before."""
-    if isinstance(loader.dataset, ShardedSamples):
+    if isinstance(loader.dataset, StreamedSamples):
         loader.dataset.set_pass(number, skipped)
     elif isinstance(loader.batch_sampler, RepeatedShard):
         loader.batch_sampler.set_pass(number, skipped)

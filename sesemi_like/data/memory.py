@@ -20,26 +20,29 @@ def free_memory(own: Path = Path("/proc/self/cgroup"), cgroups: Path = _CGROUPS)
         cgroups: Where control groups are mounted.
     """
     free = int(psutil.virtual_memory().available)
-    return min([free, *(_left_in(group) for group in _groups(own, cgroups))])
+    left = [_left_in(group) for group in _groups(own, cgroups)]
+    return min([free, *(number for number in left if number is not None)])
 
 
 def _groups(own: Path, cgroups: Path) -> list[Path]:
-    """This process's control group and those around it that limit memory."""
+    """This process's control group and those around it."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
         return []
     path = next((line[3:] for line in lines if line.startswith("0::")), "/")
     group = cgroups / path.lstrip("/")
-    around = [group, *group.parents]
-    return [g for g in around if g.is_relative_to(cgroups) and _number(g / "memory.max")]
+    return [g for g in (group, *group.parents) if g.is_relative_to(cgroups)]
 
 
-def _left_in(group: Path) -> int:
-    used = _number(group / "memory.current") or 0
+def _left_in(group: Path) -> int | None:
+    """What a group may still take; None where it has no limit."""
+    limit, used = _number(group / "memory.max"), _number(group / "memory.current")
+    if limit is None or used is None:
+        return None
     statistics = (group / "memory.stat").read_text().split()
     cached = dict(zip(statistics[::2], map(int, statistics[1::2]), strict=False))
-    return max(0, (_number(group / "memory.max") or 0) - used + cached.get("inactive_file", 0))
+    return max(0, limit - used + cached.get("inactive_file", 0))
 
 
 def _number(file: Path) -> int | None:

@@ -94,15 +94,15 @@ class DataModule(pl.LightningDataModule):
                 for view, config in (loader.get("views") or {}).items()
             }
         with problems.collected(), _told_at(f"{key}.dataset"):
-            self.datasets[name] = self._dataset(name, loader["dataset"], f"{key}.dataset")
+            self.datasets[name] = self._dataset(name, loader["dataset"])
         problems.raise_any()
         self.sample_batches[name] = self._first_samples(name, key)
         self.workers[name] = 0
         self._loader(name, rank=0)
 
-    def _dataset(self, name: str, config: Mapping[str, Any], key: str) -> Samples | StreamedSamples:
+    def _dataset(self, name: str, config: Mapping[str, Any]) -> Samples | StreamedSamples:
         settings = dict(config)
-        transform = instantiate(settings.pop("image_transform", None), key=f"{key}.image_transform")
+        transform = instantiate(settings.pop("image_transform", None), key="image_transform")
         root = settings.pop("root", None) or ""
         is_url = root.startswith(("http://", "https://"))
         settings["root"] = root if is_url else str(Path(self.run["data_root"] or ".") / root)
@@ -130,13 +130,15 @@ class DataModule(pl.LightningDataModule):
 
     def _shared_out_workers(self) -> dict[str, int]:
         asked = {name: config.get("num_workers", AUTO) for name, config in self.configs.items()}
-        looks_up = {
-            name: self.cache_plans[name].looks_up
-            if name in self.cache_plans
-            else getattr(getattr(source, "read", None), "take", None) is not None
-            for name, source in self.datasets.items()
-        }
+        looks_up = {name: self._looks_up(name) for name in self.datasets}
         return share_out(asked, self.batch_sizes, looks_up, self.cpus)
+
+    def _looks_up(self, name: str) -> bool:
+        """Whether a loader's samples are only looked up, or will be when they are decoded."""
+        if name in self.cache_plans:
+            return self.cache_plans[name].looks_up
+        reader = getattr(self.datasets[name], "read", None)
+        return getattr(reader, "take", None) is not None
 
     def _first_samples(self, name: str, key: str) -> Batch:
         """Collates two samples and makes every view of them, so that mistakes show now."""
@@ -264,17 +266,6 @@ class DataModule(pl.LightningDataModule):
         for batch in loader:
             yield self._with_views(views, batch, step=0, rank=0)
 
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Moves the fields of a batch, without waiting where they lie in page-locked memory."""
-        if isinstance(batch, Tensor):
-            return batch.to(device, non_blocking=True)
-        if not isinstance(batch, dict):
-            return super().transfer_batch_to_device(batch, device, dataloader_idx)
-        move = self.transfer_batch_to_device
-        return {name: move(part, device, dataloader_idx) for name, part in batch.items()}
-
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Makes the views; a training batch becomes one flat ``{loader.field: tensor}``."""
         step = self.trainer.global_step if self.trainer else 0
@@ -386,8 +377,7 @@ def _told_at(key: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(
-            p if p.key.startswith(key) else ConfigProblem(f"{key}.{p.key}", p.value, p.expected)
-            for p in error.problems
+            ConfigProblem(f"{key}.{p.key}", p.value, p.expected) for p in error.problems
         ) from error
 
 

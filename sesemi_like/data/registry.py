@@ -78,6 +78,7 @@ def dataset(
     on_error = kwargs.pop("on_error", "raise")
     _check_keys(name, builder, kwargs)
     built = adapted(builder(root, subset, image_transform, **kwargs))
+    built.on_error = on_error
     if isinstance(built, StreamedSamples):
         wanted = {k: v for k, v in budget.items() if v not in (None, "all") and k != "label_seed"}
         if wanted:
@@ -86,9 +87,7 @@ def dataset(
         if on_error == "skip" and not built.can_skip:
             expected = "this streamed data set cannot go on after a sample; its builder has to"
             raise ConfigError([ConfigProblem("on_error", on_error, expected)])
-        built.on_error = on_error
         return built
-    built.on_error = on_error
     return choose_part(built, **budget)
 
 

@@ -154,11 +154,42 @@ class StreamedSamples(IterableDataset[Sample]):
         """How many samples there are in all, or None where that is not known."""
         return None
 
-    def shared_out(self, rank: int, world_size: int) -> StreamedSamples:
-        """The same data set for one process of several."""
+    @property
+    def pass_length(self) -> int | None:
+        """Batches of a pass that every process has, or None where that is not known."""
+        return None
+
+    def shared_out(
+        self,
+        rank: int,
+        world_size: int,
+        *,
+        batch_size: int = 1,
+        drop_last: bool = False,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> StreamedSamples:
+        """The same data set for one process of several.
+
+        Args:
+            rank: Its number.
+            world_size: How many processes there are.
+            batch_size: Rows of the batches that are made of the samples.
+            drop_last: Whether an incomplete batch is left out.
+            shuffle: Whether each pass has an order of its own, for streams that can have one.
+            seed: Seeds the orders.
+        """
         own = copy.copy(self)
         own.rank, own.world_size = rank, world_size
         return own
+
+    def set_pass(self, number: int, skipped_batches: int = 0) -> None:
+        """Says which pass comes next, for streams that have orders; others begin anew.
+
+        Args:
+            number: Passes before it.
+            skipped_batches: Batches of it that are left out, as read before.
+        """
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()

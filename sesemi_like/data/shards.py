@@ -17,6 +17,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 from urllib.request import urlopen
@@ -74,7 +75,7 @@ class ShardedSamples(StreamedSamples):
         classes: list[str] | None = None,
         buffer: int = 1000,
     ) -> None:
-        super().__init__(self)
+        super().__init__(shards)
         self.root, self.shards = root, list(shards)
         self.reader = ImageReader(_no_position, image_transform)
         self.least = least_side(image_transform)
@@ -87,26 +88,36 @@ class ShardedSamples(StreamedSamples):
         """Samples in all."""
         return sum(count for _, count in self.shards)
 
-    def shared_out(self, rank: int, world_size: int) -> ShardedSamples:
+    @property
+    def pass_length(self) -> int:
+        """Batches of a pass that every process has; the first ones may have one more."""
+        return self.num_batches(self.world_size - 1)
+
+    def shared_out(
+        self,
+        rank: int,
+        world_size: int,
+        *,
+        batch_size: int = 1,
+        drop_last: bool = False,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> ShardedSamples:
         """The same data set for one process of several, with a pass of its own."""
         own = cast(ShardedSamples, super().shared_out(rank, world_size))
+        own.batch_size, own.drop_last, own.shuffle, own.seed = batch_size, drop_last, shuffle, seed
         own._pass = torch.zeros(2, dtype=torch.int64).share_memory_()
         return own
 
     def set_pass(self, number: int, skipped_batches: int = 0) -> None:
-        """Says which pass comes next, in this process and its workers.
-
-        Args:
-            number: Passes before it.
-            skipped_batches: Batches of it that are left out, as read before.
-        """
+        """Says which pass comes next, in this process and its workers."""
         # In shared memory, because workers that persist never see this object again.
         self._pass[0], self._pass[1] = number, skipped_batches
 
-    def stretch(self, rank: int, worker: int, workers: int) -> range:
-        """The places in a pass that a worker of a process reads."""
-        of_process = _part(range(self.num_samples), rank, self.world_size)
-        batches = _part(range(self.num_batches(rank)), worker, workers)
+    def stretch(self, worker: int, workers: int) -> range:
+        """The places in a pass that a worker of this process reads."""
+        of_process = _part(range(self.num_samples), self.rank, self.world_size)
+        batches = _part(range(self.num_batches(self.rank)), worker, workers)
         return of_process[batches.start * self.batch_size : batches.stop * self.batch_size]
 
     def num_batches(self, rank: int) -> int:
@@ -122,7 +133,7 @@ class ShardedSamples(StreamedSamples):
         worker = (worker + skipped) % workers
         order = np.random.Generator(np.random.PCG64([self.seed, number]))
         places = order.permutation(len(self.shards)) if self.shuffle else range(len(self.shards))
-        own = self.stretch(self.rank, worker, workers)
+        own = self.stretch(worker, workers)
         raw = self._raw([int(place) for place in places], own)
         if self.shuffle:
             draws = np.random.PCG64([self.seed, number, self.rank * workers + worker])
@@ -137,18 +148,23 @@ class ShardedSamples(StreamedSamples):
 
     def _raw(self, order: list[int], own: range) -> Iterator[tuple[int, dict[str, Any]]]:
         """The samples at some places of a pass as they lie in the shards, and their positions."""
-        positions = np.cumsum([0, *(count for _, count in self.shards)])
+        for name, first, wanted in self._pieces(order, own):
+            try:
+                for place, sample in _read_shard(f"{self.root}/{name}", wanted):
+                    yield first + place, sample
+            except UnreadableSampleError as error:
+                self._note(error)
+
+    def _pieces(self, order: list[int], own: range) -> Iterator[tuple[str, int, range]]:
+        """The shards at some places of a pass: name, position of its first sample, what of it."""
+        firsts = np.cumsum([0, *(count for _, count in self.shards)]).tolist()
         begin = 0
         for shard in order:
             name, count = self.shards[shard]
             wanted = range(max(own.start - begin, 0), min(own.stop - begin, count))
             begin += count
             if wanted:
-                try:
-                    for place, sample in _read_shard(f"{self.root}/{name}", wanted):
-                        yield int(positions[shard]) + place, sample
-                except UnreadableSampleError as error:
-                    self._note(error)
+                yield name, firsts[shard], wanted
 
     def _sample(self, raw: dict[str, Any]) -> Sample:
         extension = next((name for name in _PICTURES if name in raw), None)
@@ -186,17 +202,16 @@ def _read_shard(url: str, wanted: range) -> Iterator[tuple[int, dict[str, Any]]]
     try:
         with _opened(url) as stream:
             samples = group_by_keys(tar_file_expander([{"url": url, "stream": stream}]))
-            for last, sample in enumerate(samples):
+            for last, sample in enumerate(islice(samples, wanted.stop)):
                 if last in wanted:
                     yield last, sample
-                if last + 1 >= wanted.stop:
-                    return
     except _UNREADABLE_SHARD as error:
         # What webdataset adds to the arguments of an error are objects that say nothing.
         is_torn = isinstance(error, tarfile.TarError)
         reason = f"it is no whole tar file ({error.args[0]})" if is_torn else error
         raise UnreadableSampleError(f"{url} cannot be read: {reason}") from error
-    raise UnreadableSampleError(f"{url} has {last + 1} samples; {INDEX} says there are more")
+    if last + 1 < wanted.stop:
+        raise UnreadableSampleError(f"{url} has {last + 1} samples; {INDEX} says there are more")
 
 
 def _opened(place: str) -> IO[bytes]:

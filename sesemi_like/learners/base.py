@@ -193,7 +193,7 @@ class Learner(pl.LightningModule):
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
         assert self.plan is not None, "make_plan() comes before training"
         step = Step(self.global_step, self._max_steps(), self.networks, batch)
-        answers, is_logged = self.plan.run(batch), self._is_logged
+        answers, is_logged = self.plan.run(batch), self._is_logged(step)
         total = torch.zeros((), device=self.device)
         log: dict[str, Any] = {}
         for name, term in self.terms.items():
@@ -290,15 +290,14 @@ class Learner(pl.LightningModule):
     def _attached(self) -> bool:
         return getattr(self, "_trainer", None) is not None
 
-    @property
-    def _is_logged(self) -> bool:
+    def _is_logged(self, step: Step) -> bool:
         """Whether this step is looked at: it is written, or the last one of an epoch or the run.
 
         The others need not compute what is only looked at.
         """
         if not self._attached:
             return False
-        is_last = self.trainer.is_last_batch or self.global_step + 1 == self._max_steps()
+        is_last = self.trainer.is_last_batch or step.index + 1 == step.max_steps
         return is_last or self.trainer._logger_connector.should_update_logs
 
     def _log_step(self, values: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,15 +52,12 @@ class LazyMetrics(Mapping[str, Tensor]):
 
     def __init__(self, compute: Callable[[], Mapping[str, Tensor]]) -> None:
         self._compute = compute
-        self._found: Mapping[str, Tensor] | None = None
 
-    @property
+    @cached_property
     def found(self) -> Mapping[str, Tensor]:
         """The metrics."""
-        if self._found is None:
-            with torch.no_grad():
-                self._found = self._compute()
-        return self._found
+        with torch.no_grad():
+            return self._compute()
 
     def __getitem__(self, name: str) -> Tensor:
         return self.found[name]
