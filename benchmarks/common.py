@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import platform
 import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -81,6 +83,38 @@ def gpu_utilization() -> Iterator[list[float]]:
             process.terminate()
             lines = process.stdout.read().split() if process.stdout else []
             found += [float(line) for line in lines if line.isdigit()]
+
+
+def runs_in_turn(
+    cases: Mapping[str, Callable[[], list[float]]], repeats: int, steps: int
+) -> dict[str, Times]:
+    """Lets runs that time their own steps take turns, and prints the median step of each.
+
+    Args:
+        cases: Functions that train so many steps and return the seconds of those that count.
+        repeats: Runs of each.
+        steps: Steps of a run.
+    """
+    times = {name: Times() for name in cases}
+    for _ in range(repeats):
+        for name, case in cases.items():
+            torch.manual_seed(0)
+            before = cpu_seconds()
+            with gpu_utilization() as busy:
+                found = case()
+            times[name].wall += found
+            times[name].cpu.append((cpu_seconds() - before) / steps)
+            note = f", GPU busy {sum(busy) / len(busy):.0f} %" if busy else ""
+            print(f"{name}: {statistics.median(found):.4f} s a step{note}", flush=True)
+    print()
+    return times
+
+
+def in_own_process(script: str, *arguments: str) -> dict[str, float]:
+    """Runs a script in a fresh process and reads the figures that it prints as JSON at last."""
+    command = [sys.executable, script, *arguments]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(answer.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
 def interleaved(

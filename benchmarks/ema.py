@@ -37,10 +37,7 @@ def main() -> None:
     teacher, theirs = EMATeacher(network), EMA(network, 0.999)
     theirs.register()
     shadow = copy.deepcopy(network)
-    new, old = (
-        [*n.parameters(), *(b for b in n.buffers() if b.is_floating_point())]
-        for n in (network, shadow)
-    )
+    new, old = averaged(network), averaged(shadow)
     state, loop = network.state_dict(), copy.deepcopy(network).state_dict()
 
     def semilearn_hook() -> None:

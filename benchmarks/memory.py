@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
 import torch
-from common import print_machine
+from common import in_own_process, print_machine
 from fixmatch_cases import CASES, read_job
 
 from sesemi_like.devices import tune_process
@@ -48,10 +46,8 @@ def main() -> None:
     print_machine(f"batch {options.batch} + 7 x {options.batch}, {STEPS} steps")
     print("| case | MiB resident at most | MiB on the GPU at most |\n| --- | --- | --- |")
     for name in CASES:
-        command = [sys.executable, __file__, "--root", str(options.root), "--case", name]
-        command += ["--batch", str(options.batch)]
-        answer = subprocess.run(command, check=True, capture_output=True, text=True)
-        found = json.loads(answer.stdout.splitlines()[-1])
+        given = ("--root", str(options.root), "--batch", str(options.batch), "--case", name)
+        found = in_own_process(__file__, *given)
         print(f"| {name} | {found['resident']:.0f} | {found['gpu']:.0f} |", flush=True)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import Times, cpu_seconds, print_machine, print_table, wait
+from common import print_machine, print_table, runs_in_turn, wait
 from fixmatch_cases import WARM_UP, StepTimes, composed, patched_callbacks
 from pictures import write_pictures
 from timm import create_model
@@ -36,7 +36,8 @@ def ours(root: Path, batch: int, steps: int) -> list[float]:
         "imagewang", "data=image_folder", "method=supervised", "backbone=timm",
         "learner.hparams.model.backbone.name=resnet50", "learner.hparams.num_classes=2",
         f"run.num_iterations={steps}", f"run.dir={folder}", f"run.data_root={root}",
-        "data.val=null", "data.train.unlabeled=null", "~trainer.callbacks",
+        "data.val=null", "data.train.unlabeled=null", "run.num_epochs=null",
+        "learner.hparams.lr_scheduler.scheduler.warmup_epochs=0",
         f"data.train.supervised.batch_size_per_gpu={batch}",
         f"data.train.supervised.repeat={steps}", "data.train.supervised.drop_last=true",
     )  # fmt: skip
@@ -83,12 +84,7 @@ def main() -> None:
         floor: lambda: bare(options.batch, options.steps),
         "sesemi_like, from the image folder": lambda: ours(folder, options.batch, options.steps),
     }
-    times = {name: Times() for name in cases}
-    for _ in range(options.repeats):
-        for name, case in cases.items():
-            before = cpu_seconds()
-            times[name].wall += case()
-            times[name].cpu.append((cpu_seconds() - before) / options.steps)
+    times = runs_in_turn(cases, options.repeats, options.steps)
     shutil.rmtree(folder)
     print_machine(f"batch {options.batch}, {options.repeats} runs of {options.steps} steps")
     print_table(times, "s a step", scale=1, kind="wall", against={"over the bare loop": floor})

@@ -12,15 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import print_machine
+from common import in_own_process, print_machine
 
 from sesemi_like.data import Samples
 from sesemi_like.data.cache import on_disk
@@ -83,13 +81,6 @@ def views_case(batch: int, side: int) -> dict[str, float]:
     return {"ms": (time.perf_counter() - start) / rounds / batch * 1e3}
 
 
-def in_own_process(*arguments: str) -> dict[str, float]:
-    """Runs one case in a fresh process."""
-    command = [sys.executable, __file__, "--case", *arguments]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(answer.stdout.splitlines()[-1])  # type: ignore[no-any-return]
-
-
 def main() -> None:
     """Runs every size and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -110,8 +101,8 @@ def main() -> None:
     columns = ("samples", "build, s", "open, s", "read, ms a sample", *MEMORY)
     print("| " + " | ".join(columns) + " |\n| " + " | ".join("---" for _ in columns) + " |")
     for count in options.sizes:
-        built = in_own_process("data", str(count), folder)
-        found = in_own_process("data", str(count), folder)
+        built = in_own_process(__file__, "--case", "data", str(count), folder)
+        found = in_own_process(__file__, "--case", "data", str(count), folder)
         cells = (f"{built['open']:.1f}", f"{found['open']:.2f}", f"{found['ms']:.4f}")
         memory = [f"{found[name]:.0f}" for name in ("resident", "touched")]
         print(f"| {count:,} | " + " | ".join([*cells, *memory]) + " |", flush=True)
@@ -119,9 +110,10 @@ def main() -> None:
     print("\n| side | " + " | ".join(f"batch {b}, ms an image" for b in BATCHES) + " |")
     print("| --- | --- | --- | --- | --- |")
     for side in (32, 96, 224):
-        cells = [
-            f"{in_own_process('views', str(b), str(side))['ms']:.3f}" for b in (16, 64, 256, 1024)
+        found = [
+            in_own_process(__file__, "--case", "views", str(batch), str(side)) for batch in BATCHES
         ]
+        cells = [f"{figures['ms']:.3f}" for figures in found]
         print(f"| {side} | " + " | ".join(cells) + " |", flush=True)
 
 

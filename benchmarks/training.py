@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from functools import partial
 from pathlib import Path
 
-import torch
-from common import Times, cpu_seconds, gpu_utilization, print_machine, print_table
-from fixmatch_cases import CASES, WARM_UP, read_job
+from common import print_machine, print_table, runs_in_turn
+from fixmatch_cases import CASES, read_job
 
 from sesemi_like.devices import tune_process
 
@@ -32,18 +32,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     tune_process()
     job = read_job(options.root, options.batch, options.steps)
-    times = {name: Times() for name in CASES}
-    for _ in range(options.repeats):
-        for name, case in CASES.items():
-            torch.manual_seed(0)
-            before = cpu_seconds()
-            with gpu_utilization() as busy:
-                times[name].wall += case(job)
-            times[name].cpu.append((cpu_seconds() - before) / job.steps)
-            last = times[name].wall[-(job.steps - WARM_UP) :]
-            note = f", GPU busy {sum(busy) / len(busy):.0f} %" if busy else ""
-            print(f"{name}: {sorted(last)[len(last) // 2]:.4f} s a step{note}", flush=True)
-    print()
+    cases = {name: partial(case, job) for name, case in CASES.items()}
+    times = runs_in_turn(cases, options.repeats, job.steps)
     print_machine(
         f"batch {job.batch} + 7 x {job.batch}, {options.repeats} runs of {job.steps} steps"
     )
