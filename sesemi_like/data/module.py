@@ -12,13 +12,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..config.check import named_loaders
 from ..config.instantiate import instantiate, plain
+from ..distributed import gather_objects
 from ..errors import SKIP_HINT, ConfigError, ConfigProblem, Problems, UnreadableSampleError
 from ..files import write_atomically
 from ..views.images import as_float
@@ -352,10 +352,7 @@ class DataModule(pl.LightningDataModule):
     def skipped(self) -> dict[str, list[str]]:
         """The samples that no process could read so far, by loader; called on all of them."""
         own = {n: s.skipped for n, s in self.datasets.items() if isinstance(s, Samples)}
-        parts: list[Any] = [own]
-        if dist.is_available() and dist.is_initialized():
-            parts = [None] * dist.get_world_size()
-            dist.all_gather_object(parts, own)
+        parts = gather_objects(own)
         found = {name: sorted({i for part in parts for i in part[name]}) for name in own}
         return {name: ids for name, ids in found.items() if ids}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from ..distributed import gather_objects
 from .accuracy import Accuracy
 from .base import Evaluator, Predictions, Value
 from .confusion import ConfusionMatrix
@@ -133,11 +133,8 @@ def _joined(batches: list[Predictions]) -> Predictions:
 
 def _gathered(own: Predictions) -> Predictions:
     """The predictions of all processes, on every process."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return own
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, own)
-    return _joined(parts)
+    parts = gather_objects(own)
+    return own if len(parts) == 1 else _joined(parts)
 
 
 def _unique(predictions: Predictions) -> Predictions:

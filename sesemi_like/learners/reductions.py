@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from ..distributed import sum_over_processes, world_size
 from ..models.heads.loss.base import LossOutputs
 
 
@@ -55,7 +55,7 @@ def weighted_mean(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tens
 
 def total(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
     """Sum of w * l."""
-    return _weighted_sum(losses, weights) * _world_size()
+    return _weighted_sum(losses, weights) * world_size()
 
 
 REDUCTIONS: dict[str, Callable[[Tensor, Tensor | None, Tensor], Tensor]] = {
@@ -82,12 +82,5 @@ def _weighted_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
 
 def _over_all(own_sum: Tensor, own_count: Tensor) -> Tensor:
     # A count of zero comes with a sum of zero; weights may add up to less than 1.
-    if _world_size() == 1:
-        return own_sum / own_count.masked_fill(own_count == 0, 1)
-    count = own_count.clone()
-    dist.all_reduce(count)
-    return own_sum * _world_size() / count.masked_fill(count == 0, 1)
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    count = sum_over_processes(own_count)
+    return own_sum * world_size() / count.masked_fill(count == 0, 1)
