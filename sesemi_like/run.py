@@ -19,7 +19,8 @@ from torch import Tensor
 
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
-from .data import DataModule, Samples
+from .data import DataModule
+from .data.module import TRAIN
 from .devices import Devices, choose_devices, tune_process
 from .errors import ConfigError, ConfigProblem, Problems
 from .evaluation import Evaluation, default_evaluators
@@ -284,13 +285,12 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
 @rank_zero_only
 def _announce(prepared: Prepared) -> None:
     data, run = prepared.data, prepared.config.run
-    sizes = {n: s.num_samples for n, s in data.datasets.items() if s.num_samples is not None}
     counts = data.label_counts()
-    labels = {n: sum(counts[n].values()) for n in counts if isinstance(data.datasets[n], Samples)}
+    labels = {data.known_as(TRAIN + name): sum(found.values()) for name, found in counts.items()}
     most, mode = prepared.attributes.max_iterations, run.mode.name
     length = mode.lower() if mode != "FIT" else f"{most:,} steps" if most else "training"
     devices = prepared.devices
-    print_opening(run.id, sizes, labels, length, f"{devices.world_size} x {devices.accelerator}")
+    print_opening(run.id, data.sizes(), labels, length, f"{devices.world_size} x {devices.accelerator}")
 
 
 def _fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:

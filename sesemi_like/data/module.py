@@ -35,6 +35,9 @@ from .registry import dataset
 from .samples import UNLABELLED, Sample, Samples, StreamedSamples
 from .workers import AUTO, share_out, usable_cpus
 
+TRAIN = "train."
+"""What the names of train loaders begin with among all loaders of a run."""
+
 _SPLITS_OF_MODE = {"FIT": ("train", "val", "test"), "VALIDATE": ("val",), "TEST": ("test",)}
 
 
@@ -48,9 +51,9 @@ class DataModule(pl.LightningDataModule):
         seed: The run's seed.
 
     Attributes:
-        datasets: The data sets by loader name; those of evaluation are called `val` and `test`.
+        datasets: The data sets by split and name: ``train.<loader name>``, ``val`` and ``test``.
         sample_batches: Two samples of every loader with all their views, as a step would see them.
-        cache_plans: What :meth:`decode` is going to decode, by loader name.
+        cache_plans: What :meth:`decode` is going to decode, by split and name.
 
     Raises:
         ConfigError: With every mistake found in all loaders.
@@ -81,7 +84,7 @@ class DataModule(pl.LightningDataModule):
 
     def _add(self, key: str, loader: Mapping[str, Any]) -> None:
         """Builds one loader's parts, and tries them on its first samples."""
-        name = key.removeprefix("data.").removeprefix("train.")
+        name = key.removeprefix("data.")
         problems = Problems()
         self.configs[name] = loader
         with problems.collected():
@@ -122,7 +125,7 @@ class DataModule(pl.LightningDataModule):
         """
         plans, self.cache_plans = self.cache_plans, {}
         for name, plan in plans.items():
-            with _told_at(f"{self._key(name)}.dataset"):
+            with _told_at(f"data.{name}.dataset"):
                 self.datasets[name] = plan.carried_out(self.cpus)
         # Where `auto` found no place after all, workers have to decode.
         shares = self._shared_out_workers()
@@ -173,7 +176,8 @@ class DataModule(pl.LightningDataModule):
 
     @property
     def _train(self) -> list[str]:
-        return [name for name in self.datasets if name not in ("val", "test")]
+        """The train loaders, as users name them."""
+        return [name.removeprefix(TRAIN) for name in self.datasets if name.startswith(TRAIN)]
 
     @property
     def _labelled_loader(self) -> str | None:
@@ -182,7 +186,7 @@ class DataModule(pl.LightningDataModule):
         Other train loaders may have more class folders, whose names then mean nothing.
         """
         train = sorted(self._train, key=lambda name: name != "supervised")
-        for name in (*train, "val", "test"):
+        for name in (*(TRAIN + name for name in train), "val", "test"):
             source = self.datasets.get(name)
             if isinstance(source, Samples) and _has_labels(source):
                 return name
@@ -207,19 +211,19 @@ class DataModule(pl.LightningDataModule):
     @property
     def fields(self) -> dict[str, set[str]]:
         """The field names of every train loader, views included."""
-        return {name: set(self.sample_batches[name]) for name in self._train}
+        return {name: set(self.sample_batches[TRAIN + name]) for name in self._train}
 
     @property
     def rows_per_step(self) -> int:
         """Samples that a step of this process draws from all train loaders."""
-        return sum(self.batch_sizes[name] for name in self._train)
+        return sum(self.batch_sizes[TRAIN + name] for name in self._train)
 
     def first_step(self) -> Batch:
         """Two samples of every train loader with all their views, as one flat step."""
         return {
             f"{name}.{field}": value
             for name in self._train
-            for field, value in self.sample_batches[name].items()
+            for field, value in self.sample_batches[TRAIN + name].items()
         }
 
     def keep(self, fields: Collection[str]) -> None:
@@ -250,19 +254,20 @@ class DataModule(pl.LightningDataModule):
         loader's own, so nothing is augmented but what the loader's `image_transform` does.
 
         Args:
-            name: The loader's name.
+            name: The train loader's name.
 
         Raises:
             KeyError: If there is no such loader.
         """
+        full = TRAIN + name
         loader = build_loader(
-            {"num_workers": self.workers[name]},
-            self.datasets[name],
-            key=f"data.train.{name}.evaluation",
-            batch_size=self.batch_sizes.get("val", self.batch_sizes[name]),
+            {"num_workers": self.workers[full]},
+            self.datasets[full],
+            key=f"data.{full}.evaluation",
+            batch_size=self.batch_sizes.get("val", self.batch_sizes[full]),
             seed=self.seed,
         )
-        views = "val" if "val" in self.views else name
+        views = "val" if "val" in self.views else full
         for batch in loader:
             yield self._with_views(views, batch, step=0, rank=0)
 
@@ -274,7 +279,7 @@ class DataModule(pl.LightningDataModule):
             return self._with_views(name, batch, step=0, rank=self._rank)
         flat: Batch = {}
         for name, fields in batch.items():
-            made = self._with_views(name, fields, step=step, rank=self._rank)
+            made = self._with_views(TRAIN + name, fields, step=step, rank=self._rank)
             flat |= {f"{name}.{field}": value for field, value in made.items()}
         return flat if self.kept is None else {k: v for k, v in flat.items() if k in self.kept}
 
@@ -285,11 +290,12 @@ class DataModule(pl.LightningDataModule):
         left out of training batches.
         """
         made: Batch = {}
+        known_as = name.removeprefix(TRAIN)
         for view, make in self.views.get(name, {}).items():
             if not self._is_kept(name, view):
                 continue
             source = batch[getattr(make, "source", "image")]
-            seed = seed_of(self.seed, f"{name}.{view}:{step}:{rank}")
+            seed = seed_of(self.seed, f"{known_as}.{view}:{step}:{rank}")
             generator = torch.Generator().manual_seed(seed)
             answer = make(source, generator)
             if isinstance(answer, Tensor):
@@ -299,9 +305,9 @@ class DataModule(pl.LightningDataModule):
         return {field: _prepared(value) for field, value in {**batch, **made}.items()}
 
     def _is_kept(self, name: str, view: str) -> bool:
-        if self.kept is None or name in ("val", "test"):
+        if self.kept is None or not name.startswith(TRAIN):
             return True
-        full = f"{name}.{view}"
+        full = f"{name.removeprefix(TRAIN)}.{view}"
         return any(field == full or field.startswith(f"{full}.") for field in self.kept)
 
     @property
@@ -312,16 +318,14 @@ class DataModule(pl.LightningDataModule):
         return self.trainer.current_epoch if self.trainer else 0
 
     def _named_loaders(self, rank: int) -> NamedLoaders:
-        return NamedLoaders({name: self._loader(name, rank) for name in self._train}, self._epoch)
-
-    def _key(self, name: str) -> str:
-        return f"data.{name}" if name in ("val", "test") else f"data.train.{name}"
+        loaders = {name: self._loader(TRAIN + name, rank) for name in self._train}
+        return NamedLoaders(loaders, self._epoch)
 
     def _loader(self, name: str, rank: int) -> DataLoader[Batch]:
         return build_loader(
             {**self.configs[name], "num_workers": self.workers[name]},
             self.datasets[name],
-            key=self._key(name),
+            key=f"data.{name}",
             batch_size=self.batch_sizes[name],
             seed=self.seed,
             rank=rank,
@@ -338,14 +342,16 @@ class DataModule(pl.LightningDataModule):
         writer = csv.writer(text)
         writer.writerow(["loader", "index", "id", "class"])
         for name in self._train:
-            writer.writerows([name, *row] for row in self._labelled(self.datasets[name]))
+            rows = self._labelled(self.datasets[TRAIN + name])
+            writer.writerows([name, *row] for row in rows)
         write_atomically(path, text.getvalue())
 
     def label_counts(self) -> dict[str, dict[str, int]]:
-        """How many labels of each class every train loader sees."""
+        """How many labels of each class every train loader sees; streams do not know theirs."""
         counts = {
-            name: Counter(label for _, _, label in self._labelled(self.datasets[name]))
+            name: Counter(label for _, _, label in self._labelled(self.datasets[TRAIN + name]))
             for name in self._train
+            if isinstance(self.datasets[TRAIN + name], Samples)
         }
         return {name: dict(sorted(found.items())) for name, found in counts.items()}
 
@@ -354,7 +360,21 @@ class DataModule(pl.LightningDataModule):
         own = {n: s.skipped for n, s in self.datasets.items() if isinstance(s, Samples)}
         parts = gather_objects(own)
         found = {name: sorted({i for part in parts for i in part[name]}) for name in own}
-        return {name: ids for name, ids in found.items() if ids}
+        return {self.known_as(name): ids for name, ids in found.items() if ids}
+
+    def sizes(self) -> dict[str, int]:
+        """How many samples every loader has; streams that do not know are left out."""
+        found = {self.known_as(name): s.num_samples for name, s in self.datasets.items()}
+        return {name: size for name, size in found.items() if size is not None}
+
+    def known_as(self, name: str) -> str:
+        """What a loader is called in reports: a train loader as users call it where that is clear.
+
+        Args:
+            name: Its split and name, as in `datasets`.
+        """
+        short = name.removeprefix(TRAIN)
+        return name if short in self.datasets else short
 
     def _labelled(self, source: Samples | StreamedSamples) -> Iterator[tuple[int, str, str]]:
         if isinstance(source, StreamedSamples) or source.targets is None:

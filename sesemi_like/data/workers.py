@@ -25,7 +25,8 @@ def share_out(
     """Settles the worker processes of every loader.
 
     Args:
-        asked: `num_workers` of each loader: a number, which is cut off at the CPUs, or ``auto``.
+        asked: `num_workers` of each loader, by split and name (``train.unlabeled``, ``val``): a
+            number, which is cut off at the CPUs, or ``auto``.
         batch_sizes: Rows of each loader's batches; those of `val` and `test` do not matter.
         looks_up: Whether a loader's samples are only looked up, which takes less time than handing
             them from process to process: ``auto`` is then 0.
@@ -35,7 +36,7 @@ def share_out(
         Workers by loader; ``auto`` gives the train loaders the CPUs in proportion to their batches,
         at least one each, and evaluation up to four.
     """
-    train = [name for name in asked if name not in ("val", "test") and not looks_up[name]]
+    train = [name for name in asked if name.startswith("train.") and not looks_up[name]]
     rows = sum(batch_sizes[name] for name in train)
     settled = {}
     for name, wanted in asked.items():

@@ -68,13 +68,13 @@ def test_only_what_is_kept_is_made(monkeypatch):
     data = module()
     data.keep({"supervised.image", "unlabeled.rotation.target"})
     made = []
-    for name, view in data.views["unlabeled"].items():
+    for name, view in data.views["train.unlabeled"].items():
 
         def note(*arguments, name=name, view=view):
             made.append(name)
             return view(*arguments)
 
-        data.views["unlabeled"][name] = note
+        data.views["train.unlabeled"][name] = note
     assert set(step(data)) == {"supervised.image", "unlabeled.rotation.target"}
     assert made == ["rotation"]
 
@@ -107,6 +107,26 @@ def test_bytes_become_fractions_and_floats_stay():
     np.testing.assert_allclose(batch["unlabeled.image"], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "size"), [("val", 320), ("test", 360)])
+def test_a_train_loader_may_be_called_as_an_evaluation_split(name, size, tmp_path):
+    digits = "{dataset: {name: digits, subset: %s}, batch_size: 8}"
+    (tmp_path / "own.yaml").write_text(
+        "defaults: [quickstart, _self_]\n"
+        f"data: {{{name}: {digits % 'test'}, train: {{{name}: {digits % 'train'}}}}}\n"
+    )
+    config = composed("own", folder=tmp_path)
+    data = DataModule(config.data, config.run, world_size=1, seed=0)
+    loaders = {"val": data.val_dataloader, "test": data.test_dataloader}
+    assert len(loaders[name]().dataset) == size
+    batch = step(data)
+    assert set(data.fields) == {"supervised", "unlabeled", name}
+    assert len(batch[f"{name}.image"]) == 8
+    assert data.iterations_per_epoch == 180
+    assert data.known_as("train.supervised") == "supervised"
+    assert data.known_as(f"train.{name}") == f"train.{name}"
+    assert data.sizes() | {name: size, f"train.{name}": 1437} == data.sizes()
+
+
 def test_validation_batches_have_the_views_of_val():
     data = module()
     data.trainer = Training()
@@ -121,8 +141,8 @@ def test_evaluation_loader_reads_each_sample_once_in_order_without_augmentation(
     data = module()
     batches = list(data.evaluation_loader("supervised"))
     index = torch.cat([b["index"] for b in batches]).tolist()
-    assert index == data.datasets["supervised"].positions.tolist()
-    assert torch.equal(batches[0]["image"][3], data.datasets["supervised"][3]["image"] / 255)
+    assert index == data.datasets["train.supervised"].positions.tolist()
+    assert torch.equal(batches[0]["image"][3], data.datasets["train.supervised"][3]["image"] / 255)
     with pytest.raises(KeyError):
         next(data.evaluation_loader("nothing"))
 
@@ -139,7 +159,7 @@ def test_iterations_per_epoch_by_hand():
 
 def test_null_switches_a_loader_off():
     data = module("data.train.unlabeled.dataset=null", "data.test=null")
-    assert set(data.datasets) == {"supervised", "val"}
+    assert set(data.datasets) == {"train.supervised", "val"}
     assert data.test_dataloader() == []
 
 
@@ -206,7 +226,7 @@ def test_folders_of_the_heap_are_no_classes(pets):
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2, heap_2023=4)
     subsets = "data.train.unlabeled.dataset.subset=[heap,train]"
     data = module(f"run.data_root={root}", subsets, name=FOLDERS)
-    assert data.datasets["unlabeled"].classes == ["2023", "cat", "dog"]
+    assert data.datasets["train.unlabeled"].classes == ["2023", "cat", "dog"]
     assert data.classes == ["cat", "dog"]
     assert data.num_classes_found == 2
 
@@ -216,8 +236,8 @@ def test_pictures_of_different_sizes_come_as_one_size(pets):
     Image.new("RGB", (70, 50)).save(root / "train" / "cat" / "z.png")
     data = module(f"run.data_root={root}", "data.labels_per_class=1", name=FOLDERS)
     assert data.classes == ["cat", "dog"]
-    assert len(data.datasets["supervised"]) == 2
-    assert len(data.datasets["unlabeled"]) == 7
+    assert len(data.datasets["train.supervised"]) == 2
+    assert len(data.datasets["train.unlabeled"]) == 7
     assert step(data)["unlabeled.strong"].shape == (2, 3, 32, 32)
 
 
@@ -275,11 +295,11 @@ def of_folder(folder, *overrides):
 def test_pictures_are_decoded_when_all_else_is_right(folder):
     data = of_folder(folder)
     assert not (folder / "cache").exists()
-    assert data.workers == {"supervised": 0, "unlabeled": 0, "val": 0}
-    before = data.datasets["unlabeled"]
+    assert data.workers == {"train.supervised": 0, "train.unlabeled": 0, "val": 0}
+    before = data.datasets["train.unlabeled"]
     data.decode()
     assert (folder / "cache").exists()
-    found = data.datasets["unlabeled"]
+    found = data.datasets["train.unlabeled"]
     assert isinstance(found.read, CachedReader)
     assert all(torch.equal(found[row]["image"], before[row]["image"]) for row in range(16))
 
@@ -289,7 +309,7 @@ def test_workers_decode_what_no_place_was_found_for(folder, monkeypatch):
     data = of_folder(folder)
     monkeypatch.setattr(cached, "free_memory", lambda: 0)
     data.decode()
-    assert not isinstance(data.datasets["unlabeled"].read, CachedReader)
+    assert not isinstance(data.datasets["train.unlabeled"].read, CachedReader)
     assert min(data.workers.values()) >= 1
 
 
