@@ -10,12 +10,13 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import CheckpointIO
 
 from .config.check import named_loaders
 from .config.instantiate import instantiate, plain
 from .devices import Devices
 from .evaluation import Evaluation
-from .learners.checkpoints import CarryBestOver, LastCheckpoint
+from .learners.saving import AtomicCheckpointIO, CarryBestOver, LastCheckpoint
 from .report import ProgressBar, TensorBoardPictures, metrics_loggers
 
 
@@ -26,13 +27,16 @@ def trainer_settings(config: DictConfig) -> dict[str, Any]:
         config: A composed config.
 
     Raises:
-        ConfigError: If a callback or logger cannot be built.
+        ConfigError: If a callback, logger or plugin cannot be built.
     """
     given: dict[str, Any] = plain(config.trainer) or {}
-    for name in ("callbacks", "logger"):
+    for name in ("callbacks", "logger", "plugins"):
         given[name] = instantiate(given.get(name), key=f"trainer.{name}")
-    callbacks = given["callbacks"] or []
-    given["callbacks"] = callbacks if isinstance(callbacks, list) else [callbacks]
+    for name in ("callbacks", "plugins"):
+        several = given[name] or []
+        given[name] = several if isinstance(several, list) else [several]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in given["plugins"]):
+        given["plugins"].append(AtomicCheckpointIO())
     return given
 
 

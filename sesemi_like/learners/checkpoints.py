@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, what of one fits, and how a resumed run goes on from it."""
+"""Checkpoints read: what of one fits a learner, and whether a run can go on from it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import logging
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from ..errors import ConfigError, ConfigProblem
@@ -113,39 +109,6 @@ def resume_problems(
     if max_iterations is not None and any(set(settings) - set(group) for group in groups):
         found.append("its optimizer is another one")
     return [ConfigProblem(key, path, expected) for expected in found]
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """Keeps the weights of the newest epoch as ``last.ckpt``, whether or not they are the best.
-
-    Lightning's own `save_last` saves only along with a checkpoint that was chosen.
-
-    Args:
-        dirpath: The folder.
-    """
-
-    def __init__(self, dirpath: str) -> None:
-        super().__init__(dirpath, filename="last", save_top_k=1, enable_version_counter=False)
-
-
-class CarryBestOver(pl.Callback):
-    """Lets a resumed run, whose folder is a new one, go on from the best checkpoint so far.
-
-    Lightning forgets the best checkpoint where the folder has changed, and would take the first one
-    after resuming for the best. The old file stays where it is.
-    """
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
-    ) -> None:
-        """Rewrites the folder in the state of callbacks whose best checkpoint still exists."""
-        if trainer.state.fn != TrainerFn.FITTING:
-            return
-        states = checkpoint.get("callbacks", {})
-        for callback in trainer.checkpoint_callbacks:
-            state = states.get(callback.state_key, {})
-            if "dirpath" in state and Path(state.get("best_model_path", "")).is_file():
-                state["dirpath"] = getattr(callback, "dirpath", None)
 
 
 def read_state(path: str, *, key: str) -> dict[str, Tensor]:

@@ -1,0 +1,74 @@
+"""Checkpoints written: whole or not at all, the last one and the best one of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
+
+from ..files import replacing
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints beside their target and renames them, so that none is ever torn.
+
+    Lightning writes to the folder for temporary files, from where a checkpoint is copied over the
+    only good one wherever that is another file system.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Saves a checkpoint.
+
+        Args:
+            checkpoint: What it is to hold.
+            path: A local path; addresses such as ``s3://...`` are left to Lightning.
+            storage_options: For other addresses.
+
+        Raises:
+            OSError: If it cannot be written; the file that was there is left as it is.
+        """
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with replacing(path) as file:
+            torch.save(checkpoint, file)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the weights of the newest epoch as ``last.ckpt``, whether or not they are the best.
+
+    Lightning's own `save_last` saves only along with a checkpoint that was chosen.
+
+    Args:
+        dirpath: The folder.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, filename="last", save_top_k=1, enable_version_counter=False)
+
+
+class CarryBestOver(pl.Callback):
+    """Lets a resumed run, whose folder is a new one, go on from the best checkpoint so far.
+
+    Lightning forgets the best checkpoint where the folder has changed, and would take the first one
+    after resuming for the best. The old file stays where it is.
+    """
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Rewrites the folder in the state of callbacks whose best checkpoint still exists."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        states = checkpoint.get("callbacks", {})
+        for callback in trainer.checkpoint_callbacks:
+            state = states.get(callback.state_key, {})
+            if "dirpath" in state and Path(state.get("best_model_path", "")).is_file():
+                state["dirpath"] = getattr(callback, "dirpath", None)
