@@ -23,7 +23,7 @@ HEADS = "learner.hparams.model.regularization_loss_heads"
 
 @pytest.fixture
 def a_run():
-    attributes = AppAttributes(iterations_per_epoch=10, max_iterations=100, num_gpus=0, num_nodes=1)
+    attributes = AppAttributes(iterations_per_epoch=5, max_iterations=100, num_gpus=0, num_nodes=1)
     with app_attributes(attributes):
         yield
 
@@ -34,8 +34,14 @@ def model(*overrides):
 
 def test_there_are_this_many():
     assert len(METHODS) >= 7
-    assert OPTIMIZERS == ["adam", "adamw", "sgd"]
-    assert LR_SCHEDULERS == ["constant", "cosine", "polynomial"]
+    assert OPTIMIZERS == ["adam", "adamw", "sgd", "sgd_cifar100", "sgd_sesemi"]
+    assert LR_SCHEDULERS == [
+        "constant",
+        "cosine",
+        "polynomial",
+        "polynomial_imagewang",
+        "polynomial_sesemi",
+    ]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -94,7 +100,8 @@ def test_learning_rate_schedules_build(name, a_run):
     built = instantiate(schedule.scheduler, optimizer, key="scheduler")
     assert schedule.interval == "step"
     assert built.max_iters == 100
-    assert built.get_last_lr() == [0.1]
+    warmup = schedule.scheduler.warmup_epochs
+    assert built.get_last_lr() == [schedule.scheduler.warmup_lr if warmup else 0.1]
 
 
 @pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: path.stem)

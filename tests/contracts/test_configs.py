@@ -16,12 +16,12 @@ CHOICES = sorted(
 )
 COUNTS = {
     "primary": 8,
-    "backbone": 10,
-    "data": 7,
+    "backbone": 11,
+    "data": 8,
     "evaluation": 2,
-    "lr_scheduler": 3,
+    "lr_scheduler": 5,
     "method": 8,
-    "optimizer": 3,
+    "optimizer": 5,
 }
 
 
@@ -158,6 +158,89 @@ def test_imagewoof_is_base_with_its_own_run():
     woof = OmegaConf.to_container(composed("imagewoof"), resolve=False)
     own = {"seed": 42, "gpus": -1, "num_epochs": 80, "id": "imagewoof"}
     assert woof == {**base, "run": {**base["run"], **own, "data_root": "./data/imagewoof2"}}
+
+
+# What the built-in configs train with: learning rate, weight decay, epochs of warm-up.
+TRAINED_WITH = {
+    "base": (0.1, 0.0005, 10),
+    "cifar10": (0.03, 0.0005, 0),
+    "cifar100": (0.03, 0.001, 0),
+    "imagewang": (0.1, 0.0005, 5),
+    "imagewoof": (0.1, 0.0005, 10),
+    "quickstart": (0.03, 0.0005, 0),
+    "stl10": (0.03, 0.0005, 0),
+}
+
+
+def test_built_in_configs_train_with_the_rates_they_always_had():
+    found = {}
+    for name in TRAINED_WITH:
+        hparams = composed(name).learner.hparams
+        sgd = hparams.optimizer
+        assert (sgd._target_, sgd.momentum, sgd.nesterov) == ("torch.optim.SGD", 0.9, True)
+        warmup = hparams.lr_scheduler.scheduler.warmup_epochs
+        found[name] = (sgd.lr, sgd.weight_decay, warmup)
+    assert found == TRAINED_WITH
+
+
+def test_what_the_runs_choose_beside_their_groups():
+    model = composed("quickstart").learner.hparams.model
+    assert model.ema == {"decay": 0.99, "warmup": True, "kind": "states"}
+    model = composed("cifar10").learner.hparams.model
+    assert model.ema == {"decay": 0.999, "warmup": True, "kind": "states"}
+
+
+# Where each group's values stand in a composed config. A run's label budget is its own.
+PLACES = {
+    "backbone": "learner.hparams.model.backbone",
+    "data": "data",
+    "evaluation": "run.evaluators",
+    "lr_scheduler": "learner.hparams.lr_scheduler",
+    "method": "learner.hparams.model.regularization_loss_heads",
+    "optimizer": "learner.hparams.optimizer",
+}
+BUDGETS = ("labels_per_class", "num_labels", "label_fraction")
+
+
+def values_of(config, group):
+    values = at(OmegaConf.to_container(config, resolve=False), PLACES[group])
+    if group == "data":
+        return {key: value for key, value in values.items() if key not in BUDGETS}
+    return values
+
+
+@pytest.fixture(scope="module")
+def chosen_alone():
+    """The values that each choice brings to the bare config."""
+    return {
+        (group, choice): values_of(composed("sesemi_config", f"{group}={choice}"), group)
+        for group, choice in CHOICES
+        if group in PLACES
+    }
+
+
+@pytest.mark.parametrize("name", PRIMARY)
+def test_every_choice_of_every_group_replaces_what_a_built_in_config_has(name, chosen_alone):
+    choices = {group: [c for g, c in CHOICES if g == group] for group in PLACES}
+    for turn in range(max(map(len, choices.values()))):
+        chosen = {group: names[turn % len(names)] for group, names in choices.items()}
+        config = composed(name, *(f"{group}={choice}" for group, choice in chosen.items()))
+        for group, choice in chosen.items():
+            wanted = chosen_alone[group, choice]
+            assert values_of(config, group) == wanted, f"-cn {name} {group}={choice}"
+
+
+def test_a_choice_leaves_nothing_of_what_it_replaces():
+    hparams = composed("base", "optimizer=adam", "backbone=resnet18d").learner.hparams
+    assert hparams.optimizer == {"_target_": "torch.optim.Adam", "lr": 0.001}
+    assert (hparams.model.backbone.name, hparams.model.backbone.drop_rate) == ("resnet18d", 0.0)
+
+
+def test_a_persons_file_changes_single_values_of_what_base_chose(tmp_path):
+    body = "defaults: [base]\nlearner: {hparams: {model: {backbone: {name: resnet18d}}}}\n"
+    (tmp_path / "custom.yaml").write_text(body)
+    backbone = composed("custom", folder=tmp_path).learner.hparams.model.backbone
+    assert (backbone.name, backbone.drop_rate) == ("resnet18d", 0.5)
 
 
 def test_choosing_a_method_replaces_the_heads_of_another():

@@ -15,6 +15,7 @@ SIZES = {
     "cifar_resnet56": 64,
     "resnet18d": 512,
     "resnet50d": 2048,
+    "resnet50d_sesemi": 2048,
     "small_cnn": 128,
     "timm": 96,
     "torchvision": 512,
@@ -32,7 +33,7 @@ def settings_of(name):
 
 def test_every_backbone_config_is_known_here():
     assert sorted(SIZES) == NAMES
-    assert len(NAMES) == 10
+    assert len(NAMES) == 11
 
 
 @pytest.mark.parametrize("name", NAMES)
