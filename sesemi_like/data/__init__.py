@@ -1,4 +1,4 @@
-from . import arrays, files, shards
+from . import arrays, files, shards, tables
 from .module import DataModule
 from .registry import dataset, register_dataset
 from .samples import Samples, StreamedSamples
@@ -12,4 +12,5 @@ __all__ = [
     "files",
     "register_dataset",
     "shards",
+    "tables",
 ]

@@ -12,6 +12,7 @@ import torch
 from ..errors import ConfigError, ConfigProblem, near
 from .registry import register_dataset
 from .samples import UNLABELLED, ImageReader, Samples
+from .subsets import subset_names
 
 ImageTransform = Callable[[Any], Any] | None
 Images = npt.NDArray[np.uint8]
@@ -140,9 +141,8 @@ class ArrayImages:
 def _wanted(
     subset: str | list[str] | None, known: list[str], default: list[str] | None = None
 ) -> list[str]:
-    names = (
-        (default or known) if subset is None else [subset] if isinstance(subset, str) else subset
-    )
+    given = subset_names(subset)
+    names = (default or known) if given is None else given
     problems = [
         ConfigProblem("subset", name, f"no such subset; {near(name, known, noun='subsets')}")
         for name in names
@@ -150,7 +150,7 @@ def _wanted(
     ]
     if problems:
         raise ConfigError(problems)
-    return list(names)
+    return names
 
 
 def _read(

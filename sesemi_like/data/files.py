@@ -1,9 +1,8 @@
-"""Data sets made of picture files: class folders, loose files, and a table of paths."""
+"""Data sets made of image files: class folders and loose files."""
 
 from __future__ import annotations
 
-import csv as csv_module
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..errors import ConfigError, ConfigProblem, near
 from .decoding import Pixels, decode
 from .registry import register_dataset
 from .samples import UNLABELLED, ImageReader, Samples
+from .subsets import subset_names
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -56,7 +56,7 @@ def image_folder(
     classes = sorted({kind.name for folder in subsets for kind in _folders(folder)})
     number = {name: index for index, name in enumerate(classes)}
     targets = [UNLABELLED if name is None else number[name] for name in names]
-    return _samples(top, files, targets, classes, image_transform)
+    return image_samples(top, files, targets, classes, image_transform)
 
 
 @register_dataset
@@ -76,72 +76,28 @@ def image_files(
     top = _folder(root)
     folders = [top] if subset is None else _subsets(top, subset)
     files = [path for folder in folders for path in _pictures(folder)]
-    return _samples(top, files, [UNLABELLED] * len(files), None, image_transform)
+    return image_samples(top, files, [UNLABELLED] * len(files), None, image_transform)
 
 
-@register_dataset
-def csv(
-    root: str,
-    subset: str | list[str] | None = None,
-    image_transform: ImageTransform = None,
-    path_column: str = "path",
-    label_column: str = "label",
-    split_column: str = "split",
-) -> Samples:
-    """Pictures listed in a table with the columns path, label and split.
-
-    An empty label means unlabelled. Labels that are all whole numbers are classes in numeric order,
-    others in alphabetic order; the classes are those of the whole table, whatever the subset.
-
-    Args:
-        root: The CSV file; paths in it are relative to its folder.
-        subset: A value of the split column or a list of them; None means all rows.
-        image_transform: Applied to each picture.
-        path_column: The column with paths.
-        label_column: The column with labels; the table may lack it.
-        split_column: The column with subsets; needed only with `subset`.
-
-    Raises:
-        ConfigError: If the file, a column, a subset or a row's picture is missing.
-    """
-    rows = _rows(root)
-    wanted = [subset] if isinstance(subset, str) else subset
-    needed = {"path_column": path_column} | ({"split_column": split_column} if wanted else {})
-    problems = [
-        ConfigProblem(key, name, f"no such column; {near(name, rows[0], noun='columns')}")
-        for key, name in needed.items()
-        if name not in rows[0]
-    ]
-    if problems:
-        raise ConfigError(problems)
-    classes = _class_names(row.get(label_column) for row in rows)
-    splits = {row[split_column] for row in rows} if wanted else set()
-    problems = [
-        ConfigProblem("subset", name, f"no row has this split; {near(name, splits, noun='splits')}")
-        for name in wanted or []
-        if name not in splits
-    ]
-    if problems:
-        raise ConfigError(problems)
-    chosen = [row for row in rows if wanted is None or row[split_column] in wanted]
-    folder = Path(root).parent
-    files = [folder / row[path_column] for row in chosen]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        expected = f"{len(missing)} of its pictures do not exist, the first one is {missing[0]}"
-        raise ConfigError([ConfigProblem("root", root, expected)])
-    number = {name: index for index, name in enumerate(classes)}
-    targets = [number.get(row.get(label_column) or "", UNLABELLED) for row in chosen]
-    return _samples(folder, files, targets, classes or None, image_transform)
-
-
-def _samples(
+def image_samples(
     top: Path,
     files: list[Path],
     targets: list[int],
     classes: list[str] | None,
     image_transform: ImageTransform,
 ) -> Samples:
+    """Makes a data set of image files, which are named by their paths below a folder.
+
+    Args:
+        top: The folder.
+        files: The files.
+        targets: The class index of each, -1 for none.
+        classes: The names of the classes.
+        image_transform: Applied to each image.
+
+    Raises:
+        ConfigError: If there is no file.
+    """
     if not files:
         expected = f"holds no pictures ({', '.join(sorted(EXTENSIONS))})"
         raise ConfigError([ConfigProblem("root", str(top), expected)])
@@ -188,7 +144,8 @@ def _folders(folder: Path) -> list[Path]:
 
 def _subsets(top: Path, subset: str | list[str] | None) -> list[Path]:
     known = [folder.name for folder in _folders(top)]
-    wanted = known if subset is None else [subset] if isinstance(subset, str) else subset
+    names = subset_names(subset)
+    wanted = known if names is None else names
     missing = [name for name in wanted if not (top / name).is_dir()]
     problems = [
         ConfigProblem(
@@ -207,22 +164,3 @@ def _is_picture(path: Path) -> bool:
 
 def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if _is_picture(path))
-
-
-def _rows(root: str) -> list[dict[str, str]]:
-    path = Path(root)
-    if not path.is_file():
-        raise ConfigError(
-            [ConfigProblem("root", root, "no such file; give the path of a CSV file")]
-        )
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv_module.DictReader(file))
-    if not rows:
-        raise ConfigError([ConfigProblem("root", root, "the table has no rows")])
-    return rows
-
-
-def _class_names(labels: Iterable[str | None]) -> list[str]:
-    names = {label for label in labels if label}
-    whole = all(name.lstrip("-").isdigit() for name in names)
-    return sorted(names, key=int) if whole else sorted(names)

@@ -97,61 +97,16 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path, mode):
     assert str(image.dtype) == "torch.uint8"
 
 
-@pytest.fixture
-def table(root):
-    path = root / "table.csv"
-    path.write_text(
-        "path,label,split\n"
-        "train/cat/a.png,10,train\nheap/f.png,,train\nval/dog/e.png,9,val\nval/cat/d.png,10,val\n"
-    )
-    return path
-
-
-def test_csv_numbers_classes_of_the_whole_table_and_leaves_empty_labels_out(table):
-    found = dataset("csv", str(table), "train")
-    assert found.classes == ["9", "10"]  # by number, not by letter
-    assert found.targets.tolist() == [1, -1]
-    assert found.row_ids() == ["train/cat/a.png", "heap/f.png"]
-    assert found[1]["image"].unique().tolist() == [5]
-    assert dataset("csv", str(table), ["val", "train"]).targets.tolist() == [1, -1, 0, 1]
-
-
-def test_csv_with_other_columns_byte_order_mark_and_no_labels(root):
-    path = root / "other.csv"
-    path.write_text("\ufefffile,kind\nheap/f.png,x\n", encoding="utf-8")
-    found = dataset("csv", str(path), path_column="file", label_column="kind")
-    assert found.classes == ["x"]
-    path.write_text("path\nheap/f.png\n")
-    assert dataset("csv", str(path)).targets.tolist() == [-1]
-
-
-def test_csv_mistakes_name_columns_and_splits(table):
-    call = lambda **kwargs: dataset("csv", str(table), **kwargs)  # noqa: E731
-    found = problems(call, subset="train", path_column="paht", split_column="fold")
-    assert [(key, value) for key, value, _ in found] == [
-        ("path_column", "paht"),
-        ("split_column", "fold"),
-    ]
-    assert "did you mean 'path'" in found[0][2]
-    ((key, value, expected),) = problems(call, subset="trian")
-    assert (key, value) == ("subset", "trian")
-    assert "did you mean 'train'" in expected
-    assert problems(lambda: dataset("csv", "nowhere.csv"))[0][0] == "root"
-
-
-def test_csv_names_a_missing_picture(table):
-    with table.open("a") as file:
-        file.write("val/cat/gone.png,9,val\n")
-    ((key, value, expected),) = problems(lambda: dataset("csv", str(table)))
-    assert key == "root"
-    assert value == str(table)
-    assert "1 of its pictures" in expected
-    assert "gone.png" in expected
-
-
-def test_csv_that_lacks_one_of_the_splits_is_refused(table):
-    ((key, value, _),) = problems(lambda: dataset("csv", str(table), ["train", "test"]))
-    assert (key, value) == ("subset", "test")
+@pytest.mark.parametrize("kind", ["image_folder", "image_files"])
+def test_a_subset_that_is_a_number_names_a_folder(root, kind):
+    picture(root / "1" / "cat" / "g.png", 9)
+    found = dataset(kind, str(root), 1)
+    assert found.row_ids() == ["1/cat/g.png"]
+    assert dataset(kind, str(root), [1, "val"]).row_ids()[0] == "1/cat/g.png"
+    for wrong in (True, 1.5, [None], [], {"a": 1}):
+        ((key, value, expected),) = problems(dataset, name=kind, root=str(root), subset=wrong)
+        assert (key, value) == ("subset", wrong)
+        assert "needs a name or a list of names" in expected
 
 
 def test_image_transform_gets_a_pil_image_and_may_give_fields(root):
