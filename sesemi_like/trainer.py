@@ -18,6 +18,7 @@ from .devices import Devices
 from .evaluation import Evaluation
 from .learners.saving import AtomicCheckpointIO, CarryBestOver, LastCheckpoint
 from .report import ProgressBar, TensorBoardPictures, metrics_loggers
+from .stopping import KeepSignalHandlers
 
 
 def trainer_settings(config: DictConfig) -> dict[str, Any]:
@@ -63,6 +64,7 @@ def build_trainer(
     """
     run = config.run
     callbacks = [
+        KeepSignalHandlers(),
         ProgressBar(),
         evaluation,
         TensorBoardPictures(),

@@ -1,0 +1,128 @@
+"""Signals: what is stopped ends at once, in one line, with the code that shells expect."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+from composing import composed
+
+from sesemi_like.config.check import check
+from sesemi_like.run import run
+from sesemi_like.signals import Stopped, stopped_by_signals
+
+TINY = [
+    "run.gpus=0",
+    "learner.hparams.model.backbone.widths=[4]",
+    "data.train.unlabeled=null",
+    "++trainer.logger=false",
+]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_start_up_ends_in_one_line(name, code, tmp_path):
+    """Python sends itself the signal where it would begin to import torch."""
+    program = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            os.kill(os.getpid(), signal.{name})
+sys.meta_path.insert(0, Finder())
+sys.argv = ["open_cli", "-cn", "quickstart"]
+from sesemi_like.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == f"stopped by {name}\n"
+
+
+class StopAt:
+    """A schedule that sends the process a signal at one of its steps."""
+
+    def __init__(self, step, signum):
+        self.step, self.signum = step, signum
+
+    def __call__(self, step):
+        if step == self.step:
+            os.kill(os.getpid(), self.signum)
+        return 1.0
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_training_ends_with_the_code_of_the_signal_and_no_summary(name, code, tmp_path, capsys):
+    """Lightning alone ends with 1 and with 0."""
+    schedule = (
+        "{_target_: test_signals.StopAt, step: 30, signum: " + str(int(getattr(signal, name))) + "}"
+    )
+    config = composed(
+        "quickstart", *TINY, "method=supervised", "run.num_iterations=60", f"run.dir={tmp_path}",
+        "data.train.supervised.repeat=5",
+        f"learner.hparams.model.supervised_loss.scheduler={schedule}",
+    )  # fmt: skip
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Stopped) as caught, stopped_by_signals():
+        run(config, check(config))
+    assert caught.value.code == code
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert f"stopped by {name}" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*/*/summary.json"))
+    (last,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
+    assert 0 < torch.load(last, weights_only=True)["global_step"] < 60
+
+
+def test_a_forked_process_is_ended_as_if_there_were_no_handler():
+    reads, writes = os.pipe()
+    with stopped_by_signals():
+        child = os.fork()
+        if child == 0:
+            os.write(writes, b"x")
+            time.sleep(60)
+            os._exit(0)
+        os.read(reads, 1)
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopped_by_signals():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
+def test_a_terminated_sweep_keeps_its_checkpoint_ends_its_workers_and_says_what_did_not_run(
+    tmp_path,
+):
+    command = [sys.executable, "-m", "sesemi_like", "-m", "-cn", "quickstart", *TINY]
+    command += ["method=supervised", "run.num_iterations=100000", "run.seed=0,1,2"]
+    command += ["data.train.supervised.num_workers=1"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stdout + stderr
+    assert "Traceback" not in stderr
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    (folder,) = (path for path in tmp_path.glob("runs/*/*") if path.is_dir())
+    assert not (folder / "summary.json").exists()
+    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > 0
