@@ -1,5 +1,7 @@
 """The groups method, optimizer and lr_scheduler: every file composes, builds, and replaces."""
 
+import math
+
 import pytest
 import torch
 from composing import composed
@@ -10,15 +12,19 @@ from sesemi_like.config.resolvers import AppAttributes, app_attributes
 from sesemi_like.config.store import builtin_configs
 from sesemi_like.models.heads.loss import LossHead
 
-GROUPS = ("method", "optimizer", "lr_scheduler")
+GROUPS = ("method", "quickstart_method", "optimizer", "lr_scheduler")
 FILES = {group: sorted((builtin_configs() / group).glob("*.yaml")) for group in GROUPS}
 OWN_FILES = [file for group in GROUPS for file in FILES[group]]
-METHODS, OPTIMIZERS, LR_SCHEDULERS = ([f.stem for f in FILES[group]] for group in GROUPS)
+METHODS, _, OPTIMIZERS, LR_SCHEDULERS = ([f.stem for f in FILES[group]] for group in GROUPS)
 # The method of `base` alone: it has a loader of its own and keeps no EMA.
 METHODS.remove("sesemi")
 VIEWS = ("weak", "weak_2", "strong", "rotation.image", "rotation.target")
 OFFERED = {f"unlabeled.{field}" for field in (*VIEWS, "jigsaw.image", "jigsaw.target")}
 HEADS = "learner.hparams.model.regularization_loss_heads"
+# What a weight ends at and when: of Laine & Aila's and Tarvainen & Valpola's code, with a supervised
+# loss divided by the labelled rows as ours is; and what the quickstart takes, chosen on its digits.
+PAPERS = {"pi_model": ("consistency", 100, 40_000), "mean_teacher": ("mean_teacher", 100, 40_000)}
+QUICKSTART = {"pi_model": ("consistency", 100, 180), "mean_teacher": ("mean_teacher", 30, 180)}
 
 
 @pytest.fixture
@@ -55,7 +61,47 @@ def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(method, a_r
         assert {r.through for r in requests} <= {None, "classifier", "backbone", "teacher"}
         schedule = instantiate(config.scheduler, key=f"{HEADS}.{name}.scheduler")
         if schedule is not None:
-            assert schedule(0) < schedule(29) < schedule(30) == schedule(99) == 1
+            end = PAPERS[method][2] if method in PAPERS else 30
+            assert schedule(0) < schedule(end - 1) < schedule(end) == schedule(end + 69) == 1
+
+
+def weight_of(config, name, max_iterations):
+    """The weight of a head at each step of a run."""
+    head = config.learner.hparams.model.regularization_loss_heads[name]
+    run = AppAttributes(iterations_per_epoch=10, max_iterations=max_iterations, num_gpus=0, num_nodes=1)
+    with app_attributes(run):
+        schedule = instantiate(head.scheduler, key="scheduler")
+    return lambda step: head.scale_factor * schedule(step)
+
+
+@pytest.mark.parametrize("method", PAPERS)
+def test_methods_have_the_weight_of_their_paper_and_its_ramp(method):
+    name, most, duration = PAPERS[method]
+    weight = weight_of(composed("cifar10", f"method={method}"), name, 2**20)
+    assert weight(duration - 1) < weight(duration) == most
+    assert weight(duration // 2) == pytest.approx(most * math.exp(-5 / 4))
+
+
+@pytest.mark.parametrize("method", PAPERS)
+def test_consistency_does_not_outweigh_the_labels_in_a_short_run(method):
+    chosen = ("data=image_folder", f"method={method}")
+    weight = weight_of(composed("sesemi_config", *chosen), PAPERS[method][0], 1000)
+    assert weight(999) < 1
+
+
+@pytest.mark.parametrize("method", QUICKSTART)
+def test_what_was_chosen_on_digits_is_the_quickstarts_own(method):
+    name, most, duration = QUICKSTART[method]
+    weight = weight_of(composed("quickstart", f"method={method}"), name, 600)
+    assert weight(duration - 1) < weight(duration) == weight(599) == most
+
+
+@pytest.mark.parametrize("method", QUICKSTART)
+def test_configs_that_start_from_the_quickstart_follow_the_method_too(method, tmp_path):
+    text = f"defaults: [quickstart, {{override method: {method}}}]"
+    (tmp_path / "own.yaml").write_text(text)
+    expected = composed("quickstart", f"method={method}").learner
+    assert composed("own", folder=tmp_path).learner == expected
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -108,5 +154,5 @@ def test_learning_rate_schedules_build(name, a_run):
 def test_every_file_opens_with_its_command_and_what_to_expect(path):
     text = path.read_text()
     comments = "".join(line for line in text.splitlines(True) if line.startswith("#"))
-    assert f"{path.parent.stem}={path.stem}" in comments
+    assert f"{path.parent.stem.removeprefix('quickstart_')}={path.stem}" in comments
     assert "Expect" in comments

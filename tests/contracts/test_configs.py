@@ -22,7 +22,11 @@ COUNTS = {
     "lr_scheduler": 5,
     "method": 8,
     "optimizer": 5,
+    "quickstart_method": 2,
 }
+
+# What `quickstart_method` holds is for `quickstart` alone, which chooses it by its method.
+GROUPS_OF_THE_BARE_CONFIG = set(COUNTS) - {"primary", "quickstart_method"}
 
 
 def test_how_many_there_are():
@@ -45,7 +49,8 @@ def test_each_run_composes_and_only_the_bare_one_lacks_values(name):
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_each_choice_composes_with_the_bare_config_and_does_something(group, choice):
     bare = OmegaConf.to_container(composed("sesemi_config"))
-    chosen = OmegaConf.to_container(composed("sesemi_config", f"{group}={choice}"))
+    word = f"{group}={choice}" if group in GROUPS_OF_THE_BARE_CONFIG else f"+{group}={choice}"
+    chosen = OmegaConf.to_container(composed("sesemi_config", word))
     assert chosen != bare or (group, choice) == ("lr_scheduler", "constant")
 
 

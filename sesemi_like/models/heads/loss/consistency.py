@@ -39,7 +39,7 @@ class ConsistencyLossHead(LossHead):
         regularization_loss_heads:
           consistency:
             head: {_target_: sesemi_like.models.heads.loss.ConsistencyLossHead, distance: mse}
-            scheduler: {_target_: sesemi_like.schedulers.SigmoidSchedule, duration: 5000}
+            scheduler: {_target_: sesemi_like.schedulers.SigmoidSchedule, duration: 40000}
             scale_factor: 100
     """
 

@@ -36,7 +36,8 @@ class MeanTeacherLossHead(ConsistencyLossHead):
         regularization_loss_heads:
           mean_teacher:
             head: {_target_: sesemi_like.models.heads.loss.MeanTeacherLossHead}
-            scale_factor: 30
+            scheduler: {_target_: sesemi_like.schedulers.SigmoidSchedule, duration: 40000}
+            scale_factor: 100
     """
 
     def __init__(
