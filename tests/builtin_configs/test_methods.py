@@ -68,7 +68,9 @@ def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(method, a_r
 def weight_of(config, name, max_iterations):
     """The weight of a head at each step of a run."""
     head = config.learner.hparams.model.regularization_loss_heads[name]
-    run = AppAttributes(iterations_per_epoch=10, max_iterations=max_iterations, num_gpus=0, num_nodes=1)
+    run = AppAttributes(
+        iterations_per_epoch=10, max_iterations=max_iterations, num_gpus=0, num_nodes=1
+    )
     with app_attributes(run):
         schedule = instantiate(head.scheduler, key="scheduler")
     return lambda step: head.scale_factor * schedule(step)
