@@ -16,6 +16,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from ..errors import ConfigError, ConfigProblem
+from . import decoding
 from .cache import PixelCache, in_memory, key_of, on_disk
 from .decoding import Pixels, shrink
 from .memory import free_memory
@@ -239,7 +240,7 @@ class Storage:
         """The name of the cache: the files, and how they are decoded."""
         settings = f"{self.reader.image_transform}" if self.is_transformed else f"side {self.side}"
         files = (self.reader.load.fingerprint(int(p)) for p in positions)  # type: ignore[attr-defined]
-        return key_of([settings, *files])
+        return key_of([settings, f"decoding {decoding.VERSION}", *files])
 
 
 def choose_storage(

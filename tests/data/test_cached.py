@@ -6,10 +6,10 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
-from sesemi_like.data import StreamedSamples, cached, dataset
+from sesemi_like.data import StreamedSamples, cached, dataset, decoding
 from sesemi_like.data.cached import CachedReader, plan_cache, with_cache
 from sesemi_like.data.samples import is_deterministic
 from sesemi_like.data.splits import choose_part
@@ -98,6 +98,27 @@ def test_a_changed_picture_is_decoded_anew(pictures, tmp_path):
     os.utime(path, ns=(1, 1))
     found = with_cache(samples, "disk", folder=tmp_path / "cache")
     assert found[0]["image"].flatten(1).unique(dim=1).flatten().tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["disk", "ram"])
+def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "images" / "a" / "phone.jpg"
+    path.parent.mkdir(parents=True)
+    Image.effect_noise((60, 40), 80).save(path, exif=exif, quality=95)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    found = with_cache(dataset("image_folder", str(path.parents[1])), kind, folder=tmp_path / "c")
+    assert is_cached(found)
+    assert np.array_equal(found[0]["image"][0].numpy(), expected)
+
+
+def test_a_cache_of_what_files_became_once_is_built_anew(pictures, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(pictures))
+    key = plan_cache(samples, "disk", folder=tmp_path).key
+    assert plan_cache(samples, "disk", folder=tmp_path).key == key
+    monkeypatch.setattr(decoding, "VERSION", decoding.VERSION + 1)
+    assert plan_cache(samples, "disk", folder=tmp_path).key != key
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])

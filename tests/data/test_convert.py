@@ -67,3 +67,15 @@ def test_the_command_says_what_it_wrote_and_nothing_else(source, tmp_path):
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("1 samples in 1 shards: ")
     assert answer.stderr == ""
+
+
+@pytest.mark.parametrize("side", [None, 20])
+def test_images_that_lie_on_their_side_are_upright_in_shards(tmp_path, side):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a.jpg", "b.png", "c.webp"):
+        (tmp_path / "source").mkdir(exist_ok=True)
+        Image.new("RGB", (90, 60), (200, 10, 10)).save(tmp_path / "source" / name, exif=exif)
+    write_shards(dataset("image_files", str(tmp_path / "source")), tmp_path / "out", side=side)
+    shape = (3, 90, 60) if side is None else (3, 30, 20)
+    assert [s["image"].shape for s in dataset("shards", str(tmp_path / "out"))] == [shape] * 3
