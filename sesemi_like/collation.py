@@ -40,7 +40,12 @@ class RotationTransformer:
     """Builds batches for predicting rotations (arXiv:1803.07728).
 
     Of N images it makes 4N rows, the four turns of one image next to each other.
+
+    Attributes:
+        makes_targets: Says that its targets are its own, and the samples' labels are not read.
     """
+
+    makes_targets = True
 
     def __call__(self, samples: Sequence[Any]) -> dict[str, Tensor]:
         """Builds a batch.
@@ -70,9 +75,14 @@ class JigsawTransformer:
         num_permutations: Size of the fixed set of permutations, the number of classes; None
             takes all 24 of a 2 x 2 grid and 100 of a 3 x 3 grid.
 
+    Attributes:
+        makes_targets: Says that its targets are its own, and the samples' labels are not read.
+
     Raises:
         ValueError: An argument is out of range.
     """
+
+    makes_targets = True
 
     def __init__(self, grid: int = 2, num_permutations: int | None = None) -> None:
         self.jigsaw = Jigsaw(grid, num_permutations)

@@ -20,13 +20,14 @@ from torch import Tensor
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
-from .data.module import TRAIN
+from .data.labels import TRAIN
 from .devices import Devices, choose_devices, tune_process
-from .errors import ConfigError, ConfigProblem, Problems
-from .evaluation import Evaluation, default_evaluators
+from .errors import ConfigError, ConfigProblem, Problems, near
+from .evaluation import Evaluation, Evaluator, default_evaluators
 from .files import write_atomically
 from .learners import Learner
 from .learners.checkpoints import load_weights, resume_problems
+from .learners.reading import fields_read
 from .report import (
     make_run_folder,
     print_opening,
@@ -117,13 +118,13 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     seed = choose_seed(None if found.under("run.seed") else config.run.seed)
     pl.seed_everything(seed, workers=True, verbose=False)
     devices = _devices(config, found)
-    data = _data(config, devices, seed, found)
+    data = _data(config, devices, seed, _fields_read(config, devices), found)
     attributes = run_attributes(config, data, devices)
     # Again, so that weights do not hang on what random transforms drew in a look at the data.
     pl.seed_everything(seed, workers=True, verbose=False)
     with app_attributes(attributes):
         learner = _learner(config, data, attributes.max_iterations, found)
-        evaluation = _evaluation(config, found)
+        evaluation = _evaluation(config, data, found)
     found.raise_any()
     assert data is not None and learner is not None
     data.decode()
@@ -170,10 +171,31 @@ def _devices(config: DictConfig, found: Problems) -> Devices:
     return Devices("cpu", 1, "auto", 1)
 
 
-def _data(config: DictConfig, devices: Devices, seed: int, found: Problems) -> DataModule | None:
+def _fields_read(config: DictConfig, devices: Devices) -> dict[str, set[str]] | None:
+    """The fields that are read, by train loader; None where the loss heads do not tell yet."""
+    read: dict[str, set[str]] | None = {}
+    with app_attributes(run_attributes(config, None, devices)):
+        if config.run.mode.name == "FIT":
+            read = fields_read(config.learner, list(config.data.train or {}))
+        evaluators = _evaluators(config, Problems())
+    if read is not None:
+        for name in (name for evaluator in evaluators.values() for name in evaluator.reads):
+            read.setdefault(name, set())
+    return read
+
+
+def _data(
+    config: DictConfig,
+    devices: Devices,
+    seed: int,
+    read: dict[str, set[str]] | None,
+    found: Problems,
+) -> DataModule | None:
     with found.collected():
         if not found.under("data", "run.batch_size_per_gpu"):
-            data = DataModule(config.data, config.run, world_size=devices.world_size, seed=seed)
+            data = DataModule(
+                config.data, config.run, world_size=devices.world_size, seed=seed, read=read
+            )
             found.found += _length_problems(config, data)
             return data
     return None
@@ -253,12 +275,22 @@ def _rehearse_evaluation(learner: Learner, data: DataModule) -> None:
         raise ConfigError(problems)
 
 
-def _evaluation(config: DictConfig, found: Problems) -> Evaluation:
+def _evaluation(config: DictConfig, data: DataModule | None, found: Problems) -> Evaluation:
+    evaluators = _evaluators(config, found)
+    known = data.fields if data else {}
+    for name, loader in ((n, loader) for n, e in evaluators.items() for loader in e.reads):
+        if data is not None and loader not in known:
+            expected = f"there is no train loader {loader!r}; {near(loader, known, noun='loaders')}"
+            found.found.append(ConfigProblem(f"run.evaluators.{name}", loader, expected))
+    return Evaluation(evaluators or default_evaluators())
+
+
+def _evaluators(config: DictConfig, found: Problems) -> dict[str, Evaluator]:
     evaluators = {}
     for name, evaluator in (plain(config.run.evaluators) or {}).items():
         with found.collected():
             evaluators[name] = instantiate(evaluator, key=f"run.evaluators.{name}")
-    return Evaluation(evaluators or default_evaluators())
+    return evaluators
 
 
 def _folder(config: DictConfig) -> Path:

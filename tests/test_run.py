@@ -52,10 +52,29 @@ def test_a_run_folder_holds_everything(finished):
 
 def test_the_label_list_names_forty_labels_of_training_alone(finished):
     with (finished[0] / "labels.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["loader"] == "supervised"]
+        rows = list(csv.DictReader(file))
+    assert {row["loader"] for row in rows} == set(finished[1]["labels"]) == {"supervised"}
     assert len(rows) == len({row["id"] for row in rows}) == 40
     counts = {label: sum(row["class"] == label for row in rows) for label in "0123456789"}
     assert set(counts.values()) == {4}
+
+
+def test_a_loader_that_no_head_reads_does_not_set_the_epoch():
+    given = [override for override in TINY if "num_iterations" not in override]
+    config = composed("quickstart", *given, "method=supervised", "run.num_iterations=null",
+                      "run.num_epochs=3", "data.train.unlabeled.dataset.subset=missing")  # fmt: skip
+    prepared = prepare(config, check(config))
+    # Forty labels, 32 a step.
+    assert prepared.attributes.iterations_per_epoch == 2
+    assert prepared.attributes.max_iterations == 6
+
+
+@pytest.mark.parametrize("mode", ["FIT", "TEST"])
+def test_an_evaluator_names_a_train_loader_that_exists(mode):
+    config = composed("quickstart", *TINY, "evaluation=knn", f"run.mode={mode}",
+                      "run.evaluators.knn.data=supervized")  # fmt: skip
+    with pytest.raises(ConfigError, match=r"run\.evaluators\.knn: found 'supervized'"):
+        prepare(config, check(config))
 
 
 def test_metrics_are_a_table(finished):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +18,16 @@ from ..config.check import named_loaders
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
 from ..errors import SKIP_HINT, ConfigError, ConfigProblem, Problems, UnreadableSampleError
-from ..files import write_atomically
 from ..views.images import as_float
 from .cached import CachePlan, plan_cache
+from .labels import (
+    TRAIN,
+    class_problems,
+    label_counts,
+    labelled_loader,
+    num_classes_found,
+    write_label_list,
+)
 from .loaders import (
     Batch,
     NamedLoaders,
@@ -32,11 +37,10 @@ from .loaders import (
     seed_of,
 )
 from .registry import dataset
-from .samples import UNLABELLED, Sample, Samples, StreamedSamples
+from .samples import Sample, Samples, StreamedSamples
 from .workers import AUTO, share_out, usable_cpus
 
-TRAIN = "train."
-"""What the names of train loaders begin with among all loaders of a run."""
+log = logging.getLogger(__name__)
 
 _SPLITS_OF_MODE = {"FIT": ("train", "val", "test"), "VALIDATE": ("val",), "TEST": ("test",)}
 
@@ -49,6 +53,8 @@ class DataModule(pl.LightningDataModule):
         run: The section `run`.
         world_size: Processes over all nodes.
         seed: The run's seed.
+        read: The fields that are read, by the names of the train loaders that anything reads: the
+            others are not loaded. None where that is not known: all are.
 
     Attributes:
         datasets: The data sets by split and name: ``train.<loader name>``, ``val`` and ``test``.
@@ -59,10 +65,18 @@ class DataModule(pl.LightningDataModule):
         ConfigError: With every mistake found in all loaders.
     """
 
-    def __init__(self, data: DictConfig, run: DictConfig, *, world_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        data: DictConfig,
+        run: DictConfig,
+        *,
+        world_size: int,
+        seed: int,
+        read: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         super().__init__()
         self.run, self.world_size, self.seed = run, world_size, seed
-        splits = _SPLITS_OF_MODE[run["mode"].name]
+        self.read = read
         self.configs: dict[str, Mapping[str, Any]] = {}
         self.datasets: dict[str, Samples | StreamedSamples] = {}
         self.views: dict[str, dict[str, Any]] = {}
@@ -74,13 +88,21 @@ class DataModule(pl.LightningDataModule):
         self.cache_plans: dict[str, CachePlan] = {}
         problems = Problems()
         for key, loader in named_loaders(data):
-            if key.split(".")[1] in splits:
+            if self._is_loaded(key.removeprefix("data."), _SPLITS_OF_MODE[run["mode"].name]):
                 with problems.collected():
                     self._add(key, plain(loader))
-        problems.found += self._class_problems()
+        problems.found += class_problems(self.datasets, self._labelled_loader)
         problems.raise_any()
         self.workers = self._shared_out_workers()
         self.iterations_per_epoch = self._named_loaders(rank=0).length if self._train else None
+
+    def _is_loaded(self, name: str, splits: Collection[str]) -> bool:
+        if not name.startswith(TRAIN) or self.read is None:
+            return name.split(".")[0] in splits
+        is_read = name.removeprefix(TRAIN) in self.read
+        if "train" in splits and not is_read:
+            log.info("data.%s is not loaded: no loss head or evaluator reads it", name)
+        return is_read
 
     def _add(self, key: str, loader: Mapping[str, Any]) -> None:
         """Builds one loader's parts, and tries them on its first samples."""
@@ -159,54 +181,40 @@ class DataModule(pl.LightningDataModule):
             expected = f"its first samples do not become a batch: {error}"
             raise ConfigError([ConfigProblem(key, name, expected)]) from error
 
-    def _class_problems(self) -> list[ConfigProblem]:
-        """Finds classes of evaluation data that training does not know, or the other way round."""
-        known = self.classes
-        problems = []
-        for name in ("val", "test"):
-            found = getattr(self.datasets.get(name), "classes", None)
-            if self._train and known and found and found != known:
-                parts = {"only here": set(found) - set(known), "missing": set(known) - set(found)}
-                differing = "; ".join(f"{k}: {', '.join(sorted(v))}" for k, v in parts.items() if v)
-                expected = f"classes must be those of training ({differing or 'another order'})"
-                problems.append(
-                    ConfigProblem(f"data.{name}.dataset", f"{len(found)} classes", expected)
-                )
-        return problems
-
     @property
     def _train(self) -> list[str]:
         """The train loaders, as users name them."""
         return [name.removeprefix(TRAIN) for name in self.datasets if name.startswith(TRAIN)]
 
     @property
-    def _labelled_loader(self) -> str | None:
-        """The loader whose classes are those of the run: `supervised`, or the first with labels.
+    def trained(self) -> list[str]:
+        """The train loaders, as users name them, whose labels are trained on."""
+        return [name for name in self._train if self._is_trained(name)]
 
-        Other train loaders may have more class folders, whose names then mean nothing.
-        """
-        train = sorted(self._train, key=lambda name: name != "supervised")
-        for name in (*(TRAIN + name for name in train), "val", "test"):
-            source = self.datasets.get(name)
-            if isinstance(source, Samples) and _has_labels(source):
-                return name
-        return None
+    def _is_trained(self, name: str) -> bool:
+        config = self.configs[TRAIN + name]
+        if config.get("sampler") == "class_balanced":
+            return True
+        collation = build_collation(config, f"data.{TRAIN}{name}")
+        if getattr(collation, "makes_targets", False):
+            return False
+        return self.read is None or "target" in self.read.get(name, ())
+
+    @property
+    def _labelled_loader(self) -> str | None:
+        """The loader whose classes are those of the run."""
+        return labelled_loader(self.datasets, [TRAIN + name for name in self.trained])
 
     @property
     def classes(self) -> list[str] | None:
         """The names of the classes, or None where they have none."""
-        source = self.datasets.get(self._labelled_loader or "")
-        return source.classes if isinstance(source, Samples) else None
+        name = self._labelled_loader
+        return self.datasets[name].classes if name else None
 
     @property
     def num_classes_found(self) -> int | None:
         """How many classes the labels of training and evaluation need, or None without labels."""
-        found = [len(self.classes)] if self.classes else []
-        for name in {self._labelled_loader, "val", "test"}:
-            source = self.datasets.get(name or "")
-            if isinstance(source, Samples) and source.targets is not None and len(source):
-                found.append(int(source.targets.max()) + 1)
-        return max(found, default=None)
+        return num_classes_found(self.datasets, self._labelled_loader)
 
     @property
     def fields(self) -> dict[str, set[str]]:
@@ -333,27 +341,20 @@ class DataModule(pl.LightningDataModule):
         )
 
     def write_label_list(self, path: Path) -> None:
-        """Writes which labels training sees, as a table: loader, index, id, class.
+        """Writes which labels are trained on, as a table: loader, index, id, class.
 
         Args:
             path: The CSV file; it appears whole or not at all.
         """
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(["loader", "index", "id", "class"])
-        for name in self._train:
-            rows = self._labelled(self.datasets[TRAIN + name])
-            writer.writerows([name, *row] for row in rows)
-        write_atomically(path, text.getvalue())
+        write_label_list(path, self._labels_used())
 
     def label_counts(self) -> dict[str, dict[str, int]]:
-        """How many labels of each class every train loader sees; streams do not know theirs."""
-        counts = {
-            name: Counter(label for _, _, label in self._labelled(self.datasets[TRAIN + name]))
-            for name in self._train
-            if isinstance(self.datasets[TRAIN + name], Samples)
-        }
-        return {name: dict(sorted(found.items())) for name, found in counts.items()}
+        """How many labels of each class are trained on, by loader; streams do not know theirs."""
+        return {name: label_counts(source) for name, source in self._labels_used().items()}
+
+    def _labels_used(self) -> dict[str, Samples]:
+        sources = {name: self.datasets[TRAIN + name] for name in self.trained}
+        return {name: source for name, source in sources.items() if isinstance(source, Samples)}
 
     def skipped(self) -> dict[str, list[str]]:
         """The samples that no process could read so far, by loader; called on all of them."""
@@ -376,16 +377,6 @@ class DataModule(pl.LightningDataModule):
         short = name.removeprefix(TRAIN)
         return name if short in self.datasets else short
 
-    def _labelled(self, source: Samples | StreamedSamples) -> Iterator[tuple[int, str, str]]:
-        if isinstance(source, StreamedSamples) or source.targets is None:
-            return
-        for position, name, target in zip(
-            source.positions, source.row_ids(), source.targets, strict=True
-        ):
-            if target != UNLABELLED:
-                label = source.classes[target] if source.classes else str(target)
-                yield int(position), name, label
-
 
 @contextmanager
 def _told_at(key: str) -> Iterator[None]:
@@ -396,10 +387,6 @@ def _told_at(key: str) -> Iterator[None]:
         raise ConfigError(
             ConfigProblem(f"{key}.{p.key}", p.value, p.expected) for p in error.problems
         ) from error
-
-
-def _has_labels(source: Samples) -> bool:
-    return source.targets is not None and bool((source.targets >= 0).any())
 
 
 def _first_two(source: Samples | StreamedSamples) -> list[Sample]:

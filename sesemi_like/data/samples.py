@@ -136,6 +136,7 @@ class StreamedSamples(IterableDataset[Sample]):
         source: Any iterable of samples.
 
     Attributes:
+        classes: The names of the classes, or None where they have none.
         rank: The number of this process.
         world_size: How many processes there are.
         on_error: As in :class:`Samples`; ``skip`` needs a data set that can.
@@ -146,6 +147,7 @@ class StreamedSamples(IterableDataset[Sample]):
 
     def __init__(self, source: Any) -> None:
         self.source = source
+        self.classes: list[str] | None = getattr(source, "classes", None) or None
         self.rank, self.world_size = 0, 1
         self.on_error = "raise"
 

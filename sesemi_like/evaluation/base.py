@@ -46,10 +46,12 @@ class Evaluator(ABC):
 
     Attributes:
         needs: The outputs it reads, such as ``("logits",)``.
+        reads: The train loaders whose data it has predicted.
         every: Validations from one evaluation to the next; a test is always evaluated.
     """
 
     needs: tuple[str, ...] = ("logits",)
+    reads: tuple[str, ...] = ()
 
     def __init__(self, every: int = 1) -> None:
         if every < 1:

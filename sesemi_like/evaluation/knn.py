@@ -43,6 +43,7 @@ class KNN(Evaluator):
             if value <= 0:
                 raise ValueError(f"{name}: found {value}; must be above 0")
         self.data = data
+        self.reads = (data,)
         self.k = k
         self.temperature = temperature
         self.chunk = chunk

@@ -48,7 +48,7 @@ class ForwardPlan:
             for reader, asked in requests.items()
         }
         wanted = [request for asked in self.requests.values() for request in asked.values()]
-        self.fields = sorted({name for request in wanted for name in _fields_of(request)})
+        self.fields = sorted({name for request in wanted for name in fields_of(request)})
         self._groups = _grouped(_nodes(wanted), joined=joined)
 
     @property
@@ -152,10 +152,11 @@ def _key(request: Forward) -> Forward:
     return replace(request, grad=True)
 
 
-def _fields_of(request: Forward) -> list[str]:
+def fields_of(request: Forward) -> list[str]:
+    """The full names of all batch fields that a request reads, its inner requests included."""
     names: list[str] = []
     for item in _items(request):
-        names += _fields_of(item) if isinstance(item, Forward) else [item]
+        names += fields_of(item) if isinstance(item, Forward) else [item]
     return names
 
 

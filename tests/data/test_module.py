@@ -15,9 +15,9 @@ from sesemi_like.errors import ConfigError
 DIGITS = ("quickstart", "data.train.supervised.repeat=1", "data.train.unlabeled.repeat=1")
 
 
-def module(*overrides, name=DIGITS, world_size=1, seed=0):
+def module(*overrides, name=DIGITS, world_size=1, seed=0, read=None):
     config = composed(*(name if isinstance(name, tuple) else (name,)), *overrides)
-    return DataModule(config.data, config.run, world_size=world_size, seed=seed)
+    return DataModule(config.data, config.run, world_size=world_size, seed=seed, read=read)
 
 
 def problems(*overrides, **settings):
@@ -259,6 +259,38 @@ def test_the_label_list_says_which_labels_are_used(tmp_path):
     assert sorted(row["class"] for row in both["supervised"].values()) == list("0123456789")
     # The heap holds the same ten among its rows, and no other label.
     assert set(both["unlabeled"]) == set(both["supervised"])
+
+
+def test_loaders_that_nothing_reads_are_not_loaded(caplog):
+    missing = "data.train.unlabeled.dataset.subset=nothing"
+    with caplog.at_level("INFO"):
+        data = module(missing, read={"supervised": {"image", "target"}})
+    assert set(data.datasets) == {"train.supervised", "val", "test"}
+    assert data.iterations_per_epoch == 2
+    assert set(data.sizes()) == {"supervised", "val", "test"}
+    assert "data.train.unlabeled is not loaded: no loss head or evaluator reads it" in caplog.text
+
+
+def test_train_loaders_that_evaluators_read_are_there_in_every_mode():
+    assert set(module("run.mode=TEST", read={"supervised": ()}).datasets) == {
+        "train.supervised", "test"}  # fmt: skip
+
+
+def test_labels_that_are_not_trained_on_are_not_listed(pets, tmp_path):
+    root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
+    read = {"supervised": {"image", "target"}, "rotation_prediction": {"image", "target"}}
+    settings = (f"run.data_root={root}", "run.batch_size_per_gpu=2")
+    data = module(*settings, name="base", read=read)
+    assert data.label_counts() == {"supervised": {"cat": 3, "dog": 3}}
+    data.write_label_list(tmp_path / "labels.csv")
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["loader"] for row in rows} == {"supervised"}
+    assert {row["id"].split("/")[0] for row in rows} == {"train"}
+    # Drawing by class uses labels as well.
+    balanced = module(*settings, "data.train.rotation_prediction.sampler=class_balanced",
+                      "data.train.rotation_prediction.shuffle=false", name="base", read=read)  # fmt: skip
+    assert balanced.trained == ["supervised", "rotation_prediction"]
 
 
 def test_real_pictures_through_the_whole_chain(cifar10_pictures):

@@ -1,0 +1,60 @@
+"""What a learner reads of the train loaders, known before data are read and networks are built."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+
+from ..config.instantiate import plain
+from .base import Learner
+from .forwards import fields_of
+
+
+def fields_read(
+    config: Mapping[str, Any], loaders: Collection[str]
+) -> dict[str, set[str]] | None:
+    """Names the fields of train loaders that some loss head asks for.
+
+    The heads are built as the learner would build them, and asked with fields that nobody knows
+    yet: every name is offered by every loader.
+
+    Args:
+        config: The section `learner`.
+        loaders: The names of the train loaders.
+
+    Returns:
+        The fields by loader, of those loaders that are read. None where the heads cannot be built
+        or asked, or ask for a loader that does not exist, which is told with all other mistakes
+        when the learner is built.
+    """
+    try:
+        settings = plain(config)
+        learner: type[Learner] = hydra.utils.get_class(settings["_target_"])
+        draft = learner.__new__(learner)
+        pl.LightningModule.__init__(draft)
+        draft.settings = settings["hparams"]
+        terms = [term for term in draft.build_terms().values() if not term.is_off]
+        offered = dict.fromkeys(loaders, _EveryField())
+        requests = [r for term in terms for r in term.head.forwards(offered).values()]
+    except Exception:
+        return None
+    read: dict[str, set[str]] = {}
+    for loader, _, field in (name.partition(".") for r in requests for name in fields_of(r)):
+        read.setdefault(loader, set()).add(field)
+    return read if read and set(read) <= set(loaders) else None
+
+
+class _EveryField(Collection[str]):
+    """Offers whatever is asked for, and lists nothing."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
