@@ -60,9 +60,9 @@ def test_the_label_list_names_forty_labels_of_training_alone(finished):
 
 
 def test_a_loader_that_no_head_reads_does_not_set_the_epoch():
-    given = [override for override in TINY if "num_iterations" not in override]
-    config = composed("quickstart", *given, "method=supervised", "run.num_iterations=null",
-                      "run.num_epochs=3", "data.train.unlabeled.dataset.subset=missing")  # fmt: skip
+    missing = "data.train.unlabeled.dataset.subset=missing"
+    length = ("run.num_iterations=null", "run.num_epochs=3")
+    config = composed("quickstart", *TINY, "method=supervised", *length, missing)
     prepared = prepare(config, check(config))
     # Forty labels, 32 a step.
     assert prepared.attributes.iterations_per_epoch == 2

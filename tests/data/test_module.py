@@ -288,8 +288,8 @@ def test_labels_that_are_not_trained_on_are_not_listed(pets, tmp_path):
     assert {row["loader"] for row in rows} == {"supervised"}
     assert {row["id"].split("/")[0] for row in rows} == {"train"}
     # Drawing by class uses labels as well.
-    balanced = module(*settings, "data.train.rotation_prediction.sampler=class_balanced",
-                      "data.train.rotation_prediction.shuffle=false", name="base", read=read)  # fmt: skip
+    balance = "data.train.rotation_prediction.sampler=class_balanced"
+    balanced = module(*settings, balance, name="base", read=read)
     assert balanced.trained == ["supervised", "rotation_prediction"]
 
 
