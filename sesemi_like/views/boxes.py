@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sesemi_like.views.draws import moved_to
+from sesemi_like.views.draws import moved_to, rand
 
 ATTEMPTS = 10
 
@@ -50,7 +50,7 @@ def random_boxes(
     first = fits.int().argmax(dim=1, keepdim=True)
     height = heights.gather(1, first)[:, 0].clamp(1, limits[0])
     width = widths.gather(1, first)[:, 0].clamp(1, limits[1])
-    position = moved_to(torch.rand(2, len(images), generator=generator), images)
+    position = moved_to(rand((2, len(images)), generator, rows=1), images)
     top = (position[0] * (limits[0] - height + 1)).floor()
     left = (position[1] * (limits[1] - width + 1)).floor()
     return Boxes(top, left, height, width)
@@ -63,7 +63,7 @@ def random_sides(
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
     """Draws heights and widths in whole pixels, each (N, A); they may exceed the image."""
-    drawn = torch.rand(2, len(images), ATTEMPTS, generator=generator)
+    drawn = rand((2, len(images), ATTEMPTS), generator, rows=1)
     shares, levels = moved_to(drawn, images)
     areas = (scale[0] + (scale[1] - scale[0]) * shares) * images.shape[-2] * images.shape[-1]
     ratios = ratio[0] * (ratio[1] / ratio[0]) ** levels

@@ -1,27 +1,103 @@
 """Random draws, one per image of a batch, from a generator on the CPU.
 
 Drawn on the CPU they are the same numbers whatever the device, and what depends on them, such as
-the sizes of groups, is known without waiting for the device.
+the sizes of groups, is known without waiting for the device. Where several processes share a batch
+every one of them draws for the whole batch and keeps what belongs to its own images, so that the
+images get the draws that one process alone would give them.
 
 Shapes: N images of the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 
+class SharedGenerator(torch.Generator):
+    """A process's hold on a generator that several processes draw from for one batch together.
+
+    Image i of process r is image ``i * world_size + r`` of the whole batch, as loaders deal rows
+    out. The draws of this module are made for the whole batch. Taken for a plain generator, as in
+    ``torch.rand(n, generator=generator)``, it gives every process numbers of its own.
+
+    Args:
+        seed: Seeds the draws for the whole batch; the same on every process.
+        own_seed: Seeds the numbers of its own; another one on every process.
+        rank: The number of this process.
+        world_size: How many processes there are.
+
+    Attributes:
+        whole: The generator of the draws for the whole batch.
+    """
+
+    def __init__(self, seed: int, own_seed: int, rank: int, world_size: int) -> None:
+        super().__init__()
+        self.manual_seed(own_seed)
+        self.whole = torch.Generator().manual_seed(seed)
+        self.rank, self.world_size = rank, world_size
+
+    def __new__(cls, *args: object) -> SharedGenerator:
+        """Makes a generator of the CPU."""
+        return super().__new__(cls)
+
+
+def rand(shape: Sequence[int], generator: torch.Generator | None, *, rows: int = 0) -> Tensor:
+    """Draws numbers of [0, 1), as :func:`torch.rand` does.
+
+    Args:
+        shape: The shape of the result.
+        generator: Source of the draws; None takes torch's global one.
+        rows: The dimension of the images.
+
+    Returns:
+        float32 on the CPU.
+    """
+    return _drawn(torch.rand, shape, generator, rows)
+
+
+def randint(
+    count: int, shape: Sequence[int], generator: torch.Generator | None, *, rows: int = 0
+) -> Tensor:
+    """Draws whole numbers of 0 ... count - 1, as :func:`torch.randint` does.
+
+    Args:
+        count: How many numbers there are to draw from.
+        shape: The shape of the result.
+        generator: Source of the draws; None takes torch's global one.
+        rows: The dimension of the images.
+
+    Returns:
+        int64 on the CPU.
+    """
+    return _drawn(partial(torch.randint, count), shape, generator, rows)
+
+
+def _drawn(
+    draw: Callable[..., Tensor],
+    shape: Sequence[int],
+    generator: torch.Generator | None,
+    rows: int,
+) -> Tensor:
+    if not isinstance(generator, SharedGenerator):
+        return draw(tuple(shape), generator=generator)
+    whole = [*shape]
+    whole[rows] *= generator.world_size
+    own = (slice(None),) * rows + (slice(generator.rank, None, generator.world_size),)
+    return draw(whole, generator=generator.whole)[own].contiguous()
+
+
 def uniform(images: Tensor, low: float, high: float, generator: torch.Generator | None) -> Tensor:
     """Draws one number of [low, high) per image: float32 (N,) on the images' device."""
-    return low + (high - low) * moved_to(torch.rand(len(images), generator=generator), images)
+    return low + (high - low) * moved_to(rand((len(images),), generator), images)
 
 
 def integers(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Draws one whole number of 0 ... count - 1 per image: int64 (N,) on the images' device."""
-    return moved_to(torch.randint(count, (len(images),), generator=generator), images)
+    return moved_to(randint(count, (len(images),), generator), images)
 
 
 def moved_to(drawn: Tensor, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, height_and_width, interval, number, whole_number
-from sesemi_like.views.draws import applied, integers, moved_to, uniform
+from sesemi_like.views.draws import applied, integers, moved_to, rand, uniform
 from sesemi_like.views.moves import PixelMove, Places
 from sesemi_like.views.warping import affine_matrices, warp
 
@@ -93,7 +93,7 @@ class HorizontalFlip(PixelMove):
         """Mirrors some of the images, touching no others."""
         if self.p == 1:
             return images.flip(-1)
-        chosen = (torch.rand(len(images), generator=generator) < self.p).nonzero()[:, 0]
+        chosen = (rand((len(images),), generator) < self.p).nonzero()[:, 0]
         if images.device.type == "cpu":
             mirrored = images.clone()
             for row in chosen.tolist():

@@ -16,7 +16,7 @@ from sesemi_like.errors import near
 from sesemi_like.views import operations as ops
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, number, whole_number
-from sesemi_like.views.draws import moved_to, uniform
+from sesemi_like.views.draws import moved_to, rand, randint, uniform
 from sesemi_like.views.erasing import Cutout
 from sesemi_like.views.warping import warp
 
@@ -135,10 +135,10 @@ class RandAugment(TensorView):
 
     def drawn(self, count: int, generator: torch.Generator | None) -> Tensor:
         """Draws an operation for each image: int64 (N,) on the CPU; the pool's size is none."""
-        chosen = torch.randint(len(self.pool), (count,), generator=generator)
+        chosen = randint(len(self.pool), (count,), generator)
         if self.p == 1:
             return chosen
-        left_alone = torch.rand(count, generator=generator) >= self.p
+        left_alone = rand((count,), generator) >= self.p
         return chosen.masked_fill(left_alone, len(self.pool))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sesemi_like import views
 from sesemi_like.views.base import single
+from sesemi_like.views.draws import SharedGenerator
 
 VIEWS: dict[str, Callable[[], views.View]] = {
     "CenterCrop": lambda: views.CenterCrop(6),
@@ -84,6 +85,26 @@ def test_equal_images_get_draws_of_their_own(name: str) -> None:
     images = pictures()[:1].repeat(40, 1, 1, 1)
     changed = next(iter(fields(VIEWS[name](), images).values()))
     assert len(changed.unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_that_share_a_batch_draw_what_one_would(name: str, world_size: int) -> None:
+    view, images = VIEWS[name](), pictures()
+    whole = fields(view, images)
+    for rank in range(world_size):
+        generator = SharedGenerator(0, 7 + rank, rank, world_size)
+        made = view(images[rank::world_size], generator)
+        for key, own in ({"": made} if isinstance(made, Tensor) else made).items():
+            rows = whole[key].reshape(len(images), -1, *own.shape[1:])[rank::world_size]
+            torch.testing.assert_close(own, rows.flatten(0, 1))
+
+
+def test_a_view_that_asks_torch_itself_draws_otherwise_on_every_process() -> None:
+    drawn = [torch.rand(8, generator=SharedGenerator(0, 7 + rank, rank, 2)) for rank in range(2)]
+    again = torch.rand(8, generator=SharedGenerator(0, 7, 0, 2))
+    assert torch.equal(drawn[0], again)
+    assert not torch.equal(drawn[0], drawn[1])
 
 
 @pytest.mark.parametrize("name", VIEWS)
