@@ -63,7 +63,7 @@ def bare(steps: int, method: str) -> float:
             batch = {
                 f"{name}.{field}": value
                 for name, fields in loaded.items()
-                for field, value in data._with_views(name, fields, step=step, rank=0).items()
+                for field, value in data._with_views(name, fields, number=step).items()
             }
             loss = loss_of(network, batch, method)
             optimizer.zero_grad()

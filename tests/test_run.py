@@ -120,6 +120,28 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(finished, tmp_path, 
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
+def test_every_micro_batch_of_a_step_has_draws_of_its_own_and_keeps_them_when_resumed(
+    tmp_path, monkeypatch
+):
+    drawn = []
+
+    class Watched(Classifier):
+        def training_step(self, batch, batch_idx):
+            drawn.append(tuple(batch["unlabeled.jigsaw.target"].tolist()))
+            return super().training_step(batch, batch_idx)
+
+    monkeypatch.setattr("sesemi_like.Classifier", Watched)
+    settings = "method=jigsaw", "++trainer.accumulate_grad_batches=2", "run.num_iterations=4"
+    checkpoint = "_target_: pytorch_lightning.callbacks.ModelCheckpoint"
+    keep = f"trainer.callbacks=[{{{checkpoint}, every_n_train_steps: 2, save_top_k: -1}}]"
+    fit(tmp_path / "whole", *settings, keep)
+    whole, drawn[:] = list(drawn), []
+    assert len(set(whole)) == len(whole) >= 7
+    (checkpoint,) = (tmp_path / "whole").rglob("*step=2.ckpt")
+    fit(tmp_path / "resumed", *settings, f"run.resume_from_checkpoint='{checkpoint}'")
+    assert drawn == whole[4:]
+
+
 def test_validation_of_a_checkpoint_gives_its_figure_again(finished, tmp_path):
     checkpoint = finished[0] / "checkpoints" / "last.ckpt"
     for key in ("resume_from_checkpoint", "pretrained_checkpoint_path"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -16,13 +15,9 @@ from ..config.instantiate import instantiate
 from ..errors import ConfigError, ConfigProblem, near
 from .samplers import ClassBalancedSampler, PassSampler, RepeatedShard
 from .samples import Samples, StreamedSamples
+from .seeds import seed_of
 
 Batch = dict[str, Tensor]
-
-
-def seed_of(seed: int, name: str) -> int:
-    """The seed of a named part of a run: the same on every machine, different for every name."""
-    return zlib.crc32(f"{seed}:{name}".encode())
 
 
 def batch_size_of(loader: Mapping[str, Any], key: str, default: int | None, world_size: int) -> int:

@@ -34,10 +34,10 @@ from .loaders import (
     batch_size_of,
     build_collation,
     build_loader,
-    seed_of,
 )
 from .registry import dataset
 from .samples import Sample, Samples, StreamedSamples
+from .seeds import batch_generator
 from .workers import AUTO, share_out, usable_cpus
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class DataModule(pl.LightningDataModule):
             raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples at all")])
         try:
             batch = build_collation(self.configs[name], key)(samples)
-            return self._with_views(name, batch, step=0, rank=0)
+            return self._with_views(name, batch)
         except (ValueError, TypeError, RuntimeError, KeyError, OSError) as error:
             expected = f"its first samples do not become a batch: {error}"
             raise ConfigError([ConfigProblem(key, name, expected)]) from error
@@ -277,25 +277,34 @@ class DataModule(pl.LightningDataModule):
         )
         views = "val" if "val" in self.views else full
         for batch in loader:
-            yield self._with_views(views, batch, step=0, rank=0)
+            yield self._with_views(views, batch)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Makes the views; a training batch becomes one flat ``{loader.field: tensor}``."""
-        step = self.trainer.global_step if self.trainer else 0
+        share = self._rank, self.world_size
         if self.trainer is None or not self.trainer.training:
             name = "test" if self.trainer and self.trainer.testing else "val"
-            return self._with_views(name, batch, step=0, rank=self._rank)
+            return self._with_views(name, batch, share=share)
+        number = self.trainer.fit_loop.total_batch_idx + 1  # that of the batch before
         flat: Batch = {}
         for name, fields in batch.items():
-            made = self._with_views(TRAIN + name, fields, step=step, rank=self._rank)
+            made = self._with_views(TRAIN + name, fields, number=number, share=share)
             flat |= {f"{name}.{field}": value for field, value in made.items()}
         return flat if self.kept is None else {k: v for k, v in flat.items() if k in self.kept}
 
-    def _with_views(self, name: str, batch: Batch, *, step: int, rank: int) -> Batch:
+    def _with_views(
+        self, name: str, batch: Batch, *, number: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Batch:
         """Adds a loader's views to its fields; a view named as a field replaces it.
 
         uint8 images that no view replaces are scaled to [0, 1]. Fields that nothing asks for are
         left out of training batches.
+
+        Args:
+            name: The loader's split and name.
+            batch: Its fields.
+            number: Training batches of the run before this one, which seeds the draws.
+            share: This process's number, and how many processes share the batch.
         """
         made: Batch = {}
         known_as = name.removeprefix(TRAIN)
@@ -303,8 +312,7 @@ class DataModule(pl.LightningDataModule):
             if not self._is_kept(name, view):
                 continue
             source = batch[getattr(make, "source", "image")]
-            seed = seed_of(self.seed, f"{known_as}.{view}:{step}:{rank}")
-            generator = torch.Generator().manual_seed(seed)
+            generator = batch_generator(self.seed, f"{known_as}.{view}:{number}", *share)
             answer = make(source, generator)
             if isinstance(answer, Tensor):
                 made[view] = answer

@@ -1,6 +1,7 @@
 """The data module: fields and views of a step, evaluation data, and mistakes told at once."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,8 +35,8 @@ class Training:
     global_rank = 0
     current_epoch = 0
 
-    def __init__(self, global_step=0, global_rank=0):
-        self.global_step = global_step
+    def __init__(self, number=0, global_rank=0):
+        self.fit_loop = SimpleNamespace(total_batch_idx=number - 1)
         self.global_rank = global_rank
 
 
@@ -84,17 +85,31 @@ def test_views_depend_on_seed_step_process_and_name_alone():
     data.trainer = Training()
     batch = next(iter(data.train_dataloader()))
 
-    def views(number=0, rank=0, seed=0):
-        data.seed = seed
+    def views(number=0, rank=0, seed=0, world_size=1):
+        data.seed, data.world_size = seed, world_size
         data.trainer = Training(number, rank)
         return data.on_after_batch_transfer(batch, 0)
 
     first = views()
     assert all(torch.equal(first[k], v) for k, v in views().items())
-    for other in (views(number=1), views(rank=1), views(seed=1)):
+    for other in (views(number=1), views(rank=1, world_size=2), views(seed=1)):
         assert not torch.equal(first["unlabeled.weak"], other["unlabeled.weak"])
         assert torch.equal(first["unlabeled.image"], other["unlabeled.image"])
     assert not torch.equal(first["unlabeled.weak"], first["unlabeled.weak_2"])
+
+
+def test_two_processes_make_the_views_of_one():
+    sizes = "data.train.supervised.batch_size=8", "data.train.unlabeled.batch_size=64"
+    per_process = [
+        f"data.train.{name}.batch_size_per_gpu=null" for name in ("supervised", "unlabeled")
+    ]
+    whole = step(module(*sizes, *per_process), number=3)
+    for rank in range(2):
+        own = step(module(*sizes, *per_process, world_size=2), number=3, rank=rank)
+        for field, value in own.items():
+            turns = 4 if "rotation" in field else 1
+            rows = whole[field].unflatten(0, (-1, turns))[rank::2].flatten(0, 1)
+            torch.testing.assert_close(value, rows, msg=field)
 
 
 def test_bytes_become_fractions_and_floats_stay():

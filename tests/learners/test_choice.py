@@ -137,7 +137,7 @@ def step_of(data: DataModule):
     return {
         f"{name}.{field}": value
         for name, fields in batch.items()
-        for field, value in data._with_views(name, fields, step=0, rank=0).items()
+        for field, value in data._with_views(name, fields).items()
     }
 
 

@@ -1,0 +1,30 @@
+"""Seeds of the parts of a run, and generators that are seeded by them."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+
+from ..views.draws import SharedGenerator
+
+
+def seed_of(seed: int, name: str) -> int:
+    """The seed of a named part of a run: the same on every machine, different for every name."""
+    return zlib.crc32(f"{seed}:{name}".encode())
+
+
+def batch_generator(seed: int, name: str, rank: int = 0, world_size: int = 1) -> torch.Generator:
+    """The generator that draws for one batch of a run.
+
+    Args:
+        seed: The run's seed.
+        name: Says which batch, and what is drawn for.
+        rank: The number of this process.
+        world_size: How many processes share the batch; the rows of each get the draws that they
+            would get if one process had the whole batch.
+    """
+    whole = seed_of(seed, f"{name}:0")
+    if world_size == 1:
+        return torch.Generator().manual_seed(whole)
+    return SharedGenerator(whole, seed_of(seed, f"{name}:{rank} of {world_size}"), rank, world_size)
