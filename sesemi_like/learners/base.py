@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ..config.instantiate import instantiate, plain
+from ..distributed import gather_objects
 from ..errors import ConfigError, ConfigProblem
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Forward, Step
@@ -78,7 +79,7 @@ class Learner(pl.LightningModule):
         self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
         self.plan: ForwardPlan | None = None
         self._joined_plan: ForwardPlan | None = None
-        self._rng_state: dict[str, Any] | None = None
+        self._rng_states: list[dict[str, Any]] | None = None
 
     def build_networks(self) -> Networks:
         """Builds the networks that requests can go through, from `self.settings`."""
@@ -263,24 +264,23 @@ class Learner(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {**rest, **built}}  # type: ignore[return-value, typeddict-item]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the state of the random number generators, and how forwards are run."""
-        checkpoint["rng"] = rng.state()
+        """Adds the states of every process's generators, and how forwards are run."""
+        checkpoint["rng"] = gather_objects(rng.state())
         checkpoint["forward"] = self.forward_in_use
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the generators' state until training starts, and runs forwards as before."""
-        self._rng_state = checkpoint.get("rng")
+        self._rng_states = checkpoint.get("rng")
         if self._joined_plan is not None and checkpoint.get("forward"):
             self.plan = self._joined_plan if checkpoint["forward"] == "joined" else self.plan
             self._joined_plan = None
 
     def on_train_start(self) -> None:
-        """Continues the random number generators of a resumed run; its optimizer is there now."""
+        """Sets the generators to train with; the optimizer of a resumed run is there now."""
         for optimizer in self.trainer.optimizers:
             match_layout(optimizer)
-        if self._rng_state is not None:
-            rng.restore(self._rng_state)
-            self._rng_state = None
+        rng.begin(self.global_rank, self.global_step, self._rng_states)
+        self._rng_states = None
 
     def _max_steps(self) -> int | None:
         steps = int(self.trainer.estimated_stepping_batches) if self._attached else -1

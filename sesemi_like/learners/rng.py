@@ -1,9 +1,10 @@
-"""The state of the process's random number generators, as values a checkpoint may hold."""
+"""The random number generators of a run's processes, and their states in a checkpoint."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,14 @@ import torch
 
 
 def state() -> dict[str, Any]:
-    """Reads the generators of torch (every device), NumPy and Python.
+    """Reads this process's generators of torch (the CPU's and its GPU's), NumPy and Python.
 
     Returns:
         Tensors and plain values only, so that a checkpoint loads with ``weights_only=True``.
     """
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     numpy_state = [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64))]
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
     return {
         "torch": torch.get_rng_state(),
         "cuda": cuda,
@@ -31,12 +32,36 @@ def restore(saved: Mapping[str, Any]) -> None:
     """Puts the generators back where :func:`state` found them.
 
     Args:
-        saved: What :func:`state` returned; generators of GPUs that are not there are left out.
+        saved: What :func:`state` returned; the generator of a GPU is left out where there is none.
     """
     torch.set_rng_state(saved["torch"].cpu())
-    for device, value in enumerate(saved["cuda"][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(value.cpu(), device)
+    if saved["cuda"] and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(saved["cuda"][0].cpu())
     name, keys, *rest = saved["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss = saved["python"]
     random.setstate((version, tuple(internal), gauss))
+
+
+def begin(rank: int, step: int, saved: Sequence[Mapping[str, Any]] | None) -> None:
+    """Gives this process the generators it trains with.
+
+    Until now all processes drew alike, so that they built the same networks. The first one goes on
+    with its generators; the others are seeded anew, so that dropout differs between devices.
+
+    Args:
+        rank: The number of this process.
+        step: Where training stands.
+        saved: The states of every process in the checkpoint of a resumed run; a process that has
+            none there, because there were fewer, is seeded for this step.
+    """
+    if saved is not None and rank < len(saved):
+        restore(saved[rank])
+    elif rank > 0:
+        _seed(zlib.crc32(f"{torch.initial_seed()}:process {rank}:{step}".encode()))
+
+
+def _seed(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
