@@ -10,13 +10,10 @@ import numpy as np
 
 from ..errors import ConfigError, ConfigProblem, near
 from .decoding import Pixels, decode
+from .folders import EXTENSIONS, ImageListing, folders_in
 from .registry import register_dataset
 from .samples import UNLABELLED, ImageReader, Samples
-from .subsets import subset_names
-
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-)
+from .subsets import comparable, printable, subset_names
 
 ImageTransform = Callable[[Any], Any] | None
 
@@ -41,21 +38,23 @@ def image_folder(
     """
     top = _folder(root)
     subsets = _subsets(top, subset)
-    if subset is None and subsets and not any(_folders(s) for s in subsets):
+    if subset is None and subsets and not any(folders_in(s) for s in subsets):
         subsets = [top]
+    listing = ImageListing()
     files: list[Path] = []
     names: list[str | None] = []
     for folder in subsets:
-        loose = [path for path in sorted(folder.iterdir()) if _is_picture(path)]
+        loose = listing.within(folder)
         files += loose
         names += [None] * len(loose)
-        for kind in _folders(folder):
-            pictures = _pictures(kind)
-            files += pictures
-            names += [kind.name] * len(pictures)
-    classes = sorted({kind.name for folder in subsets for kind in _folders(folder)})
+        for kind in folders_in(folder):
+            images = listing.below(kind)
+            files += images
+            names += [comparable(kind.name)] * len(images)
+    classes = sorted({comparable(kind.name) for folder in subsets for kind in folders_in(folder)})
     number = {name: index for index, name in enumerate(classes)}
     targets = [UNLABELLED if name is None else number[name] for name in names]
+    _check_found(files, top, listing)
     return image_samples(top, files, targets, classes, image_transform)
 
 
@@ -75,7 +74,9 @@ def image_files(
     """
     top = _folder(root)
     folders = [top] if subset is None else _subsets(top, subset)
-    files = [path for folder in folders for path in _pictures(folder)]
+    listing = ImageListing()
+    files = [path for folder in folders for path in listing.below(folder)]
+    _check_found(files, top, listing)
     return image_samples(top, files, [UNLABELLED] * len(files), None, image_transform)
 
 
@@ -94,16 +95,10 @@ def image_samples(
         targets: The class index of each, -1 for none.
         classes: The names of the classes.
         image_transform: Applied to each image.
-
-    Raises:
-        ConfigError: If there is no file.
     """
-    if not files:
-        expected = f"holds no pictures ({', '.join(sorted(EXTENSIONS))})"
-        raise ConfigError([ConfigProblem("root", str(top), expected)])
     return Samples(
         ImageReader(PictureFiles(files), image_transform),
-        [str(f.relative_to(top)) if f.is_relative_to(top) else str(f) for f in files],
+        [printable(str(f.relative_to(top) if f.is_relative_to(top) else f)) for f in files],
         np.asarray(targets, dtype=np.int64),
         classes,
     )
@@ -125,8 +120,9 @@ class PictureFiles:
 
     def fingerprint(self, position: int) -> str:
         """What tells this file from others and from what it was before: path, size, time."""
-        found = Path(self.files[position]).stat()
-        return f"{Path(self.files[position]).absolute()} {found.st_size} {found.st_mtime_ns}"
+        path = Path(self.files[position])
+        found = path.stat()
+        return f"{printable(str(path.absolute()))} {found.st_size} {found.st_mtime_ns}"
 
 
 def _folder(root: str) -> Path:
@@ -138,29 +134,27 @@ def _folder(root: str) -> Path:
     return top
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
 def _subsets(top: Path, subset: str | list[str] | None) -> list[Path]:
-    known = [folder.name for folder in _folders(top)]
-    names = subset_names(subset)
-    wanted = known if names is None else names
-    missing = [name for name in wanted if not (top / name).is_dir()]
+    names, folders = subset_names(subset), folders_in(top)
+    if names is None:
+        return folders
+    known = {comparable(folder.name): folder for folder in folders}
+    wanted = [known.get(comparable(name), top / name) for name in names]
     problems = [
         ConfigProblem(
             "subset", name, f"no such folder in {top}; {near(name, known, noun='it has')}"
         )
-        for name in missing
+        for name, folder in zip(names, wanted, strict=True)
+        if not folder.is_dir()
     ]
     if problems:
         raise ConfigError(problems)
-    return [top / name for name in wanted]
+    return wanted
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if _is_picture(path))
+def _check_found(files: list[Path], top: Path, listing: ImageListing) -> None:
+    listing.tell(top)
+    if not files:
+        beside = f"; {listing.unread} are there, which are not read" if listing.unread else ""
+        expected = f"holds no pictures ({', '.join(sorted(EXTENSIONS))}){beside}"
+        raise ConfigError([ConfigProblem("root", str(top), expected)])

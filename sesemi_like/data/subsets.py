@@ -10,14 +10,13 @@ from ..errors import ConfigError, ConfigProblem
 
 
 def comparable(text: str) -> str:
-    r"""A name as it is compared and shown: NFC, without spaces around it, and fit to be written.
+    """A name as it is compared and shown: NFC, without spaces around it, and printable."""
+    return (text if text.isascii() else unicodedata.normalize("NFC", printable(text))).strip()
 
-    Bytes of a file name that are no UTF-8 are shown escaped, as ``\udce9``.
-    """
-    if text.isascii():
-        return text.strip()
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return unicodedata.normalize("NFC", shown).strip()
+
+def printable(text: str) -> str:
+    r"""A file name that any file can hold: bytes that are no UTF-8 are escaped, as ``\udce9``."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def subset_names(subset: Any) -> list[str] | None:

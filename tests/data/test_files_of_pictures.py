@@ -1,11 +1,16 @@
 """Class folders, loose pictures and tables: what is read, in which order, and what is refused."""
 
+import logging
+import os
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from sesemi_like.data import dataset
-from sesemi_like.errors import ConfigError
+from sesemi_like.data.cached import with_cache
+from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
 def picture(path, value=0, size=(6, 4), mode="RGB"):
@@ -107,6 +112,93 @@ def test_a_subset_that_is_a_number_names_a_folder(root, kind):
         ((key, value, expected),) = problems(dataset, name=kind, root=str(root), subset=wrong)
         assert (key, value) == ("subset", wrong)
         assert "needs a name or a list of names" in expected
+
+
+JUNK = [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"]
+
+
+@pytest.mark.parametrize("kind", ["image_folder", "image_files"])
+def test_hidden_and_system_folders_are_left_out_and_counted(root, kind, caplog):
+    caplog.set_level(logging.INFO)
+    before = dataset(kind, str(root))
+    for name in JUNK:
+        for place in (
+            root,
+            root / "train",
+            root / "train" / "cat",
+            root / "train" / "dog" / "deep",
+        ):
+            picture(place / name / "more" / "x.png", 9)
+    found = dataset(kind, str(root))
+    assert found.row_ids() == before.row_ids()
+    assert (found.classes, found.targets.tolist()) == (before.classes, before.targets.tolist())
+    left = caplog.messages[-1]
+    assert "left out" in left
+    assert "hidden and system folders" in left
+    assert all(name in left for name in ("#recycle", ".ipynb_checkpoints"))
+
+
+def test_what_is_left_out_of_a_subset_is_counted(root, caplog):
+    caplog.set_level(logging.INFO)
+    for number in range(3):
+        picture(root / "val" / "cat" / ".ipynb_checkpoints" / f"{number}.png")
+    picture(root / "val" / "@eaDir" / "cat" / "x.png")
+    picture(root / "val" / "dog" / "._e.png")
+    (root / "val" / "dog" / "phone.HEIC").write_bytes(b"")
+    dataset("image_folder", str(root), "val")
+    assert "left out 5 images in hidden and system folders" in caplog.text
+    assert "left out 1 .heic files" in caplog.text
+
+
+def test_a_folder_of_class_folders_stays_one_beside_system_folders(tmp_path):
+    for name in ("cat/a.png", "dog/b.png", "cat/@eaDir/a.png", "__MACOSX/cat/a.png"):
+        picture(tmp_path / name)
+    assert dataset("image_folder", str(tmp_path)).classes == ["cat", "dog"]
+
+
+def test_formats_that_are_not_read_are_named_where_nothing_else_is_there(tmp_path):
+    (tmp_path / "a" / "cat").mkdir(parents=True)
+    (tmp_path / "a" / "cat" / "phone.heic").write_bytes(b"")
+    ((_, _, expected),) = problems(dataset, name="image_folder", root=str(tmp_path))
+    assert "1 .heic files are there, which are not read" in expected
+
+
+def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    ((key, value, expected),) = problems(dataset, name="image_files", root=str(root))
+    assert (key, value) == ("root", str(root))
+    assert "cannot be read: Permission denied" in expected
+
+
+def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path):
+    one, other = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    for number, name in enumerate([f"{one}/{one}", f"{one}/{other}", f"{one}/tea", f"b/{other}"]):
+        picture(tmp_path / name / f"{number}.png", number)
+    found = dataset("image_folder", str(tmp_path), [other, "b"])
+    assert found.classes == [one, "tea"]
+    values = [found[row]["image"].max().item() for row in range(4)]
+    assert dict(zip(values, found.targets.tolist(), strict=True)) == {0: 0, 1: 0, 2: 1, 3: 0}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes there alone")
+def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    picture(tmp_path / "images" / "train" / name / f"{name}.png", 7)
+    picture(tmp_path / "images" / "train" / "tea" / "x.png")
+    found = with_cache(dataset("image_folder", str(tmp_path / "images")), "disk", folder=tmp_path)
+    shown = "caf\\udce9"
+    assert found.classes == [shown, "tea"]
+    assert found.row_ids()[0] == f"train/{shown}/{shown}.png"
+    assert found[0]["image"].unique().tolist() == [7]
+    (tmp_path / "list.csv").write_text(",".join([*found.row_ids(), *found.classes]), "utf-8")
+    (tmp_path / "images" / "train" / name / f"{name}.png").write_bytes(b"broken")
+    with pytest.raises(UnreadableSampleError, match="no image of a known format") as caught:
+        dataset("image_folder", str(tmp_path / "images"))[0]
+    assert shown in str(caught.value)
+    str(caught.value).encode()
 
 
 def test_image_transform_gets_a_pil_image_and_may_give_fields(root):
