@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sesemi_like.config import structs
 from sesemi_like.config.schema import field_help
+from sesemi_like.config.search import opening
 from sesemi_like.config.store import builtin_configs
 from sesemi_like.errors import shown
 
@@ -63,20 +64,7 @@ def _choices(group: str) -> Iterator[str]:
     yield "| name | what it is |"
     yield "| --- | --- |"
     for path in sorted((builtin_configs() / group).glob("*.yaml")):
-        yield f"| `{path.stem}` | {_opening(path.read_text(encoding='utf-8'))} |"
-
-
-def _opening(text: str) -> str:
-    """The first sentence of a config's comment: all before the command that runs it."""
-    sentence: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("# @package"):
-            continue
-        if not line.startswith("#") or line.startswith("#     "):
-            break
-        sentence.append(line.removeprefix("#").strip())
-    first = re.split(r"\. (?=[A-Z])", " ".join(sentence))[0]
-    return _cell(first.rstrip(":.") + ".")
+        yield f"| `{path.stem}` | {_cell(opening(path))}. |"
 
 
 def _cell(text: str) -> str:

@@ -7,20 +7,26 @@ import os
 import sys
 import traceback
 import warnings
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import hydra
-from hydra._internal.utils import get_args_parser
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode as HydraMode
+from hydra.types import TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from . import help as told
+from .command_line import parsed, parser
 from .config.check import check
 from .config.diagnose import composition_problems
 from .config.resolvers import register_resolvers
-from .config.store import PRIMARY_CONFIG, builtin_configs, register_configs
+from .config.search import search_path
+from .config.store import register_configs
 from .errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleError
 
 _FULL_ERROR, _ASKED_FOR = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
@@ -30,7 +36,16 @@ _TOLD = (ConfigError, OmegaConfBaseException, UnreadableSampleError)
 
 
 def main() -> None:
-    """Runs the command `open_cli`; exits with 1, a message and no stack trace on bad input."""
+    """Runs the command `open_cli`.
+
+    Exits with 1, a message and no stack trace on bad input, and with 2 where the command line
+    cannot be read or asks for nothing.
+    """
+    if not sys.argv[1:]:
+        print(told.FIRST_STEPS, file=sys.stderr)
+        sys.exit(2)
+    arguments = parsed(sys.argv[1:])
+    version.setbase("1.3")
     register_resolvers()
     register_configs()
     # Hydra prints with a logger, whose stack trace nobody wants after `open_cli --info | head`.
@@ -38,7 +53,7 @@ def main() -> None:
     # A config file's own keys go before those of its defaults, which is what people expect.
     warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
     with _hydra_raises() as wants_traceback:
-        _run(wants_traceback)
+        _run(arguments, wants_traceback)
 
 
 @contextmanager
@@ -59,7 +74,7 @@ def _hydra_raises() -> Iterator[bool]:
                 os.environ[name] = value
 
 
-def _run(wants_traceback: bool) -> None:
+def _run(arguments: Namespace, wants_traceback: bool) -> None:
     composed: list[DictConfig] = []
 
     def task(config: DictConfig) -> float | None:
@@ -69,20 +84,57 @@ def _run(wants_traceback: bool) -> None:
         except _TOLD as error:
             if wants_traceback or HydraConfig.get().mode == HydraMode.MULTIRUN:
                 raise  # the other runs of a sweep go on
-            print(_explained(error, True), file=sys.stderr)
+            print(_explained(error, arguments, True), file=sys.stderr)
             sys.exit(1)
 
-    run_hydra = hydra.main(
-        version_base="1.3", config_path=str(builtin_configs()), config_name=PRIMARY_CONFIG
-    )
     try:
-        run_hydra(task)()
+        app = Hydra.create_main_hydra2("open_cli", search_path(arguments.config_dir))
+        if not _show(app, arguments):
+            _start(app, arguments, task)
     except Exception as error:
         if wants_traceback or (composed and not isinstance(error, _TOLD)):
             traceback.print_exc()
         else:
-            print(_explained(error, bool(composed)), file=sys.stderr)
+            print(_explained(error, arguments, bool(composed)), file=sys.stderr)
         sys.exit(1)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _show(app: Hydra, arguments: Namespace) -> bool:
+    """Shows what was asked for in place of a run; answers whether anything was."""
+    name, overrides = arguments.config_name, arguments.overrides
+    if arguments.help:
+        _print(told.help_text(app, name, arguments.config_dir, overrides))
+    elif arguments.hydra_help:
+        app.hydra_help(None, parser(), arguments)
+    elif arguments.info:
+        _print(told.info_text(app, name, arguments.config_dir, overrides))
+    elif arguments.hydra_info:
+        app.show_info("all", name, overrides)
+    elif arguments.cfg:
+        app.show_cfg(name, overrides, arguments.cfg, arguments.package, arguments.resolve)
+    elif arguments.shell_completion:
+        app.shell_completion(name, overrides)
+    else:
+        return False
+    return True
+
+
+def _print(text: str) -> None:
+    """Prints, also to a reader that leaves early, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _start(app: Hydra, arguments: Namespace, task: TaskFunction) -> None:
+    """Runs the task once, or once for each combination of a sweep."""
+    name, overrides = arguments.config_name, arguments.overrides
+    mode = HydraMode.MULTIRUN if arguments.multirun else app.get_mode(name, overrides)
+    begin = app.multirun if mode == HydraMode.MULTIRUN else app.run
+    begin(name, task, [*overrides, f"hydra.mode={(mode or HydraMode.RUN).name}"])
 
 
 def job(config: DictConfig) -> float | None:
@@ -104,7 +156,7 @@ def job(config: DictConfig) -> float | None:
     return run(config, problems)
 
 
-def _explained(error: Exception, is_composed: bool) -> ConfigError | str:
+def _explained(error: Exception, arguments: Namespace, is_composed: bool) -> ConfigError | str:
     """Tells an error in the user's words, with all problems behind a failed composition."""
     if isinstance(error, ConfigError):
         return error
@@ -114,7 +166,6 @@ def _explained(error: Exception, is_composed: bool) -> ConfigError | str:
         key = str(getattr(error, "full_key", None) or "config")
         reason = str(error).strip().splitlines()[0]
         return ConfigError([ConfigProblem(key, "an expression that cannot be resolved", reason)])
-    args = get_args_parser().parse_args()
-    name = args.config_name or PRIMARY_CONFIG
-    folder, overrides = args.config_dir, args.overrides
-    return ConfigError(composition_problems(error, name, folder, overrides, is_sweep=args.multirun))
+    name, folder = arguments.config_name, arguments.config_dir
+    overrides, is_sweep = arguments.overrides, arguments.multirun
+    return ConfigError(composition_problems(error, name, folder, overrides, is_sweep=is_sweep))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from hydra import compose
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -18,7 +17,8 @@ from yaml import YAMLError
 
 from ..errors import ConfigProblem, near
 from .check import typed_problems
-from .store import builtin_configs, register_configs
+from .search import config_files, search_path
+from .store import register_configs
 
 
 def composition_problems(
@@ -83,7 +83,7 @@ def _problems(
         try:
             config = _compose(config_name, config_dir, overrides)
         except MissingConfigException as error:
-            yield _missing_config(error, config_dir)
+            yield _missing_config(error, config_name, config_dir)
             wrong = [o for o in overrides if _is_choice_of(o, error.missing_cfg_file)]
         except OverrideParseException as error:
             override = error.override.removeprefix("++")
@@ -106,13 +106,9 @@ def _problems(
 def _compose(config_name: str, config_dir: str | None, overrides: list[str]) -> DictConfig:
     """Composes with every plain override forced, since nothing is known to be a key."""
     forced = [f"++{o}" if "." in o.split("=")[0] and o[0] not in "+~" else o for o in overrides]
-    search_path = create_config_search_path(str(builtin_configs()))
-    if config_dir is not None:
-        folder = f"file://{Path(config_dir).absolute()}"
-        search_path.prepend("command-line", folder, anchor="schema")
     GlobalHydra.instance().clear()
     try:
-        Hydra.create_main_hydra2("open_cli", search_path)
+        Hydra.create_main_hydra2("open_cli", search_path(config_dir))
         composed: DictConfig = compose(config_name, overrides=forced)
         return composed
     finally:
@@ -136,19 +132,29 @@ def _new_key_problems(
         yield ConfigProblem(key, value, expected)
 
 
-def _missing_config(error: MissingConfigException, config_dir: str | None) -> ConfigProblem:
+def _missing_config(
+    error: MissingConfigException, config_name: str, config_dir: str | None
+) -> ConfigProblem:
     name = str(error.missing_cfg_file)
+    if name.removesuffix(".yaml") == config_name.removesuffix(".yaml"):
+        known = near(config_name, config_files(config_dir), noun="configs")
+        hint = _elsewhere(config_name, config_dir)
+        return ConfigProblem("-cn", config_name, f"no such config; {hint}{known}")
     group, _, choice = name.rpartition("/")
-    options = error.options or _config_names(config_dir, group)
+    options = error.options or config_files(config_dir, group)
     noun = f"choices of {group}" if group else "configs"
     return ConfigProblem(
         group or "-cn", choice, f"no such config; {near(choice, options, noun=noun)}"
     )
 
 
-def _config_names(config_dir: str | None, group: str) -> list[str]:
-    folders = [builtin_configs(), *([Path(config_dir)] if config_dir else [])]
-    return [path.stem for folder in folders for path in (folder / group).glob("*.yaml")]
+def _elsewhere(config_name: str, config_dir: str | None) -> str:
+    """Says how a file of that name is reached that lies where configs are not looked for."""
+    folder, _, name = config_name.removesuffix(".yaml").rpartition("/")
+    for place in [folder] if folder else ["configs", "."]:
+        if place != config_dir and Path(place, f"{name}.yaml").is_file():
+            return f"{place}/{name}.yaml is there: -cd {place} -cn {name} takes it; "
+    return ""
 
 
 def _is_choice_of(override: str, missing: str | None) -> bool:
