@@ -7,6 +7,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
             devices, evaluation = prepared.devices, prepared.evaluation
             trainer = build_trainer(config, given, devices, evaluation, most, folder)
         except ConfigError:
-            folder.rmdir()  # it is still empty
+            _remove(folder)
             raise
         _write_inputs(prepared, folder)
         _announce(prepared)
@@ -304,6 +305,13 @@ def _folder(config: DictConfig) -> Path:
         raise ConfigError([ConfigProblem("run.dir", config.run.dir, expected)]) from error
     os.environ[_RUN_FOLDER] = str(folder)
     return folder
+
+
+@rank_zero_only
+def _remove(folder: Path) -> None:
+    """Removes the folder of a run that cannot begin; one that holds something by now stays."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @rank_zero_only

@@ -10,7 +10,7 @@ from composing import composed
 from omegaconf import OmegaConf
 
 from sesemi_like.config.check import check
-from sesemi_like.errors import ConfigError
+from sesemi_like.errors import ConfigError, ConfigProblem
 from sesemi_like.learners import Classifier
 from sesemi_like.run import choose_seed, prepare, run
 
@@ -212,6 +212,22 @@ def test_a_failing_check_leaves_no_folder(tmp_path):
     with pytest.raises(ConfigError, match=r"num_classes: found 7; the data have 10 classes"):
         run(config)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_is_wrong_is_told_on_every_process(tmp_path, monkeypatch, rank):
+    # A folder that is not empty, as another process may leave it, or that is not there at all.
+    def no_trainer(config, given, devices, evaluation, most, folder):
+        if rank == 0:
+            (folder / "left.txt").write_text("of another process")
+        raise ConfigError([ConfigProblem("trainer", None, "no trainer")])
+
+    monkeypatch.setattr("sesemi_like.run.build_trainer", no_trainer)
+    monkeypatch.setattr("sesemi_like.run.rank_zero_only.rank", rank)
+    monkeypatch.setenv("SESEMI_LIKE_RUN_FOLDER", str(tmp_path / "never made"))
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}")
+    with pytest.raises(ConfigError, match="no trainer"):
+        run(config)
 
 
 def test_mistakes_of_data_learner_and_run_are_told_at_once():

@@ -129,6 +129,7 @@ def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0
 
     Raises:
         OSError: The folder cannot be written, or the disk is full.
+        RuntimeError: A process that decodes has ended; nothing is left behind.
     """
     found = opened(folder / key, count)
     if found is not None:
@@ -152,6 +153,9 @@ def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
         decode: Reads a picture.
         count: N.
         workers: Processes that decode; 0 decodes in this one.
+
+    Raises:
+        RuntimeError: A process that decodes has ended.
     """
     places, shapes, begin = [], [], 0
     chunks: list[Pixels] = []
@@ -161,7 +165,7 @@ def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
         starts = begin + np.cumsum(sizes) - sizes
         places.append(np.stack([np.full_like(starts, len(chunks)), starts], axis=1))
         shapes.append(found)
-        pending.append(pixels.copy())
+        pending.append(pixels)
         begin += len(pixels)
         if begin >= _LARGEST_CHUNK:
             chunks.append(np.concatenate(pending))
@@ -245,7 +249,7 @@ class _Decoding(Dataset[Any]):
     def __len__(self) -> int:
         return -(-self.count // _BATCH)
 
-    def __getitem__(self, batch: int) -> tuple[torch.Tensor, ...]:
+    def __getitem__(self, batch: int) -> tuple[Pixels, Any, Any]:
         positions = range(batch * _BATCH, min((batch + 1) * _BATCH, self.count))
         pictures = [self.decode(position) for position in positions]
         shapes = np.zeros((len(pictures), _AXES), np.int64)
@@ -255,11 +259,21 @@ class _Decoding(Dataset[Any]):
         sums = np.array([_checksum(picture) for picture in pictures], np.int64)
         parts = [picture.reshape(-1) for picture in pictures if picture is not None]
         pixels: Pixels = np.concatenate([*parts, np.empty(0, np.uint8)])
-        return torch.from_numpy(pixels), torch.from_numpy(shapes), torch.from_numpy(sums)
+        return pixels, shapes, sums
+
+
+def _as_it_is(batch: Any) -> Any:
+    # Arrays come through a pipe. Tensors would come through shared memory, and a worker that finds
+    # it full says nothing and leaves its batch out: whoever waits for it waits for ever.
+    return batch
 
 
 def _decoded(decode: Decode, count: int, workers: int) -> Iterator[tuple[Pixels, Any, Any]]:
-    """Decodes all pictures in order, batch by batch, and shows how far it is."""
+    """Decodes all pictures in order, batch by batch, and shows how far it is.
+
+    Raises:
+        RuntimeError: A process that decodes has ended.
+    """
     console = Console()
     if not console.is_terminal:
         log.info("decoding %d pictures once", count)
@@ -267,13 +281,13 @@ def _decoded(decode: Decode, count: int, workers: int) -> Iterator[tuple[Pixels,
         _Decoding(decode, count),
         batch_size=None,
         num_workers=workers,
+        collate_fn=_as_it_is,
         generator=torch.Generator(),  # so that a run draws alike whether it builds or finds a cache
     )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"decoding {count:,} pictures once", total=count)
         for pixels, shapes, sums in batches:
-            # What comes from a worker lies in shared memory and holds a file open.
-            yield pixels.numpy(), shapes.numpy().copy(), sums.numpy().copy()
+            yield pixels, shapes, sums
             progress.advance(task, len(sums))
 
 

@@ -68,7 +68,7 @@ def with_cache(
         The data set that reads from the cache, or `samples` where nothing is kept.
 
     Raises:
-        ConfigError: As :func:`plan_cache`, or if the folder cannot be written.
+        ConfigError: As :meth:`CachePlan.carried_out`.
     """
     plan = plan_cache(samples, kind, side=side, folder=folder)
     return plan.carried_out(workers) if plan else samples
@@ -80,6 +80,7 @@ def plan_cache(
     *,
     side: int | None = None,
     folder: Path | None = None,
+    processes: int = 1,
 ) -> CachePlan | None:
     """Settles what of a data set is decoded once and where it is kept, and decodes nothing yet.
 
@@ -91,12 +92,14 @@ def plan_cache(
         samples: A data set.
         kind: ``disk`` keeps pixels in a file that later runs find again, ``ram`` in memory,
             ``none`` nowhere. ``auto`` takes the disk if they fit into a third of what is free there
-            and it can be written, else memory if they fit into half of what is free, else none; it
-            never keeps pictures smaller than they are, and leaves data sets alone that have no
-            picture files.
+            and it can be written, else memory if they fit into half of what is free, shared out
+            over the processes on this machine, each of which keeps its own, else none; it never
+            keeps pictures smaller than they are, and leaves data sets alone that have no picture
+            files.
         side: Larger pictures are kept at this shorter side, in pixels; None: 8/7 of the side that
             the transform delivers, as 256 for 224. Not used where the transform is applied before.
         folder: Where files are kept; None is :func:`default_folder`.
+        processes: Processes of the run on this machine.
 
     Returns:
         The plan, or None where nothing is kept.
@@ -120,7 +123,8 @@ def plan_cache(
         return None
     storage, size = chosen
     folder, needed = folder or default_folder(), int(size * len(positions))
-    plan = CachePlan(samples, storage, positions, kind, needed, folder, storage.key(positions))
+    key = storage.key(positions)
+    plan = CachePlan(samples, storage, positions, kind, needed, folder, key, processes)
     return plan if plan.places() else None
 
 
@@ -136,6 +140,7 @@ class CachePlan:
         needed: Bytes that the pixels take.
         folder: Where files are kept.
         key: The name of the cache.
+        processes: Processes of the run on this machine.
     """
 
     samples: Samples
@@ -145,6 +150,7 @@ class CachePlan:
     needed: int
     folder: Path | None
     key: str
+    processes: int = 1
 
     @property
     def looks_up(self) -> bool:
@@ -157,7 +163,7 @@ class CachePlan:
         Raises:
             ConfigError: If they do not fit where they were asked for.
         """
-        free = {"disk": _free_disk(self.folder), "ram": free_memory()}
+        free = {"disk": _free_disk(self.folder), "ram": free_memory() // self.processes}
         if self.folder is not None and (self.folder / self.key).is_dir():
             free["disk"] = sys.maxsize  # what is there need not be written
         if self.kind == "auto":
@@ -183,10 +189,14 @@ class CachePlan:
             `samples` itself where `auto` finds no place that takes the pixels.
 
         Raises:
-            ConfigError: If the pixels do not fit where they were asked for by now, or the folder
-                cannot be written.
+            ConfigError: If the pixels do not fit where they were asked for by now, the folder
+                cannot be written, or a process that decodes has ended.
         """
-        cache = self._cache(workers)
+        try:
+            cache = self._cache(workers)
+        except (RuntimeError, MemoryError) as error:
+            expected = f"decoding ended: {_reason(error)}; none decodes images as they are read"
+            raise _error(self.kind, expected) from error
         if cache is None:
             return self.samples
         storage, cached = self.storage, self.samples.select(np.arange(len(self.samples)))
@@ -360,6 +370,12 @@ def _free_disk(folder: Path | None) -> int:
         return 0
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
+
+
+def _reason(error: BaseException) -> str:
+    """What a worker process died of: its traceback's last line, or how it was ended."""
+    lines = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()]
+    return next((line for line in reversed(lines) if line), type(error).__name__).strip(" .")
 
 
 def _error(kind: str, expected: str) -> ConfigError:

@@ -83,7 +83,8 @@ class DataModule(pl.LightningDataModule):
         self.batch_sizes: dict[str, int] = {}
         self.sample_batches: dict[str, Batch] = {}
         self.kept: set[str] | None = None
-        self.cpus = usable_cpus(max(1, world_size // run["num_nodes"]))
+        self.processes = max(1, world_size // run["num_nodes"])
+        self.cpus = usable_cpus(self.processes)
         self.workers: dict[str, int] = {}
         self.cache_plans: dict[str, CachePlan] = {}
         problems = Problems()
@@ -134,7 +135,7 @@ class DataModule(pl.LightningDataModule):
         kind, side = settings.pop("cache", "auto"), settings.pop("cache_side", None)
         folder = Path(self.run["cache_dir"]) if self.run["cache_dir"] else None
         built = dataset(image_transform=transform, **settings)
-        plan = plan_cache(built, kind, side=side, folder=folder)
+        plan = plan_cache(built, kind, side=side, folder=folder, processes=self.processes)
         if plan is not None:
             self.cache_plans[name] = plan
         return built

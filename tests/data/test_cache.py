@@ -187,6 +187,25 @@ def test_building_draws_no_random_numbers(tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_building_needs_no_shared_memory(tmp_path, monkeypatch):
+    def is_full(storage, *arguments):
+        raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")
+
+    def waited_too_long(*arguments):
+        raise TimeoutError("the build waits for a batch that never comes")
+
+    for name in ("_share_fd_cpu_", "_share_filename_cpu_"):
+        monkeypatch.setattr(torch.UntypedStorage, name, is_full)
+    before = signal.signal(signal.SIGALRM, waited_too_long)
+    signal.alarm(20)
+    try:
+        cache = on_disk(tmp_path, "k", of_one_shape, 130, workers=1)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(130))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["disk", "ram"])
 def test_building_holds_few_files_open(tmp_path, kind):

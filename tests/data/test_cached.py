@@ -1,6 +1,7 @@
 """Which data sets are decoded once: always the same samples, whatever is kept of them."""
 
 import os
+import signal
 from collections import namedtuple
 
 import numpy as np
@@ -149,6 +150,34 @@ def test_auto_takes_the_place_with_room(pictures, tmp_path, monkeypatch, disk, m
     found = with_cache(dataset("image_folder", str(pictures)), "auto", folder=tmp_path / "cache")
     assert is_cached(found) is (place is not None)
     assert (tmp_path / "cache").exists() is (place == "disk")
+
+
+def test_processes_on_a_machine_share_its_memory(pictures, monkeypatch):
+    monkeypatch.setattr(cached, "_free_disk", lambda folder: 0)
+    samples = dataset("image_files", str(pictures))
+    needed = cached.plan_cache(samples).needed
+    monkeypatch.setattr(cached, "free_memory", lambda: 6 * needed)
+    assert cached.plan_cache(samples, processes=2).places() == ["ram"]
+    assert cached.plan_cache(samples, processes=3) is None
+    with pytest.raises(ConfigError, match="of memory are free"):
+        cached.plan_cache(samples, "ram", processes=7)
+
+
+@pytest.mark.parametrize("kind", ["auto", "disk", "ram"])
+def test_a_killed_worker_ends_the_build_with_its_reason(pictures, tmp_path, monkeypatch, kind):
+    decode, main = cached.Storage.pixels, os.getpid()
+
+    def killed_at_the_third(storage, position):
+        if os.getpid() != main and position == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decode(storage, position)
+
+    monkeypatch.setattr(cached.Storage, "pixels", killed_at_the_third)
+    samples = dataset("image_files", str(pictures))
+    with pytest.raises(ConfigError, match=rf"cache: found '{kind}'; decoding ended: .*[Kk]illed"):
+        with_cache(samples, kind, folder=tmp_path / "cache", workers=1)
+    assert not list(tmp_path.glob("cache/*.tmp*"))
+    assert not list(tmp_path.glob("cache/*/"))
 
 
 def test_what_cannot_be_kept_is_told(pictures, tmp_path, monkeypatch):
