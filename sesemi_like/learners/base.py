@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,6 +20,7 @@ from . import rng
 from .choice import is_joined_faster
 from .forwards import ForwardPlan, request_problems
 from .reductions import reduce_losses
+from .rehearsal import rehearse
 from .terms import LossTerm
 
 FUSED = ("SGD", "Adam", "AdamW")
@@ -153,42 +154,15 @@ class Learner(pl.LightningModule):
     def rehearse(self, batch: Mapping[str, Tensor]) -> None:
         """Runs a step on a few samples, so that what cannot work shows before training.
 
-        Networks are in evaluation mode, and buffers and random numbers are put back: nothing is
-        learned or counted.
+        Parameters that no loss reaches are frozen, see :func:`rehearsal.rehearse`.
 
         Args:
             batch: Every field of a step by full name (``"unlabeled.weak"``).
 
         Raises:
-            ConfigError: With every head that fails, or the networks.
+            ConfigError: With every head that fails, or the networks; or if nothing can be learned.
         """
-        buffers = [(value, value.clone()) for value in self.loss_terms.buffers()]
-        was_training = self.training
-        self.eval()
-        with torch.random.fork_rng(devices=[]):
-            problems = list(self._rehearsal_problems(batch))
-        self.train(was_training)
-        for value, before in buffers:
-            value.copy_(before)
-        if problems:
-            raise ConfigError(problems)
-
-    def _rehearsal_problems(self, batch: Mapping[str, Tensor]) -> Iterator[ConfigProblem]:
-        assert self.plan is not None, "make_plan() comes before"
-        try:
-            answers = self.plan.run(batch)
-        except Exception as error:
-            shapes = {n: tuple(v.shape) for n, v in batch.items() if v.is_floating_point()}
-            expected = f"these samples do not go through its networks: {error}"
-            yield ConfigProblem(self.key, shapes, expected)
-            return
-        step = Step(0, None, self.networks, batch)
-        for name, term in self.terms.items():
-            try:
-                reduce_losses(term.head(answers[name], step), term.reduction)
-            except Exception as error:
-                expected = f"fails on the first samples: {error}"
-                yield ConfigProblem(term.key, type(term.head).__name__, expected)
+        rehearse(self, batch)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Runs the planned forwards, applies every head, and sums their weighted losses."""

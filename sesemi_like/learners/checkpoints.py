@@ -106,9 +106,14 @@ def resume_problems(
         found.append(f"it has made {steps} steps of {max_iterations}: nothing is left to train")
     groups = [state["param_groups"][0] for state in content["optimizer_states"]]
     settings = learner.configured_optimizer().param_groups[0]
-    if max_iterations is not None and any(set(settings) - set(group) for group in groups):
+    if max_iterations is not None and any(_differ(settings, group) for group in groups):
         found.append("its optimizer is another one")
     return [ConfigProblem(key, path, expected) for expected in found]
+
+
+def _differ(own: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether two optimizers have other settings, or trained other numbers of parameters."""
+    return bool(set(own) - set(given)) or len(own["params"]) != len(given["params"])
 
 
 def read_state(path: str, *, key: str) -> dict[str, Tensor]:

@@ -1,0 +1,32 @@
+"""Which parameters a loss reaches, read off the graph that autograd has built: no gradient is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+
+def reached_by(losses: Iterable[Tensor]) -> set[int]:
+    """Finds the leaves of the graph behind some losses.
+
+    Args:
+        losses: Tensors of any shape, attached to their graphs or not.
+
+    Returns:
+        The ``id`` of every tensor that a backward pass would give a gradient.
+    """
+    found: set[int] = set()
+    seen: set[Any] = set()
+    waiting = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
+    while waiting:
+        node: Any = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            found.add(id(leaf))
+        waiting += [following for following, _ in node.next_functions if following is not None]
+    return found

@@ -1,0 +1,117 @@
+"""A step on a few samples before training: what cannot work shows, and what no loss reaches is frozen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor, nn
+
+from ..errors import ConfigError, ConfigProblem
+from ..models.heads.loss.base import Step
+from .reach import reached_by
+from .reductions import reduce_losses
+
+if TYPE_CHECKING:
+    from .base import Learner
+
+log = logging.getLogger(__name__)
+
+
+def rehearse(learner: Learner, batch: Mapping[str, Tensor]) -> None:
+    """Runs a step on a few samples, and freezes the parameters that no loss reaches.
+
+    Such parameters (the logits layer where nothing reads logits) would never change, and several
+    processes would wait for their gradients in vain. Networks are in evaluation mode; buffers and
+    random numbers are put back: nothing is learned or counted.
+
+    Args:
+        learner: A learner that has its plan.
+        batch: Every field of a step by full name (``"unlabeled.weak"``).
+
+    Raises:
+        ConfigError: With every head that fails, or the networks; or if nothing can be learned.
+    """
+    with untouched(learner):
+        learner.eval()
+        losses, problems = _rehearsed(learner, batch)
+    if problems:
+        raise ConfigError(problems)
+    _freeze(learner, _unreached(learner, losses, batch))
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Puts a module's buffers and mode, and the random numbers of the CPU, back afterwards."""
+    buffers = [(value, value.clone()) for value in module.buffers()]
+    was_training = module.training
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        module.train(was_training)
+        with torch.no_grad():
+            for value, before in buffers:
+                value.copy_(before)
+
+
+def _rehearsed(
+    learner: Learner, batch: Mapping[str, Tensor]
+) -> tuple[list[Tensor], list[ConfigProblem]]:
+    """The loss of every head that works, and what is wrong with the others."""
+    assert learner.plan is not None, "make_plan() comes before"
+    try:
+        answers = learner.plan.run(batch)
+    except Exception as error:
+        shapes = {n: tuple(v.shape) for n, v in batch.items() if v.is_floating_point()}
+        expected = f"these samples do not go through its networks: {error}"
+        return [], [ConfigProblem(learner.key, shapes, expected)]
+    step = Step(0, None, learner.networks, batch)
+    losses, problems = [], []
+    for name, term in learner.terms.items():
+        try:
+            losses.append(reduce_losses(term.head(answers[name], step), term.reduction))
+        except Exception as error:
+            expected = f"fails on the first samples: {error}"
+            problems.append(ConfigProblem(term.key, type(term.head).__name__, expected))
+    return losses, problems
+
+
+def _unreached(
+    learner: Learner, losses: list[Tensor], batch: Mapping[str, Tensor]
+) -> dict[str, nn.Parameter]:
+    """The trained parameters, by name, that no loss reaches in evaluation or in training mode."""
+    unread = _without(learner, losses)
+    if unread:  # some layers, such as auxiliary classifiers, are run in training mode alone
+        with untouched(learner):
+            learner.train()
+            losses, problems = _rehearsed(learner, batch)
+        if not problems:
+            trained = _without(learner, losses)
+            unread = {name: p for name, p in unread.items() if name in trained}
+    return unread
+
+
+def _without(learner: Learner, losses: list[Tensor]) -> dict[str, nn.Parameter]:
+    reached = reached_by(losses)
+    return {n: p for n, p in learner.named_parameters() if p.requires_grad and id(p) not in reached}
+
+
+def _freeze(learner: Learner, unread: Mapping[str, nn.Parameter]) -> None:
+    if len(unread) == sum(p.requires_grad for p in learner.parameters()):
+        expected = "no loss reaches any parameter: give a loss, or networks that are not frozen"
+        raise ConfigError([ConfigProblem(learner.key, list(learner.terms), expected)])
+    for parameter in unread.values():
+        parameter.requires_grad_(False)
+    if unread:
+        _announce(list(unread))
+
+
+@rank_zero_only
+def _announce(names: list[str]) -> None:
+    listed = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    log.warning("no loss reaches %d parameters, which stay as they are: %s", len(names), listed)
