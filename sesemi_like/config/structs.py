@@ -228,7 +228,8 @@ class ClassifierModelConfig:
         head: Maps features to logits; null is one linear layer. Gets in_features, out_features.
         ema: The EMA teacher; null keeps none.
         forward: auto | separate | joined: whether rows for one network are stacked into one
-            forward; auto tries both on the first batch and takes the faster way.
+            forward; auto stacks them where that is faster and changes nothing else, which rules
+            out BatchNorm and dropout in training mode.
     """
 
     backbone: Any = MISSING

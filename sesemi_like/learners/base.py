@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,16 +13,19 @@ from torch import Tensor, nn
 
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
-from ..errors import ConfigError, ConfigProblem
+from ..errors import ConfigError
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Forward, Step
 from ..models.networks import Networks
 from . import rng
 from .choice import is_joined_faster
+from .exactness import joined_where_exact, without_inexact
 from .forwards import ForwardPlan, request_problems
 from .reductions import reduce_losses
 from .rehearsal import rehearse
 from .terms import LossTerm
+
+log = logging.getLogger(__name__)
 
 FUSED = ("SGD", "Adam", "AdamW")
 """torch's optimizers with a fused kernel for every device, in every release we take."""
@@ -102,7 +106,8 @@ class Learner(pl.LightningModule):
     def forward_setting(self) -> str:
         """How rows for one network are run: auto | separate | joined.
 
-        `auto` tries both on the first batch and keeps the faster way.
+        `auto` joins rows only where that changes nothing but speed (see :mod:`.exactness`), and if
+        a trial on the first batch finds it faster.
         """
         return str(self.settings.get("forward") or "auto")
 
@@ -128,11 +133,15 @@ class Learner(pl.LightningModule):
         if problems:
             raise ConfigError(problems)
         separate = ForwardPlan(requests, self.networks)
-        joined = ForwardPlan(requests, self.networks, joined=True)
-        self.plan = joined if self.forward_setting == "joined" else separate
-        if self.forward_setting == "auto" and joined.num_calls < separate.num_calls:
-            self._joined_plan = joined
+        self.plan, self._joined_plan = separate, None
+        if self.forward_setting == "joined":
+            self.plan = ForwardPlan(requests, self.networks, joined=True)
+        if self.forward_setting == "auto":
+            self._may_join(joined_where_exact(separate))
         return self.plan
+
+    def _may_join(self, joined: ForwardPlan) -> None:
+        self._joined_plan = joined if joined.stacked else None
 
     def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """Settles at the first batch whether rows for one network are joined, if that is open."""
@@ -140,8 +149,7 @@ class Learner(pl.LightningModule):
             return
         joined, self._joined_plan = self._joined_plan, None
         context = self.trainer.precision_plugin.forward_context()
-        is_faster = is_joined_faster(self.plan, joined, batch, context)
-        if self.trainer.strategy.broadcast(is_faster):  # all processes go the same way
+        if is_joined_faster(self.plan, joined, batch, context):
             self.plan = joined
 
     @property
@@ -163,6 +171,8 @@ class Learner(pl.LightningModule):
             ConfigError: With every head that fails, or the networks; or if nothing can be learned.
         """
         rehearse(self, batch)
+        if self.plan is not None and self._joined_plan is not None:
+            self._may_join(without_inexact(self.plan, self._joined_plan, batch))
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
@@ -245,9 +255,15 @@ class Learner(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the generators' state until training starts, and runs forwards as before."""
         self._rng_states = checkpoint.get("rng")
-        if self._joined_plan is not None and checkpoint.get("forward"):
-            self.plan = self._joined_plan if checkpoint["forward"] == "joined" else self.plan
+        way = checkpoint.get("forward")
+        if self._joined_plan is not None and way:
+            self.plan = self._joined_plan if way == "joined" else self.plan
             self._joined_plan = None
+        if way and self.forward_in_use not in (None, way):
+            told = "the checkpoint's run had its forwards %s, this one has them %s"
+            log.warning(
+                f"{told}; model.forward: %s goes on as before", way, self.forward_in_use, way
+            )
 
     def on_train_start(self) -> None:
         """Sets the generators to train with; the optimizer of a resumed run is there now."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree
 
+from ..distributed import all_processes
 from .forwards import ForwardPlan
+from .trial import gpus, untouched
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ def is_joined_faster(
 ) -> bool:
     """Runs forwards and gradients of both plans on a batch, and says whether joining pays.
 
-    Nothing is learned or counted: buffers and random numbers are put back, gradients dropped.
+    Nothing is learned or counted: buffers and random numbers are put back, gradients dropped. Every
+    process answers the same: it pays if it works, and saves time, on all of them.
 
     Args:
         separate: The plan that runs every request by itself.
@@ -37,29 +40,23 @@ def is_joined_faster(
         batch: The fields of a step.
         context: Entered around all of it, for the run's precision.
     """
+    with untouched(separate.networks, batch.values()), context:
+        pays = _pays_here(separate, joined, batch)
+    return all_processes(pays, next(iter(batch.values())).device)
+
+
+def _pays_here(separate: ForwardPlan, joined: ForwardPlan, batch: Mapping[str, Tensor]) -> bool:
     times: dict[ForwardPlan, list[float]] = {separate: [], joined: []}
-    with _untouched(separate, batch), context:
-        try:
-            _seconds(joined, batch)  # the first call of a kernel may choose and build it
-        except Exception as error:  # whatever a network cannot take, or too little memory
-            log.info("forwards stay separate, for joined ones fail: %s", error)
-            return False
-        _seconds(separate, batch)
-        for _ in range(REPEATS):
-            for plan, found in times.items():
-                found.append(_seconds(plan, batch))
-    return min(times[joined]) < NEEDED_GAIN * min(times[separate])
-
-
-@contextmanager
-def _untouched(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> Iterator[None]:
-    buffers = [(value, value.clone()) for value in plan.networks.buffers()]
     try:
-        with torch.random.fork_rng(devices=_gpus(batch.values())):
-            yield
-    finally:
-        for value, before in buffers:
-            value.copy_(before)
+        _seconds(joined, batch)  # the first call of a kernel may choose and build it
+    except Exception as error:  # whatever a network cannot take, or too little memory
+        log.info("forwards stay separate, for joined ones fail: %s", error)
+        return False
+    _seconds(separate, batch)
+    for _ in range(REPEATS):
+        for plan, found in times.items():
+            found.append(_seconds(plan, batch))
+    return min(times[joined]) < NEEDED_GAIN * min(times[separate])
 
 
 def _seconds(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> float:
@@ -76,9 +73,5 @@ def _seconds(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> float:
 
 
 def _wait(batch: Mapping[str, Tensor]) -> None:
-    for device in _gpus(batch.values()):
+    for device in gpus(batch.values()):
         torch.cuda.synchronize(device)
-
-
-def _gpus(values: Iterable[Tensor]) -> list[torch.device]:
-    return list({value.device for value in values if value.device.type == "cuda"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,9 +38,17 @@ class ForwardPlan:
         joined: Whether rows for the same network are stacked into one call where their shapes
             allow it. A network with BatchNorm in training mode then normalises over all of them
             together; otherwise the results are the same.
+        apart: Networks, as requests name them, whose rows are not stacked all the same.
     """
 
-    def __init__(self, requests: Requests, networks: Networks, *, joined: bool = False) -> None:
+    def __init__(
+        self,
+        requests: Requests,
+        networks: Networks,
+        *,
+        joined: bool = False,
+        apart: Collection[str] = (),
+    ) -> None:
         self.networks = networks
         self.joined = joined
         self.requests = {
@@ -49,12 +57,34 @@ class ForwardPlan:
         }
         wanted = [request for asked in self.requests.values() for request in asked.values()]
         self.fields = sorted({name for request in wanted for name in fields_of(request)})
-        self._groups = _grouped(_nodes(wanted), joined=joined)
+        self._groups = _grouped(_nodes(wanted), joined=joined, apart=apart)
 
     @property
     def num_calls(self) -> int:
         """Calls of networks that a step makes where all rows can be stacked that may be."""
         return len(self._groups)
+
+    @property
+    def called(self) -> set[str]:
+        """The networks that are called, as requests name them."""
+        return {str(group[0].request.through) for group in self._groups}
+
+    @property
+    def stacked(self) -> set[str]:
+        """Those whose rows are stacked where their shapes allow it."""
+        return {str(group[0].request.through) for group in self._groups if len(group) > 1}
+
+    def part(self, name: str, *, joined: bool) -> ForwardPlan:
+        """The calls of one network alone, and of what their rows come from.
+
+        Args:
+            name: The network, as requests name it.
+            joined: Whether its rows are stacked.
+        """
+        nodes = [node for group in self._groups for node in group if node.request.through == name]
+        requests = {name: {str(number): node.request for number, node in enumerate(nodes)}}
+        apart = self.called - {name}
+        return ForwardPlan(requests, self.networks, joined=joined, apart=apart)
 
     def run(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
         """Runs every distinct forward once.
@@ -181,11 +211,11 @@ def _nodes(wanted: Iterable[Forward]) -> list[_Node]:
     return sorted(nodes, key=lambda node: node.depth)
 
 
-def _grouped(nodes: Iterable[_Node], *, joined: bool) -> list[list[_Node]]:
+def _grouped(nodes: Iterable[_Node], *, joined: bool, apart: Collection[str]) -> list[list[_Node]]:
     """Forwards that may share one call: same depth, network and need of gradients, one input."""
     groups: dict[Any, list[_Node]] = {}
     for node in nodes:
-        alone = not joined or len(node.inputs) > 1
+        alone = not joined or len(node.inputs) > 1 or node.request.through in apart
         together = (node.depth, node.request.through, node.grad)
         groups.setdefault((node.depth, node.request) if alone else together, []).append(node)
     return list(groups.values())

@@ -1,4 +1,4 @@
-"""Which parameters a loss reaches, read off the graph that autograd has built: no gradient is computed."""
+"""Which parameters a loss reaches, read off autograd's graph: no gradient is computed."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-"""A step on a few samples before training: what cannot work shows, and what no loss reaches is frozen."""
+"""A step on a few samples before training: tells what cannot work, freezes what is not reached."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
@@ -15,6 +13,7 @@ from ..errors import ConfigError, ConfigProblem
 from ..models.heads.loss.base import Step
 from .reach import reached_by
 from .reductions import reduce_losses
+from .trial import untouched
 
 if TYPE_CHECKING:
     from .base import Learner
@@ -42,21 +41,6 @@ def rehearse(learner: Learner, batch: Mapping[str, Tensor]) -> None:
     if problems:
         raise ConfigError(problems)
     _freeze(learner, _unreached(learner, losses, batch))
-
-
-@contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Puts a module's buffers and mode, and the random numbers of the CPU, back afterwards."""
-    buffers = [(value, value.clone()) for value in module.buffers()]
-    was_training = module.training
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        module.train(was_training)
-        with torch.no_grad():
-            for value, before in buffers:
-                value.copy_(before)
 
 
 def _rehearsed(

@@ -11,7 +11,9 @@ from torch import nn
 from sesemi_like.data import DataModule
 from sesemi_like.learners import choice
 from sesemi_like.learners.choice import is_joined_faster
+from sesemi_like.learners.exactness import joined_where_exact, without_inexact
 from sesemi_like.learners.forwards import ForwardPlan
+from sesemi_like.models.backbones.base import Backbone, global_average
 from sesemi_like.models.heads.loss.base import Forward
 from sesemi_like.models.networks import Networks
 from sesemi_like.run import prepare, run
@@ -73,10 +75,26 @@ def test_answers_that_cannot_be_joined_stay_separate(extra, caplog):
         plans[1].run(BATCH)
 
 
-def learner_with(forward, tmp_path):
+class WithoutBatchNorm(Backbone):
+    """Rows do not see each other."""
+
+    def __init__(self, **_):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(1, 4), nn.ReLU())
+        self.out_features = 4
+
+    def forward(self, images):
+        return global_average(self.layers(images))
+
+
+WITHOUT_BATCHNORM = [f"learner.hparams.model.backbone._target_={__name__}.WithoutBatchNorm"]
+
+
+def learner_with(forward, tmp_path, *overrides):
     config = composed(
-        "quickstart", *SMALL, f"learner.hparams.model.forward={forward}", f"run.dir={tmp_path}"
-    )
+        "quickstart", *SMALL, f"learner.hparams.model.forward={forward}", f"run.dir={tmp_path}",
+        *overrides,
+    )  # fmt: skip
     return config, prepare(config)
 
 
@@ -89,13 +107,13 @@ def test_the_config_settles_how_forwards_are_run(forward, tmp_path):
 
 @pytest.mark.parametrize("faster", [False, True])
 def test_auto_decides_at_the_first_batch_and_a_resumed_run_keeps_to_it(
-    faster, tmp_path, monkeypatch
+    faster, tmp_path, monkeypatch, caplog
 ):
     trials = []
     monkeypatch.setattr(
         "sesemi_like.learners.base.is_joined_faster", lambda *_: trials.append(1) or faster
     )
-    config, _ = learner_with("auto", tmp_path)
+    config, _ = learner_with("auto", tmp_path, *WITHOUT_BATCHNORM)
     run(config)
     (checkpoint,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
     way = "joined" if faster else "separate"
@@ -103,6 +121,101 @@ def test_auto_decides_at_the_first_batch_and_a_resumed_run_keeps_to_it(
     config.run.resume_from_checkpoint, config.run.num_iterations = str(checkpoint), 3
     run(config)
     assert len(trials) == 1
+    assert "goes on as before" not in caplog.text
+    other = "separate" if faster else "joined"
+    config.learner.hparams.model.forward = other
+    config.data.val = config.data.test = None
+    run(config)
+    assert f"model.forward: {way} goes on as before" in caplog.text
+
+
+def test_auto_never_joins_what_batchnorm_would_see(tmp_path, monkeypatch):
+    """However fast it were: nothing that changes what is learned is decided by a stopwatch."""
+    monkeypatch.setattr("sesemi_like.learners.base.is_joined_faster", lambda *_: True)
+    config, _ = learner_with("auto", tmp_path)
+    run(config)
+    (checkpoint,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
+    assert torch.load(checkpoint, weights_only=True)["forward"] == "separate"
+
+
+class BatchMean(nn.Module):
+    """Looks at the whole batch, and is no BatchNorm."""
+
+    def forward(self, rows):
+        return rows - rows.mean(dim=0)
+
+
+class Counting(nn.Module):
+    """Keeps count of its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, rows):
+        self.calls += 1
+        return rows
+
+
+def frozen(module):
+    return module.eval()
+
+
+LAYERS = {
+    "layer norm": (nn.LayerNorm(3), True),
+    "group norm": (nn.GroupNorm(1, 3), True),
+    "frozen batch norm": (frozen(nn.BatchNorm1d(3)), True),
+    "dropout of nothing": (nn.Dropout(0), True),
+    "frozen dropout": (frozen(nn.Dropout(0.5)), True),
+    "batch norm": (nn.BatchNorm1d(3), False),
+    "lazy batch norm": (nn.LazyBatchNorm1d(), False),
+    "synchronized batch norm": (nn.SyncBatchNorm(3), False),
+    "tracking instance norm": (nn.InstanceNorm1d(3, track_running_stats=True), False),
+    "dropout": (nn.Dropout(0.5), False),
+    "looks at the batch": (BatchMean(), False),
+    "counts calls": (Counting(), False),
+    "none of a row each": (nn.Flatten(0), False),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_rows_are_joined_only_where_each_gives_what_it_gives_alone(name):
+    layer, joins = LAYERS[name]
+    networks = Networks({"net": nn.Sequential(nn.Linear(3, 3), layer)})
+    separate = ForwardPlan(REQUESTS, networks)
+    draws = torch.get_rng_state()
+    before = {
+        key: value.clone() for key, value in networks.state_dict().items() if "lazy" not in name
+    }
+    joined = joined_where_exact(separate)
+    found = without_inexact(separate, joined, BATCH) if joined.stacked else joined
+    assert found.stacked == ({"net"} if joins else set())
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert all(torch.equal(networks.state_dict()[key], value) for key, value in before.items())
+
+
+def test_networks_are_joined_each_for_itself():
+    nets = {
+        "net": nn.Sequential(nn.Linear(3, 3)),
+        "other": nn.Sequential(nn.Linear(3, 3), nn.Dropout()),
+    }
+    networks = Networks(nets)
+    requests = {"h": {f"{d}{net}": Forward(f"{d}.x", net) for d in "ab" for net in nets}}
+    separate = ForwardPlan(requests, networks)
+    joined = without_inexact(separate, joined_where_exact(separate), BATCH)
+    assert joined.stacked == {"net"}
+    assert joined.num_calls == 3
+
+
+@pytest.mark.parametrize("worked", [True, False])
+def test_a_process_where_joining_failed_is_not_outvoted(worked, monkeypatch):
+    """Another process says that it worked and was faster; all go the way of this one."""
+    asked = []
+    monkeypatch.setattr(choice, "all_processes", lambda answer, _: asked.append(answer) or answer)
+    networks = Networks({"net": Sleeper(0.02, 0) if worked else Unstackable(None)})
+    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    assert is_joined_faster(*plans, BATCH, nullcontext()) is worked
+    assert asked == [worked]
 
 
 def gradients(learner, batch):
@@ -137,7 +250,7 @@ def step_of(data: DataModule):
     return {
         f"{name}.{field}": value
         for name, fields in batch.items()
-        for field, value in data._with_views(name, fields).items()
+        for field, value in data._with_views(f"train.{name}", fields).items()
     }
 
 

@@ -1,0 +1,35 @@
+"""Trials: forwards that leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def untouched(module: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None]:
+    """Puts a module's buffers and mode, and the random number generators, back afterwards.
+
+    Args:
+        module: What is tried.
+        values: Tensors whose GPUs' generators are put back beside the CPU's.
+    """
+    buffers = [(value, value.clone()) for value in module.buffers()]
+    was_training = {name: part.training for name, part in module.named_modules()}
+    try:
+        with torch.random.fork_rng(devices=gpus(values)):
+            yield
+    finally:
+        for name, part in module.named_modules():
+            part.training = was_training[name]
+        with torch.no_grad():
+            for value, before in buffers:
+                value.copy_(before)
+
+
+def gpus(values: Iterable[Tensor]) -> list[torch.device]:
+    """The GPUs that tensors are on."""
+    return list({value.device for value in values if value.device.type == "cuda"})
