@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from .devices import Devices, choose_devices, tune_process
 from .errors import ConfigError, ConfigProblem, Problems, near
 from .evaluation import Evaluation, Evaluator, default_evaluators
 from .files import write_atomically
+from .launch import choose_seed
 from .learners import Learner
 from .learners.checkpoints import load_weights, resume_problems
 from .learners.reading import fields_read
@@ -116,7 +116,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
         ConfigError: With every mistake found.
     """
     found = Problems(problems)
-    seed = choose_seed(None if found.under("run.seed") else config.run.seed)
+    seed = _seed(config, found)
     pl.seed_everything(seed, workers=True, verbose=False)
     devices = _devices(config, found)
     data = _data(config, devices, seed, _fields_read(config, devices), found)
@@ -132,14 +132,13 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     return Prepared(config, seed, devices, attributes, data, learner, evaluation)
 
 
-def choose_seed(seed: int | None) -> int:
-    """The run's seed; a drawn one is the same on every process of a launch."""
-    if seed is not None:
-        return seed
-    if "LOCAL_RANK" in os.environ and (given := os.environ.get("PL_GLOBAL_SEED")):
-        return int(given)
-    launch = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
-    return zlib.crc32(launch.encode() if launch else os.urandom(4))
+def _seed(config: DictConfig, found: Problems) -> int:
+    run = config.run
+    with found.collected():
+        if not found.under("run.seed", "run.num_nodes"):
+            resumed = run.resume_from_checkpoint if run.mode.name == "FIT" else None
+            return choose_seed(run.seed, resumed=resumed, num_nodes=run.num_nodes)
+    return 0  # the run is bound to fail
 
 
 def run_attributes(config: DictConfig, data: DataModule | None, devices: Devices) -> AppAttributes:

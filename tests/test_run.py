@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError, ConfigProblem
 from sesemi_like.learners import Classifier
-from sesemi_like.run import choose_seed, prepare, run
+from sesemi_like.run import prepare, run
 
 # Five steps an epoch: floor(1437 / 256) of the unlabelled loader; small enough for seconds.
 TINY = [
@@ -256,12 +256,15 @@ def test_a_schedule_that_cannot_answer_is_told_before_training():
         prepare(config)
 
 
-def test_a_seed_is_kept_drawn_or_shared(monkeypatch):
-    assert choose_seed(7) == 7
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert choose_seed(None) != choose_seed(None)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "launch")
-    assert choose_seed(None) == choose_seed(None)
+def test_a_drawn_seed_is_noted_and_a_resumed_run_takes_it(tmp_path):
+    stopped, summary = fit(tmp_path / "stopped", "run.seed=null", "run.num_iterations=5")
+    checkpoint = stopped / "checkpoints" / "last.ckpt"
+    _, resumed = fit(
+        tmp_path / "resumed", "run.seed=null", "run.num_iterations=6",
+        f"run.resume_from_checkpoint={checkpoint}",
+    )  # fmt: skip
+    _, sibling = fit(tmp_path / "sibling", "run.seed=null", "run.num_iterations=1")
+    assert resumed["seed"] == summary["seed"] != sibling["seed"]
 
 
 @pytest.mark.slow

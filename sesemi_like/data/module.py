@@ -280,6 +280,10 @@ class DataModule(pl.LightningDataModule):
         for batch in loader:
             yield self._with_views(views, batch)
 
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint notes of the data: the run's seed."""
+        return {"seed": self.seed}
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Makes the views; a training batch becomes one flat ``{loader.field: tensor}``."""
         share = self._rank, self.world_size
