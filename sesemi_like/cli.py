@@ -10,6 +10,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hydra import version
 from hydra._internal.hydra import Hydra
@@ -80,7 +81,8 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
     def task(config: DictConfig) -> float | None:
         composed.append(config)
         try:
-            return job(config)
+            headline: float | None = job(config)["headline"]
+            return headline
         except _TOLD as error:
             if wants_traceback or HydraConfig.get().mode == HydraMode.MULTIRUN:
                 raise  # the other runs of a sweep go on
@@ -137,14 +139,14 @@ def _start(app: Hydra, arguments: Namespace, task: TaskFunction) -> None:
     begin(name, task, [*overrides, f"hydra.mode={(mode or HydraMode.RUN).name}"])
 
 
-def job(config: DictConfig) -> float | None:
+def job(config: DictConfig) -> dict[str, Any]:
     """Checks a composed config and runs it.
 
     Args:
         config: The composed config.
 
     Returns:
-        The best headline figure, for Hydra's sweepers; None where nothing was measured.
+        What ``summary.json`` holds; its headline figure is for Hydra's sweepers.
 
     Raises:
         ConfigError: If the run cannot work.

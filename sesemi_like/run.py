@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
-from torch import Tensor
 
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
@@ -29,13 +26,9 @@ from .launch import choose_seed
 from .learners import Learner
 from .learners.checkpoints import load_weights, resume_problems
 from .learners.reading import fields_read
-from .report import (
-    make_run_folder,
-    print_opening,
-    print_summary,
-    quiet_libraries,
-    write_summary,
-)
+from .prepared import Prepared
+from .report import make_run_folder, print_opening, quiet_libraries
+from .summary import report, scalars, summarize
 from .trainer import best_checkpoint, build_trainer, trainer_settings
 
 _RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
@@ -44,30 +37,7 @@ _RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Prepared:
-    """What a config describes, built and checked; nothing is written yet.
-
-    Attributes:
-        config: The composed config.
-        seed: The run's seed, drawn when the config gives none.
-        devices: Where the run computes.
-        attributes: What ``${app:...}`` answers.
-        data: The named data loaders.
-        learner: What learns.
-        evaluation: What is measured.
-    """
-
-    config: DictConfig
-    seed: int
-    devices: Devices
-    attributes: AppAttributes
-    data: DataModule
-    learner: Learner
-    evaluation: Evaluation
-
-
-def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | None:
+def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str, Any]:
     """Builds what a config describes and does what its mode says.
 
     Args:
@@ -75,8 +45,8 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
         problems: Mistakes found so far; they are told together with those found here.
 
     Returns:
-        The headline figure: the best validation top-1, else the last one, else the test's; None
-        where nothing was measured. A sweep may choose by it.
+        What ``summary.json`` holds. Its ``headline`` is the best validation top-1, else the last
+        one, else the test's; None where nothing was measured. A sweep may choose by it.
 
     Raises:
         ConfigError: If the run cannot work; raised before anything is written.
@@ -98,11 +68,11 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> float | N
         _write_inputs(prepared, folder)
         _announce(prepared)
         training = MODES[config.run.mode.name](prepared, trainer)
-    content = _summary(prepared, trainer, folder, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    content = summarize(prepared, trainer, folder, training=training, seconds=seconds)
     if trainer.is_global_zero:
-        _report({**content, "training": training}, prepared, folder)
-    headline: float | None = content["headline"]
-    return headline
+        report(content, prepared, folder)
+    return content
 
 
 def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepared:
@@ -373,46 +343,3 @@ MODES: dict[str, Callable[[Prepared, pl.Trainer], dict[str, float]]] = {
     "TEST": _test,
 }
 """What each `run.mode` does; it answers the metrics of the last logged training step."""
-
-
-def scalars(values: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Those of the values that are single numbers."""
-    return {n: float(v) for n, v in values.items() if torch.as_tensor(v).ndim == 0}
-
-
-def _summary(
-    prepared: Prepared, trainer: pl.Trainer, folder: Path, seconds: float
-) -> dict[str, Any]:
-    """What came of the run, as plain values."""
-    evaluated = {**trainer.callback_metrics, **prepared.evaluation.last}
-    metrics = {n: v for n, v in scalars(evaluated).items() if n.startswith(("val/", "test/"))}
-    best = best_checkpoint(trainer)
-    headline = metrics.get("val/top1", metrics.get("test/top1"))
-    if best and best.monitor == "val/top1":
-        headline = best.score
-    return {
-        "status": "finished",
-        "mode": prepared.config.run.mode.name,
-        "id": prepared.config.run.id,
-        "seed": prepared.seed,
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
-        "seconds": round(seconds, 2),
-        "headline": headline,
-        "best": asdict(best) if best else None,
-        "metrics": metrics,
-        "labels": prepared.data.label_counts(),
-        "skipped": prepared.data.skipped(),
-        "devices": f"{prepared.devices.world_size} x {prepared.devices.accelerator}",
-        "precision": trainer.precision,
-        "forward": prepared.learner.forward_in_use,
-        "folder": str(folder),
-    }
-
-
-def _report(content: Mapping[str, Any], prepared: Prepared, folder: Path) -> None:
-    """Writes and shows what came of the run."""
-    write_summary(folder / "summary.json", content)
-    matrices = [prepared.evaluation.last.get(f"{split}/confusion") for split in ("test", "val")]
-    found = [matrix.numpy() for matrix in matrices if isinstance(matrix, Tensor)]
-    print_summary(content, found[0] if found else None, prepared.data.classes)

@@ -1,7 +1,8 @@
 from .accuracy import Accuracy
 from .base import Evaluator, Predictions
-from .callback import Evaluation, default_evaluators
+from .callback import Evaluation, Origin, default_evaluators
 from .confusion import ConfusionMatrix
+from .intervals import wilson_interval
 from .knn import KNN
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "ConfusionMatrix",
     "Evaluation",
     "Evaluator",
+    "Origin",
     "Predictions",
     "default_evaluators",
+    "wilson_interval",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,6 +23,21 @@ def default_evaluators() -> dict[str, Evaluator]:
     return {"accuracy": Accuracy(), "confusion": ConfusionMatrix()}
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a value was measured on.
+
+    Attributes:
+        network: The evaluated network, such as ``model`` or ``ema``.
+        step: The steps that the weights had been trained for in this run.
+        images: The labelled samples it was measured on.
+    """
+
+    network: str
+    step: int
+    images: int
+
+
 class Evaluation(pl.Callback):
     """Feeds every evaluator and logs its values as ``val/<name>`` or ``test/<name>``.
 
@@ -33,11 +49,13 @@ class Evaluation(pl.Callback):
 
     Attributes:
         last: The newest values by full name, tensors included.
+        origins: What each of them was measured on.
     """
 
     def __init__(self, evaluators: Mapping[str, Evaluator]) -> None:
         self.evaluators = dict(evaluators)
         self.last: dict[str, Value] = {}
+        self.origins: dict[str, Origin] = {}
         self._batches: list[Predictions] = []
         self._validations = 0
 
@@ -94,6 +112,9 @@ class Evaluation(pl.Callback):
             for name, value in evaluator.evaluate(predict, data)
         }
         self.last |= found
+        self.origins |= {
+            name: _origin(name, data[split], trainer.global_step) for name in found
+        }
         scalars = {n: float(v) for n, v in found.items() if torch.as_tensor(v).ndim == 0}
         pl_module.log_dict(scalars, rank_zero_only=False, sync_dist=False)
 
@@ -118,6 +139,14 @@ class Evaluation(pl.Callback):
             for network, answer in networks.items()
         }
         return Predictions(outputs["target"].cpu(), outputs["index"].cpu(), kept)
+
+
+def _origin(name: str, predictions: Predictions, step: int) -> Origin:
+    """A value without the name of a network in its own is of the last one, the headline."""
+    network = name.split("/")[1]
+    if network not in predictions.outputs:
+        network = list(predictions.outputs)[-1]
+    return Origin(network, step, int((predictions.target >= 0).sum()))
 
 
 def _joined(batches: list[Predictions]) -> Predictions:

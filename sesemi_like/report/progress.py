@@ -90,7 +90,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         if self._enabled and kept and kept[-1].best_model_path:
             last = kept[-1].best_model_path
             text = f"stopped; run.resume_from_checkpoint={last} goes on from the last epoch"
-            self.console.print(text, highlight=False, soft_wrap=not self.console.is_terminal)
+            self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def _stop(self) -> None:
         if self._live:
@@ -120,7 +120,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
     def _print(self, trainer: pl.Trainer) -> None:
         # A terminal breaks lines between words; a log keeps each record on one line.
         wraps = self.console.is_terminal
-        self.console.print(self._line(trainer), highlight=False, soft_wrap=not wraps)
+        self.console.print(Text(self._line(trainer)), soft_wrap=not wraps)
 
     def _line(self, trainer: pl.Trainer) -> str:
         total = total_steps(trainer)

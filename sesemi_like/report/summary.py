@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .._version import __version__
 from ..files import write_atomically
 
 _SHOWN_CLASSES, _SHOWN_PAIRS = 10, 3
+_FRAME = 7
+"""Columns of a table of two columns that hold lines and spaces."""
 
 
 def write_summary(path: Path, content: Mapping[str, Any]) -> None:
@@ -63,7 +67,7 @@ def print_opening(
     ]
     text = f"{run_id}: {length} on {where}; samples: {', '.join(data)}"
     console = console or Console()
-    console.print(text, highlight=False, soft_wrap=not console.is_terminal)
+    console.print(Text(text), soft_wrap=not console.is_terminal)
 
 
 def print_summary(
@@ -75,47 +79,94 @@ def print_summary(
     """Shows what a run has learned, in 80 columns.
 
     Args:
-        content: What `write_summary` wrote: `metrics`, `seconds`, `steps`, `folder`, `skipped`.
+        content: What `write_summary` wrote: `metrics`, `measured`, `best`, `seconds`, `steps`,
+            `folder`, `skipped`.
         confusion: Counts (C, C), rows true and columns predicted.
         classes: The names of the classes.
         console: Where to; None is standard output.
     """
     console = console or Console()
-    table = Table(title="What it learned", title_justify="left", show_header=False)
-    for name, value in _headlines(content["metrics"]).items():
-        table.add_row(name, value)
+    rows: dict[str, str | list[str]] = {}
+    for split, where, past in (("test", "test", "tested"), ("val", "validation", "validated")):
+        rows |= _accuracies(content, split, where)
+        if f"{split}/top1" in content["measured"]:
+            rows[f"{past} weights"] = _weights(content, split)
     if confusion is not None:
-        names = classes or [str(number) for number in range(len(confusion))]
-        for name, value in _by_class(confusion, names).items():
-            table.add_row(name, value)
+        rows |= _by_class(confusion, classes or [str(n) for n in range(len(confusion))])
     for name, files in content.get("skipped", {}).items():
-        table.add_row(f"unreadable in {name}", f"{len(files)}, skipped; the first is {files[0]}")
-    table.add_row("steps, time", f"{content['steps']:,}, {content['seconds']:.0f} s")
-    console.print(table)
-    console.print(f"Everything is in {content['folder']}", highlight=False, soft_wrap=True)
+        rows[f"unreadable in {name}"] = f"{len(files)}, skipped; the first is {files[0]}"
+    rows["steps, time"] = f"{content['steps']:,}, {content['seconds']:.0f} s"
+    console.print(_table(rows, console.width))
+    console.print(Text(f"Everything is in {content['folder']}"), soft_wrap=True)
 
 
-def _headlines(metrics: Mapping[str, float]) -> dict[str, str]:
-    """The accuracies, test before validation, in words."""
-    words = {"top1": "top-1", "model/top1": "top-1 of the model", "ema/top1": "top-1 of its EMA"}
-    shown = {}
-    for split, where in {"test": "test", "val": "validation"}.items():
-        for name, word in words.items():
-            if f"{split}/{name}" in metrics:
-                shown[f"{where} {word}"] = f"{metrics[f'{split}/{name}']:.3f}"
+def _table(rows: Mapping[str, str | list[str]], width: int) -> Table:
+    """Two columns; lists are broken between their items alone."""
+    room = width - max(cell_len(name) for name in rows) - _FRAME
+    table = Table(title="What it learned", title_justify="left", show_header=False)
+    for name, value in rows.items():
+        table.add_row(Text(name), Text(value if isinstance(value, str) else _lines(value, room)))
+    return table
+
+
+def _lines(items: list[str], room: int) -> str:
+    """Puts as many items on a line as fit it."""
+    lines = [items[0]]
+    for item in items[1:]:
+        if cell_len(f"{lines[-1]}, {item},") <= room:
+            lines[-1] += f", {item}"
+        else:
+            lines[-1] += ","
+            lines.append(item)
+    return "\n".join(lines)
+
+
+def _accuracies(content: Mapping[str, Any], split: str, where: str) -> dict[str, str]:
+    """The accuracies with what is known of their precision; networks apart if there are several."""
+    words = {"top1": "top-1", "model/top1": "top-1, model", "ema/top1": "top-1, EMA"}
+    if f"{split}/ema/top1" not in content["metrics"]:
+        del words["model/top1"]
+    return {
+        f"{where} {word}": _with_interval(content, f"{split}/{name}")
+        for name, word in words.items()
+        if f"{split}/{name}" in content["metrics"]
+    }
+
+
+def _with_interval(content: Mapping[str, Any], name: str) -> str:
+    shown = f"{content['metrics'][name]:.3f}"
+    entry = content["measured"].get(name, {})
+    if "interval" in entry:
+        low, high = entry["interval"]
+        shown += f" (95 %: {low:.3f}-{high:.3f}) from {entry['images']:,} images"
     return shown
 
 
-def _by_class(confusion: npt.NDArray[np.int64], names: list[str]) -> dict[str, str]:
+def _weights(content: Mapping[str, Any], split: str) -> str:
+    """Which checkpoint was evaluated; of the best one, also what it is the best by."""
+    entry, best = content["measured"][f"{split}/top1"], content.get("best")
+    words = {"best": "best checkpoint", "last": "last checkpoint"}
+    shown = words.get(entry["checkpoint"]) or entry["path"] or "held in memory"
+    if entry["step"] is not None:
+        shown += f" (step {entry['step']:,})"
+    if entry["checkpoint"] == "best" and best:
+        metric = "validation top-1" if best["monitor"] == "val/top1" else best["monitor"]
+        shown += f", {metric} {best['score']:.3f}"
+    return shown
+
+
+def _by_class(confusion: npt.NDArray[np.int64], names: list[str]) -> dict[str, list[str]]:
     """Accuracy of the worst classes, and the pairs most often taken for each other."""
     counts = confusion.sum(axis=1)
     shares = np.diag(confusion) / np.maximum(counts, 1)
     worst = [int(i) for i in np.argsort(shares, kind="stable") if counts[i]][:_SHOWN_CLASSES]
-    rows = {"by class, worst first": ", ".join(f"{names[i]} {shares[i]:.2f}" for i in worst)}
+    rows = {}
+    if worst:
+        rows["by class, worst first"] = [f"{names[i]} {shares[i]:.2f}" for i in worst]
     wrong = confusion - np.diag(np.diag(confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")[:_SHOWN_PAIRS]
     cells = [np.unravel_index(int(flat), wrong.shape) for flat in order]
     pairs = [f"{names[r]} as {names[c]} ({wrong[r, c]})" for r, c in cells if wrong[r, c]]
     if pairs:
-        rows["most confused"] = ", ".join(pairs)
+        rows["most confused"] = pairs
     return rows

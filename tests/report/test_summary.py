@@ -4,13 +4,22 @@ import io
 import json
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from sesemi_like.report import print_opening, print_summary, write_summary
 
+LAST = {"network": "ema", "checkpoint": "last", "path": "last.ckpt", "step": 1200, "images": 1397}
 CONTENT = {
     "steps": 1200, "seconds": 61.4, "folder": "runs/pets/x",
-    "metrics": {"test/top1": 0.81, "val/top1": 0.79, "val/model/top1": 0.75, "val/ema/top1": 0.79},
+    "metrics": {"test/top1": 0.81, "val/top1": 0.78, "val/model/top1": 0.75, "val/ema/top1": 0.78},
+    "measured": {
+        "test/top1": {"network": "ema", "checkpoint": "best", "path": "epoch=3-step=800.ckpt",
+                      "step": 800, "images": 360, "interval": [0.7663, 0.8471]},
+        "val/top1": {**LAST, "interval": [0.7575, 0.8009]},
+        "val/model/top1": {**LAST, "network": "model"},
+    },
+    "best": {"monitor": "val/top1", "score": 0.79, "path": "epoch=3-step=800.ckpt"},
     "skipped": {"unlabeled": ["a.jpg", "b.jpg"]},
 }  # fmt: skip
 
@@ -33,13 +42,47 @@ def test_shows_accuracies_worst_classes_and_confusions():
     text = text_of(print_summary, CONTENT, matrix, ["cat", "dog", "eel"])
     assert max(len(line) for line in text.splitlines()) <= 80
     squeezed = " ".join(text.replace("│", " ").split())
-    assert "test top-1 0.810" in squeezed
-    assert "validation top-1 of its EMA 0.790" in squeezed
+    assert "test top-1 0.810 (95 %: 0.766-0.847) from 360 images" in squeezed
+    assert "tested weights best checkpoint (step 800), validation top-1 0.790" in squeezed
+    assert "validation top-1 0.780 (95 %: 0.757-0.801) from 1,397 images" in squeezed
+    assert "validation top-1, model 0.750" in squeezed
+    assert "validation top-1, EMA 0.780" in squeezed
+    assert "validated weights last checkpoint (step 1,200)" in squeezed
     assert "eel 0.60, cat 0.80, dog 1.00" in squeezed
     assert "eel as dog (3), cat as dog (2), eel as cat (1)" in squeezed
     assert "unreadable in unlabeled 2, skipped; the first is a.jpg" in squeezed
     assert "1,200, 61 s" in squeezed
     assert text.rstrip().endswith("Everything is in runs/pets/x")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_lines_are_broken_between_pairs_alone(width):
+    names = ["golden retriever", "old english sheepdog", "rhodesian ridgeback", "beagle"]
+    matrix = np.array([[8, 2, 0, 5], [0, 10, 0, 0], [1, 9, 6, 0], [0, 0, 0, 3]])
+    text = text_of(print_summary, CONTENT, matrix, names, width=width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    for pair in ("rhodesian ridgeback as old english sheepdog (9)",
+                 "golden retriever as beagle (5)", "golden retriever 0.53"):  # fmt: skip
+        assert pair in text
+
+
+def test_what_a_person_has_named_is_shown_as_it_is():
+    matrix = np.array([[1, 1], [0, 1]])
+    content = {**CONTENT, "folder": "runs/[red]/:smile:", "skipped": {"a[b]": ["[bold]x.jpg"]}}
+    text = text_of(print_summary, content, matrix, ["[blue]", ":cat:"])
+    for part in ("runs/[red]/:smile:", "a[b]", "[bold]x.jpg", "[blue] as :cat: (1)"):
+        assert part in text
+    text = text_of(print_opening, "[red]", {"[b]": 4}, {}, "1 step", "1 x cpu")
+    assert text == "[red]: 1 step on 1 x cpu; samples: [b] 4\n"
+
+
+def test_weights_that_no_checkpoint_holds_and_given_ones():
+    for checkpoint, path, told in ((None, None, "held in memory"), ("given", "x.ckpt", "x.ckpt")):
+        entry = {"network": "model", "checkpoint": checkpoint, "path": path, "step": None}
+        content = {**CONTENT, "measured": {"test/top1": entry}, "metrics": {"test/top1": 0.5}}
+        squeezed = " ".join(text_of(print_summary, content).replace("│", " ").split())
+        assert f"tested weights {told} unreadable" in squeezed
+        assert "test top-1 0.500" in squeezed
 
 
 def test_a_class_without_samples_is_left_out():
