@@ -72,5 +72,5 @@ def test_the_command_notes_method_groups_and_overrides(tmp_path, monkeypatch, ca
     assert "evaluation" not in found["groups"]
     assert found["overrides"] == overrides
     out = capsys.readouterr().out
-    assert out.startswith("[red]: 2 steps")
+    assert "[red]: 2 steps" in out
     assert f"Everything is in {path.parent}" in out

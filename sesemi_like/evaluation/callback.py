@@ -112,9 +112,7 @@ class Evaluation(pl.Callback):
             for name, value in evaluator.evaluate(predict, data)
         }
         self.last |= found
-        self.origins |= {
-            name: _origin(name, data[split], trainer.global_step) for name in found
-        }
+        self.origins |= {name: _origin(name, data[split], trainer.global_step) for name in found}
         scalars = {n: float(v) for n, v in found.items() if torch.as_tensor(v).ndim == 0}
         pl_module.log_dict(scalars, rank_zero_only=False, sync_dist=False)
 

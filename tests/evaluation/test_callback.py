@@ -3,7 +3,7 @@
 import torch
 from composing import composed
 
-from sesemi_like.evaluation import Evaluation
+from sesemi_like.evaluation import Evaluation, Origin
 from sesemi_like.evaluation.base import Evaluator, Predictions
 from sesemi_like.evaluation.callback import _joined, _unique
 
@@ -43,6 +43,7 @@ class Module:
 
 class Trainer:
     sanity_checking = False
+    global_step = 7
 
 
 def outputs(start, count=4):
@@ -66,6 +67,7 @@ def test_keeps_what_evaluators_need_logs_scalars_and_remembers_the_rest():
     assert counter.seen[0].index.tolist() == list(range(8))
     assert module.logged == {"val/count": 8.0}
     assert callback.last["val/matrix"].shape == (2, 2)
+    assert callback.origins == {name: Origin("model", 7, 8) for name in callback.last}
 
 
 def test_every_counts_validations_and_goes_on_after_a_checkpoint():
