@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
+from .data.facts import facts_of, inputs_of
 from .data.labels import TRAIN
 from .devices import Devices, choose_devices, tune_process
 from .errors import ConfigError, ConfigProblem, Problems, near
@@ -24,8 +25,9 @@ from .evaluation import Evaluation, Evaluator, default_evaluators
 from .files import write_atomically
 from .launch import choose_seed
 from .learners import Learner
-from .learners.checkpoints import load_weights, resume_problems
 from .learners.reading import fields_read
+from .learners.resuming import check_resuming
+from .learners.starting import build_learner, load_start
 from .prepared import Prepared
 from .report import make_run_folder, print_opening, quiet_libraries
 from .summary import report, scalars, summarize
@@ -33,6 +35,8 @@ from .trainer import best_checkpoint, build_trainer, trainer_settings
 
 _RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
 """Tells the processes that Lightning launches which folder the first one has made."""
+
+_WEIGHTS_KEYS = ("run.resume_from_checkpoint", "run.pretrained_checkpoint_path")
 
 log = logging.getLogger(__name__)
 
@@ -194,12 +198,11 @@ def _learner(
     if found.under("learner"):
         return None
     with found.collected():
-        settings = plain(config.learner)
-        learner = instantiate(
-            {"_target_": settings["_target_"], "_recursive_": False},
-            hparams=settings["hparams"],
-            key="learner",
-        )
+        learner = build_learner(config)
+    if learner is not None and data is not None:
+        accumulated = (plain(config.trainer) or {}).get("accumulate_grad_batches", 1)
+        learner.inputs = inputs_of(data)
+        learner.facts = {**facts_of(data), "trainer.accumulate_grad_batches": accumulated}
     is_fit = config.run.mode.name == "FIT"
     with found.collected():
         if learner is not None and is_fit:
@@ -212,21 +215,18 @@ def _learner(
         if learner is not None and data is not None:
             _rehearse_evaluation(learner, data)
     with found.collected():
-        path = config.run.pretrained_checkpoint_path
-        if learner is not None and path and not found.under("run.pretrained_checkpoint_path"):
-            load_weights(learner, path, key="run.pretrained_checkpoint_path")
+        if learner is not None and not found.under(*_WEIGHTS_KEYS):
+            load_start(learner, config)
     with found.collected():
-        if learner is not None and not found.under("run.resume_from_checkpoint"):
-            found.found += _resume_problems(config, learner, most)
+        if learner is not None and not found.under(*_WEIGHTS_KEYS) and is_fit:
+            _check_resuming(config, learner, most)
     return learner
 
 
-def _resume_problems(config: DictConfig, learner: Learner, most: int | None) -> list[ConfigProblem]:
+def _check_resuming(config: DictConfig, learner: Learner, most: int | None) -> None:
     path, key = config.run.resume_from_checkpoint, "run.resume_from_checkpoint"
-    if path is None:
-        return []
-    is_fit = config.run.mode.name == "FIT"
-    return resume_problems(learner, path, key=key, max_iterations=most if is_fit else None)
+    if path is not None:
+        check_resuming(learner, path, key=key, max_iterations=most)
 
 
 def _rehearse_evaluation(learner: Learner, data: DataModule) -> None:
@@ -331,9 +331,7 @@ def _evaluation_arguments(prepared: Prepared) -> dict[str, Any]:
         log.warning("run.pretrained_checkpoint_path is null: the learner has random weights")
     return {
         "datamodule": prepared.data,
-        "ckpt_path": run.resume_from_checkpoint,
         "verbose": False,
-        "weights_only": True,
     }
 
 

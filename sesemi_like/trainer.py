@@ -106,8 +106,17 @@ def _with_checkpoints(callbacks: list[Any], config: DictConfig, folder: Path) ->
     keep_last = [c for c in chosen if c.save_last]
     for checkpoint in keep_last:
         checkpoint.save_last = None
+    if keep_last and not _says_what_is_saved(config):
+        for checkpoint in chosen:  # what training needs to go on is in the last one
+            checkpoint.save_weights_only |= checkpoint.monitor is not None
     # After the others, so that it knows which checkpoint is the best by now.
     return [*callbacks, *(LastCheckpoint(str(c.dirpath)) for c in keep_last[:1])]
+
+
+def _says_what_is_saved(config: DictConfig) -> bool:
+    callbacks = (plain(config.trainer) or {}).get("callbacks") or []
+    several = callbacks if isinstance(callbacks, list) else [callbacks]
+    return any("save_weights_only" in callback for callback in several)
 
 
 @dataclass(frozen=True)
@@ -130,5 +139,6 @@ def best_checkpoint(trainer: pl.Trainer) -> Best | None:
     found = trainer.checkpoint_callback
     if not isinstance(found, ModelCheckpoint) or not found.monitor or not found.best_model_path:
         return None
-    assert found.best_model_score is not None
+    if found.best_model_score is None:  # it monitors what was never measured here
+        return None
     return Best(found.monitor, float(found.best_model_score), found.best_model_path)

@@ -37,6 +37,8 @@ class RunConfig:
         mode: FIT, VALIDATE or TEST.
         resume_from_checkpoint: A checkpoint whose training is continued where it stopped.
         pretrained_checkpoint_path: A checkpoint whose weights are loaded before anything else.
+        strict_loading: Whether weights must fit: true takes no mismatch, false any; null needs half
+            of the backbone to train, and all that is evaluated to validate or test.
         evaluators: What is measured at each validation and test, by name; null measures accuracy.
     """
 
@@ -55,6 +57,7 @@ class RunConfig:
     mode: RunMode = RunMode.FIT
     resume_from_checkpoint: str | None = None
     pretrained_checkpoint_path: str | None = None
+    strict_loading: bool | None = None
     evaluators: dict[str, Any] | None = None
 
 

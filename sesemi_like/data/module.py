@@ -80,6 +80,7 @@ class DataModule(pl.LightningDataModule):
         self.configs: dict[str, Mapping[str, Any]] = {}
         self.datasets: dict[str, Samples | StreamedSamples] = {}
         self.views: dict[str, dict[str, Any]] = {}
+        self.transforms: dict[str, Any] = {}
         self.batch_sizes: dict[str, int] = {}
         self.sample_batches: dict[str, Batch] = {}
         self.kept: set[str] | None = None
@@ -129,6 +130,7 @@ class DataModule(pl.LightningDataModule):
     def _dataset(self, name: str, config: Mapping[str, Any]) -> Samples | StreamedSamples:
         settings = dict(config)
         transform = instantiate(settings.pop("image_transform", None), key="image_transform")
+        self.transforms[name] = transform
         root = settings.pop("root", None) or ""
         is_url = root.startswith(("http://", "https://"))
         settings["root"] = root if is_url else str(Path(self.run["data_root"] or ".") / root)
@@ -276,7 +278,7 @@ class DataModule(pl.LightningDataModule):
             batch_size=self.batch_sizes.get("val", self.batch_sizes[full]),
             seed=self.seed,
         )
-        views = "val" if "val" in self.views else full
+        views = next((split for split in ("val", "test") if split in self.views), full)
         for batch in loader:
             yield self._with_views(views, batch)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
 from ..errors import ConfigError
+from ..models.backbones.initial import without_initial_weights
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Forward, Step
 from ..models.networks import Networks
+from ..views.inputs import Inputs
 from . import rng
 from .choice import is_joined_faster
 from .exactness import joined_where_exact, without_inexact
@@ -24,6 +26,9 @@ from .forwards import ForwardPlan, request_problems
 from .reductions import reduce_losses
 from .rehearsal import rehearse
 from .terms import LossTerm
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +71,11 @@ class Learner(pl.LightningModule):
             `optimizer` (called with the parameters), `lr_scheduler` (null, or `scheduler`,
             `interval`, `frequency`, `monitor`, `strict`, `name`) and `forward` (auto | separate |
             joined, see :meth:`forward_setting`).
+
+    Attributes:
+        inputs: What the images of the run, or of the checkpoint it was loaded from, are; None
+            where that is not known.
+        facts: What a resumed run must have in common with this one to end alike.
     """
 
     key = "learner.hparams"
@@ -85,6 +95,27 @@ class Learner(pl.LightningModule):
         self.plan: ForwardPlan | None = None
         self._joined_plan: ForwardPlan | None = None
         self._rng_states: list[dict[str, Any]] | None = None
+        self.inputs: Inputs | None = None
+        self.facts: dict[str, Any] = {}
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = "cpu",
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Rebuilds a learner from a checkpoint alone, in evaluation mode.
+
+        Weights that its networks would begin with are neither downloaded nor read. The arguments
+        are Lightning's.
+        """
+        arguments = (checkpoint_path, map_location, hparams_file, strict, weights_only)
+        with without_initial_weights():
+            return super().load_from_checkpoint(*arguments, **kwargs).eval()
 
     def build_networks(self) -> Networks:
         """Builds the networks that requests can go through, from `self.settings`."""
@@ -248,13 +279,18 @@ class Learner(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {**rest, **built}}  # type: ignore[return-value, typeddict-item]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the states of every process's generators, and how forwards are run."""
+        """Adds every process's generators, how forwards are run, and what run and data are."""
         checkpoint["rng"] = gather_objects(rng.state())
         checkpoint["forward"] = self.forward_in_use
+        checkpoint["run"] = self.facts
+        if self.inputs is not None:
+            checkpoint["data"] = self.inputs.plain()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the generators' state until training starts, and runs forwards as before."""
         self._rng_states = checkpoint.get("rng")
+        if self.inputs is None:
+            self.inputs = Inputs.from_plain(checkpoint.get("data"))
         way = checkpoint.get("forward")
         if self._joined_plan is not None and way:
             self.plan = self._joined_plan if way == "joined" else self.plan

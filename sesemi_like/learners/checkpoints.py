@@ -1,39 +1,118 @@
-"""Checkpoints read: what of one fits a learner, and whether a run can go on from it."""
+"""Checkpoints read: what one holds, what of it fits a learner, and whether that is enough."""
 
 from __future__ import annotations
 
 import logging
-import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import ConfigError, ConfigProblem
+from ..errors import ConfigError, ConfigProblem, shown
+from ..models.torch_files import UnreadableFileError, read_torch_file
+from ..views.inputs import Inputs
+from . import tensor_names
 from .base import Learner
 
 log = logging.getLogger(__name__)
 
-_RUN_KEYS = {"state_dict", "global_step", "loops", "optimizer_states", "pytorch-lightning_version"}
+LEAST_SHARE = 0.5
+"""Share of the tensors, and of their values, that weights of the same backbone have at least."""
+
+_INITIAL = {"pretrained", "weights", "checkpoint_path", "freeze"}
+"""Settings of a backbone that do not matter once other weights have been loaded."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of weights holds.
+
+    Attributes:
+        path: The file.
+        key: The config key that names it, for messages.
+        tensors: Its tensors by name.
+        content: Everything in it; of a bare state dict, the tensors.
+    """
+
+    path: str
+    key: str
+    tensors: dict[str, Tensor]
+    content: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: str, *, key: str) -> Checkpoint:
+        """Reads a file, with ``weights_only=True``.
+
+        Args:
+            path: A Lightning checkpoint, or a file with a state dict.
+            key: The config key that names the path, for messages.
+
+        Raises:
+            ConfigError: If the file cannot be read or holds no tensors.
+        """
+        try:
+            content = read_torch_file(path)
+        except UnreadableFileError as error:
+            problem = ConfigProblem(key, path, f"cannot be read: {error}")
+            raise ConfigError([problem]) from error
+        content = content if isinstance(content, Mapping) else {}
+        state = content.get("state_dict", content)
+        state = state if isinstance(state, Mapping) else {}
+        tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+        if not tensors:
+            raise ConfigError([ConfigProblem(key, path, "holds no weights; give a checkpoint")])
+        return cls(path, key, tensors, content)
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """What images its networks were evaluated on, or None where it does not say."""
+        return Inputs.from_plain(self.content.get("data"))
+
+    @property
+    def hparams(self) -> Mapping[str, Any]:
+        """The hyperparameters of its learner; empty where it does not say."""
+        given = self.content.get("hyper_parameters")
+        found = given.get("hparams") if isinstance(given, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
+
+    def problem(self, expected: str) -> ConfigError:
+        """The error of a file that is not what was expected."""
+        return ConfigError([ConfigProblem(self.key, self.path, expected)])
 
 
 @dataclass(frozen=True)
 class Match:
-    """How the names of a checkpoint and a module compare.
+    """How the names of a checkpoint and a learner compare.
 
     Attributes:
-        loaded: Names whose weights were loaded.
-        reshaped: Names that both have, with different shapes; not loaded.
+        loaded: Names whose weights fit.
+        reshaped: Names that both have, with different shapes.
         unused: Names that the checkpoint alone has.
-        untouched: Names that the module alone has; they keep their values.
+        untouched: Names that the learner alone has; they keep their values.
     """
 
     loaded: list[str]
     reshaped: list[str]
     unused: list[str]
     untouched: list[str]
+
+    @classmethod
+    def between(cls, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Match:
+        """Compares a learner's own tensors with given ones."""
+        fits = {name for name in given if name in own and own[name].shape == given[name].shape}
+        return cls(
+            loaded=sorted(fits),
+            reshaped=sorted(name for name in given if name in own and name not in fits),
+            unused=sorted(name for name in given if name not in own),
+            untouched=sorted(name for name in own if name not in given),
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the two have the same tensors."""
+        return not (self.reshaped or self.unused or self.untouched)
 
     def __str__(self) -> str:
         rest = {
@@ -42,106 +121,145 @@ class Match:
             "only in the model": self.untouched,
         }
         lines = [f"loaded {len(self.loaded)} tensors"]
-        lines += [f"{len(n)} {what}: {_listed(n)}" for what, n in rest.items() if n]
+        lines += [f"{len(n)} {what}: {listed(n)}" for what, n in rest.items() if n]
         return "; ".join(lines)
 
 
-def load_weights(module: nn.Module, path: str, *, key: str) -> Match:
-    """Loads what matches by name and shape, and logs what did not.
+def load_weights(
+    learner: Learner, checkpoint: Checkpoint, *, strict: bool | None, evaluates: bool
+) -> Match:
+    """Loads what matches by name and shape, and says what did not and what else differs.
+
+    An EMA teacher of which the checkpoint has nothing begins as a copy of what it averages.
 
     Args:
-        module: The module that takes the weights, usually a learner.
-        path: A Lightning checkpoint, or a file with a state dict.
-        key: The config key that names the path, for messages.
+        learner: The learner that takes the weights.
+        checkpoint: Where they come from.
+        strict: `run.strict_loading`: True takes no mismatch at all and False any; None needs at
+            least half of the backbone, and every evaluated network whole where `evaluates`.
+        evaluates: Whether the learner is to be evaluated as it is, without training.
 
     Returns:
         What was loaded and what was not.
 
     Raises:
-        ConfigError: If the file cannot be read or nothing in it fits.
+        ConfigError: If too little fits, or labels would mean other classes than in the
+            checkpoint. The learner is left as it was.
     """
-    given = read_state(path, key=key)
-    own = module.state_dict()
-    fits = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
-    if not fits:
-        expected = f"nothing in it fits the model, whose tensors are {_listed(list(own))}"
-        raise ConfigError([ConfigProblem(key, path, expected)])
-    module.load_state_dict(fits, strict=False)
-    match = Match(
-        loaded=sorted(fits),
-        reshaped=sorted(n for n in given if n in own and n not in fits),
-        unused=sorted(n for n in given if n not in own),
-        untouched=sorted(n for n in own if n not in given),
-    )
-    log.info("%s: %s", path, match)
+    own = learner.state_dict()
+    match = Match.between(own, checkpoint.tensors)
+    if not match.loaded:
+        raise checkpoint.problem(f"nothing in it fits the model, whose tensors are {listed(own)}")
+    problems = [*_misfits(learner, match, strict, evaluates)]
+    problems += [*_class_problems(learner, checkpoint, match, evaluates)]
+    if problems:
+        raise ConfigError(
+            ConfigProblem(checkpoint.key, checkpoint.path, expected) for expected in problems
+        )
+    learner.load_state_dict({n: checkpoint.tensors[n] for n in match.loaded}, strict=False)
+    _begin_averages(learner, match)
+    log.log(logging.INFO if match.is_whole else logging.WARNING, "%s: %s", checkpoint.path, match)
+    for difference in differences(learner, checkpoint):
+        log.warning("%s: %s: %s", checkpoint.key, checkpoint.path, difference)
     return match
 
 
-def resume_problems(
-    learner: Learner, path: str, *, key: str, max_iterations: int | None
-) -> list[ConfigProblem]:
-    """Finds what keeps a learner from going on where a checkpoint stopped.
-
-    Args:
-        learner: The learner that is to go on.
-        path: A checkpoint of a run.
-        key: The config key that names the path, for messages.
-        max_iterations: Steps of the whole run; None is open-ended, or nothing is to be trained.
-
-    Raises:
-        ConfigError: If the file cannot be read.
-    """
-    content = _read(path, key)
-    if not set(content) >= _RUN_KEYS:
-        expected = "is no checkpoint of a run; run.pretrained_checkpoint_path loads weights alone"
-        return [ConfigProblem(key, path, expected)]
-    found = []
-    own, given = learner.state_dict(), content["state_dict"]
-    misfits = sorted(n for n in own if n not in given or own[n].shape != given[n].shape)
-    misfits += sorted(n for n in given if n not in own)
-    if misfits:
-        found.append(f"its model is another one, see {_listed(misfits)}")
-    if max_iterations is not None and content["global_step"] >= max_iterations:
-        steps = content["global_step"]
-        found.append(f"it has made {steps} steps of {max_iterations}: nothing is left to train")
-    groups = [state["param_groups"][0] for state in content["optimizer_states"]]
-    settings = learner.configured_optimizer().param_groups[0]
-    if max_iterations is not None and any(_differ(settings, group) for group in groups):
-        found.append("its optimizer is another one")
-    return [ConfigProblem(key, path, expected) for expected in found]
+def _misfits(learner: Learner, match: Match, strict: bool | None, evaluates: bool) -> Iterator[str]:
+    """Says what of the weights is missing that must be there."""
+    if strict is False:
+        return
+    relax = "run.strict_loading=false loads what fits all the same"
+    if strict and not match.is_whole:
+        yield f"does not fit the model as run.strict_loading=true asks: {match}"
+        return
+    if evaluates:
+        missing = sorted(tensor_names.evaluated(learner) - set(match.loaded))
+        if missing:
+            yield (
+                f"lacks {len(missing)} tensors of the networks to be evaluated: "
+                f"{listed(missing)}; {relax}"
+            )
+        return
+    wanted, own = tensor_names.transferred(learner), learner.state_dict()
+    fitting = wanted & set(match.loaded)
+    values = sum(own[name].numel() for name in wanted)
+    share = min(
+        len(fitting) / max(1, len(wanted)),
+        sum(own[name].numel() for name in fitting) / max(1, values),
+    )
+    if wanted and share < LEAST_SHARE:
+        yield (
+            f"has {len(fitting)} of the {len(wanted)} tensors of the backbone, which is another "
+            f"one: {match}; {relax}"
+        )
 
 
-def _differ(own: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Whether two optimizers have other settings, or trained other numbers of parameters."""
-    return bool(set(own) - set(given)) or len(own["params"]) != len(given["params"])
+def _class_problems(
+    learner: Learner, checkpoint: Checkpoint, match: Match, evaluates: bool
+) -> Iterator[str]:
+    """Compares the classes' names, where the layers that answer them are loaded."""
+    own, theirs = learner.inputs, checkpoint.inputs
+    if own is None or theirs is None or not own.classes or not theirs.classes:
+        return
+    if own.classes == theirs.classes:
+        return
+    told = f"its classes are {listed(theirs.classes)}, those of the data {listed(own.classes)}"
+    if evaluates:
+        yield f"{told}: labels would mean other classes"
+    elif not match.reshaped:
+        log.warning("%s: %s: %s", checkpoint.key, checkpoint.path, told)
 
 
-def read_state(path: str, *, key: str) -> dict[str, Tensor]:
-    """Reads the tensors of a checkpoint, with ``weights_only=True``.
-
-    Args:
-        path: A Lightning checkpoint, or a file with a state dict.
-        key: The config key that names the path, for messages.
-
-    Raises:
-        ConfigError: If the file cannot be read or holds no tensors.
-    """
-    content = _read(path, key)
-    state = content.get("state_dict", content)
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise ConfigError([ConfigProblem(key, path, "holds no weights; give a checkpoint")])
-    return tensors
+def differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
+    """Says in what images and backbone differ from those the weights were trained with."""
+    if learner.inputs is not None and checkpoint.inputs is not None:
+        for difference in learner.inputs.differences(checkpoint.inputs):
+            yield f"{difference}, on which it was trained"
+    if checkpoint.hparams:
+        for key, own, theirs in hparams_differences(learner.settings, checkpoint.hparams):
+            parts = key.split(".")
+            if (
+                parts[:2] in (["model", "backbone"], ["model", "head"])
+                and parts[-1] not in _INITIAL
+            ):
+                yield f"{learner.key}.{key} is {shown(own)} instead of {shown(theirs)}"
 
 
-def _read(path: str, key: str) -> Mapping[str, Any]:
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError([ConfigProblem(key, path, f"cannot be read: {reason}")]) from error
-    return content if isinstance(content, Mapping) else {}
+def hparams_differences(
+    own: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yields (dotted key, own value, their value) of all single values that differ."""
+    mine, others = dict(_leaves(own)), dict(_leaves(theirs))
+    for key in sorted({*mine, *others}):
+        if mine.get(key) != others.get(key):
+            yield key, mine.get(key), others.get(key)
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+        for place, inner in enumerate(value):
+            yield from _leaves(inner, f"{key}.{place}")
+    else:
+        yield key, list(value) if isinstance(value, tuple) else value
+
+
+def _begin_averages(learner: Learner, match: Match) -> None:
+    loaded = set(match.loaded)
+    for teacher, source in learner.averaged_networks().items():
+        average: Any = learner.networks.module(teacher)
+        if not loaded & tensor_names.of_networks(learner, [teacher]):
+            average.module.load_state_dict(learner.networks.module(source).state_dict())
+
+
+def listed(names: Collection[str]) -> str:
+    """The first few of some names, and how many there are."""
+    some = list(names)
+    return ", ".join(some[:5]) + (f", ... ({len(some)} in all)" if len(some) > 5 else "")
+
+
+def checkpoint_folder(path: str) -> Path:
+    """The folder in which a checkpoint lies."""
+    return Path(path).resolve().parent

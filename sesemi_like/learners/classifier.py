@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..config.instantiate import instantiate
 from ..errors import Problems
@@ -14,6 +14,7 @@ from ..models.heads.linear import LinearHead
 from ..models.heads.loss import SupervisedLossHead
 from ..models.heads.loss.base import Forward, LossHead
 from ..models.networks import ClassificationNetwork, Networks
+from ..views.inputs import Inputs
 from .base import Learner
 from .terms import LossTerm
 
@@ -75,6 +76,34 @@ class Classifier(Learner):
             class_weights=config.get("class_weights"),
             input_data=config.get("input_data", "supervised"),
         )
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The names of the classes by index, or None where the data have none."""
+        return self.inputs.classes if self.inputs else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classifies images as validation does, by the EMA teacher if there is one.
+
+        They are normalized, and whatever else the view `image` of `data.val` does, but not resized:
+        give them the size that the network was evaluated on, ``classifier.inputs.shape``. Layers
+        such as dropout follow the mode; `load_from_checkpoint` answers a classifier in evaluation
+        mode. Gradients reach the images and a network that trains.
+
+        Args:
+            images: (N, C, H, W), uint8 in [0, 255] or floating point in [0, 1], on any device.
+
+        Returns:
+            Logits (N, num_classes), float32, on the classifier's device; ``classifier.classes``
+            names the columns.
+
+        Raises:
+            ValueError: If the images have another shape, number of channels or type.
+        """
+        prepared = (self.inputs or Inputs()).prepared(images.to(self.device))
+        through = str([*self.evaluated_forwards().values()][-1].through)
+        logits: Tensor = self.networks[through](prepared)["logits"]
+        return logits
 
     def evaluated_forwards(self) -> dict[str, Forward]:
         """Evaluates the classifier and, last, its teacher."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...errors import near
 from .base import Backbone, measured_features, refusal, refuse_head_settings
+from .initial import leaves_out_initial_weights
 from .weights import load_weights
 
 
@@ -55,9 +56,14 @@ class PyTorchImageModels(Backbone):
         }
         settings |= {key: value for key, value in options.items() if value is not None}
         settings |= {"drop_rate": drop_rate, "in_chans": in_chans, "num_classes": 0}
-        self.network = _create(name, pretrained and checkpoint_path is None, settings)
+        begins = pretrained or checkpoint_path is not None
+        is_left_out = begins and leaves_out_initial_weights()
+        downloads = pretrained and checkpoint_path is None and not is_left_out
+        self.network = _create(name, downloads, settings)
         self.out_features = _feature_size(self.network, name, settings)
-        if checkpoint_path is not None:
+        if is_left_out:
+            leaves_out_initial_weights(self.network)
+        elif checkpoint_path is not None:
             load_weights(self.network, checkpoint_path, _classifier(self.network))
         if freeze:
             self.freeze()

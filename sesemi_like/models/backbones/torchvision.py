@@ -8,6 +8,11 @@ from torch import Tensor, nn
 
 from ...errors import near
 from .base import Backbone, refusal, refuse_head_settings
+from .initial import leaves_out_initial_weights
+
+_WITH_WEIGHTS = {"transform_input": True, "init_weights": False}
+_IMPLIED = {"googlenet": _WITH_WEIGHTS, "inception_v3": _WITH_WEIGHTS}
+"""What torchvision sets along with weights, so that the same network comes of it without them."""
 
 
 class TorchvisionModels(Backbone):
@@ -29,7 +34,12 @@ class TorchvisionModels(Backbone):
     ) -> None:
         super().__init__()
         refuse_head_settings(settings)
-        self.network = _create(name, weights, settings)
+        is_left_out = weights is not None and leaves_out_initial_weights()
+        if is_left_out:
+            settings = {**_IMPLIED.get(name, {}), **settings}
+        self.network = _create(name, weights, settings, is_left_out=is_left_out)
+        if is_left_out:
+            leaves_out_initial_weights(self.network)
         _cut_auxiliaries(self.network)
         self.out_features = _cut_classifier(self.network, name)
         if freeze:
@@ -41,14 +51,19 @@ class TorchvisionModels(Backbone):
         return features
 
 
-def _create(name: str, weights: str | None, settings: dict[str, Any]) -> nn.Module:
+def _create(
+    name: str, weights: str | None, settings: dict[str, Any], *, is_left_out: bool
+) -> nn.Module:
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
         raise ValueError(f"name: found {name!r}; {near(name, known, noun='torchvision models')}")
     try:
-        network: nn.Module = models.get_model(name, weights=weights, **settings)
+        if is_left_out:
+            models.get_model_weights(name)[str(weights)]  # a wrong name is a mistake all the same
+        used = None if is_left_out else weights
+        network: nn.Module = models.get_model(name, weights=used, **settings)
     except KeyError:
         offered = models.get_model_weights(name).__members__
         choice = near(str(weights), offered, noun=f"weights of {name}")

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from ..torch_files import UnreadableFileError, read_torch_file
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,9 @@ def load_weights(network: nn.Module, path: str, classifier: Collection[str] = ()
 def _read(path: str) -> dict[str, Tensor]:
     try:
         content = _content(path)
-    except Exception as error:  # Each format has its own, from unpickling to a broken header.
+    except UnreadableFileError as error:
+        raise ValueError(f"checkpoint_path: {path!r} cannot be read: {error}") from None
+    except Exception as error:  # Each format has its own, from no mapping to a broken header.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(f"checkpoint_path: {path!r} cannot be read: {reason}") from None
     for container in CONTAINERS:
@@ -60,7 +63,7 @@ def _content(path: str) -> dict[str, Any]:
         from safetensors.torch import load_file
 
         return dict(load_file(path))
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_torch_file(path)
     if not isinstance(content, Mapping):
         raise TypeError(f"it holds a {type(content).__name__} instead of a state dict")
     return dict(content)

@@ -1,0 +1,51 @@
+"""What is noted of a run's data: what its images are, and what a resumed run must share with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..views.inputs import Inputs
+from .labels import TRAIN
+from .module import DataModule
+
+
+def inputs_of(data: DataModule) -> Inputs:
+    """What the images that networks are evaluated on are: of `val`, `test`, or training."""
+    loaders = [*(n for n in ("val", "test") if n in data.configs), *data.configs]
+    name = loaders[0]
+    views = data.configs[name].get("views") or {}
+    return Inputs.of(
+        data.sample_batches[name].get("image"),
+        classes=data.classes,
+        image_transform=data.transforms[name],
+        view=data.views[name].get("image"),
+        view_config=None if name.startswith(TRAIN) else views.get("image"),
+    )
+
+
+def facts_of(data: DataModule) -> dict[str, Any]:
+    """What decides which rows a step reads; under ``samplers`` the keys of what no seed settles."""
+    facts: dict[str, Any] = {"run.seed": data.seed, "processes": data.world_size}
+    samplers = []
+    for name in data.configs:
+        if not name.startswith(TRAIN):
+            continue
+        facts[f"rows a step of data.{name}"] = data.batch_sizes[name] * data.world_size
+        facts[f"samples of data.{name}"] = data.datasets[name].num_samples
+        samplers += [
+            f"data.{name}.{kind}"
+            for kind in ("sampler", "batch_sampler")
+            if _draws_by_itself(data.configs[name].get(kind))
+        ]
+    return {**facts, "samplers": samplers}
+
+
+def _draws_by_itself(sampler: Any) -> bool:
+    """Whether a sampler is not one of ours, which draw from the run's seed and the pass alone."""
+    if not isinstance(sampler, Mapping):
+        return False
+    if _draws_by_itself(sampler.get("sampler")):
+        return True
+    name = str(sampler.get("_target_")).rpartition(".")[2]
+    return name not in ("SequentialSampler", "BatchSampler")
