@@ -2,15 +2,21 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from pathlib import Path
 
 import pytest
+import torch
+from processes import in_processes
+from torch import nn
 
 from sesemi_like.config.store import builtin_configs
+from sesemi_like.distributed import sum_over_processes
 from sesemi_like.models.heads import loss
-from sesemi_like.models.heads.loss.base import LossHead
+from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs, Step
+from sesemi_like.models.networks import Networks
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = [name for _, name, is_package in pkgutil.iter_modules(loss.__path__) if not is_package]
@@ -60,3 +66,72 @@ def test_every_method_has_a_page(path):
     pages = {page.stem for page in (ROOT / "docs/methods").glob("*.md")}
     # base's own method is rotation prediction on a loader of its own.
     assert {"sesemi": "rotation"}.get(path.stem, path.stem) in pages
+
+
+class RemembersOwnRows(LossHead):
+    """Breaks the rule: its buffer holds what one process saw."""
+
+    def __init__(self, is_right):
+        super().__init__()
+        self.is_right = is_right
+        self.register_buffer("seen", torch.zeros(3))
+
+    def forwards(self, fields):
+        return {"image": Forward("unlabeled.weak", "classifier")}
+
+    def forward(self, outputs, step):
+        total = outputs["image"]["logits"].detach().sum(dim=0)
+        self.seen += sum_over_processes(total) if self.is_right else total
+        return LossOutputs(outputs["image"]["logits"].sum(dim=1))
+
+
+def built(name):
+    """A head by name, with the optional state that it can have."""
+    if name in OTHERS:
+        return OTHERS[name]()
+    given = {"callable": nn.CrossEntropyLoss(), "class_weights": [0.2, 0.3, 0.5]}
+    known = inspect.signature(HEADS[name]).parameters
+    needed = {n: "unlabeled" for n, p in known.items() if p.default is p.empty and n not in given}
+    return HEADS[name](**needed, **{n: value for n, value in given.items() if n in known})
+
+
+OTHERS = {
+    "a right one": lambda: RemembersOwnRows(is_right=True),
+    "a wrong one": lambda: RemembersOwnRows(is_right=False),
+}
+
+
+def note_buffers(rank, folder):
+    """Shows each head rows that differ between processes, and notes its buffers."""
+    torch.distributed.init_process_group("gloo")
+    noted = {}
+    for name in (*HEADS, *OTHERS):
+        torch.manual_seed(0)
+        head, networks = built(name), Networks({})
+        networks.feature_size = lambda network: 4
+        head.build(networks)
+        torch.manual_seed(rank)
+        for number in range(3):
+            answers = {
+                request: torch.randint(3, (6,))
+                if forward.through is None
+                else {"features": torch.randn(6, 4), "logits": torch.randn(6, 3)}
+                for request, forward in head.forwards({}).items()
+            }
+            head(answers, Step(number, None, networks, {}))
+        noted[name] = {n: value.tolist() for n, value in head.named_buffers()}
+    (folder / f"{rank}.json").write_text(json.dumps(noted))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def buffers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("buffers")
+    in_processes(note_buffers, folder)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", [*HEADS, *OTHERS])
+def test_its_buffers_are_equal_on_all_processes(buffers, name):
+    first, second = (noted[name] for noted in buffers)
+    assert (first == second) == (name != "a wrong one")

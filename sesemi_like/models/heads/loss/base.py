@@ -113,7 +113,10 @@ class LossHead(nn.Module):
     """A rule that turns the answers to its requests into one loss per row.
 
     A head never loops over a loader, moves tensors between devices, steps an optimiser or logs.
-    State that must survive a restart is a registered buffer.
+    State that must survive a restart is a registered buffer. Buffers are equal on all processes:
+    DDP copies those of the first one to the others before each step, so what another one adds from
+    its own rows alone is lost. What goes into a buffer is first summed or gathered over all of them
+    (`sesemi_like.distributed`).
     """
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
