@@ -299,9 +299,8 @@ def _announce(prepared: Prepared) -> None:
     most, mode = prepared.attributes.max_iterations, run.mode.name
     length = mode.lower() if mode != "FIT" else f"{most:,} steps" if most else "training"
     devices = prepared.devices
-    print_opening(
-        run.id, data.sizes(), labels, length, f"{devices.world_size} x {devices.accelerator}"
-    )
+    where = f"{devices.world_size} x {devices.accelerator}"
+    print_opening(run.id, data.sizes(), labels, length, where, data.unreadable())
 
 
 def _fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:

@@ -94,6 +94,11 @@ class PixelCache:
         return self.chunks[chunk][start : start + size].reshape(shape) if size else None
 
     @property
+    def unreadable(self) -> npt.NDArray[np.int64]:
+        """The positions of pictures that could not be read, ascending."""
+        return np.flatnonzero(~self.shapes.any(axis=1))
+
+    @property
     def is_one_shape(self) -> bool:
         """Whether all pictures are there and of one shape, so that rows can be taken at once."""
         return len(self) > 0 and bool(np.all(self.shapes == self.shapes[0]) and self.shapes[0, 0])

@@ -118,6 +118,11 @@ class PictureFiles:
         """Decodes one: uint8 (H, W, 3); see :func:`~sesemi_like.data.decoding.decode`."""
         return decode(Path(self.files[position]).read_bytes(), least)
 
+    def head(self, position: int, size: int) -> bytes:
+        """The first bytes of one."""
+        with Path(self.files[position]).open("rb") as file:
+            return file.read(size)
+
     def fingerprint(self, position: int) -> str:
         """What tells this file from others and from what it was before: path, size, time."""
         path = Path(self.files[position])

@@ -38,6 +38,7 @@ from .loaders import (
 from .registry import dataset
 from .samples import Sample, Samples, StreamedSamples
 from .seeds import batch_generator
+from .unreadable import first_readable, settle_unreadable
 from .workers import AUTO, share_out, usable_cpus
 
 log = logging.getLogger(__name__)
@@ -146,12 +147,16 @@ class DataModule(pl.LightningDataModule):
         """Decodes what is to be kept decoded, which may take minutes: when all else is right.
 
         Raises:
-            ConfigError: If it cannot be kept where it should.
+            ConfigError: If it cannot be kept where it should, or images cannot be read.
         """
         plans, self.cache_plans = self.cache_plans, {}
-        for name, plan in plans.items():
-            with _told_at(f"data.{name}.dataset"):
-                self.datasets[name] = plan.carried_out(self.cpus)
+        problems = Problems()
+        for name, source in self.datasets.items():
+            plan, key = plans.get(name), f"data.{name}"
+            with problems.collected(), _told_at(f"{key}.dataset"):
+                self.datasets[name] = plan.carried_out(self.cpus) if plan else source
+                settle_unreadable(self.datasets[name], key, plan.folder if plan else None)
+        problems.raise_any()
         # Where `auto` found no place after all, workers have to decode.
         shares = self._shared_out_workers()
         self.workers |= {n: shares[n] for n, p in plans.items() if self.datasets[n] is p.samples}
@@ -171,7 +176,7 @@ class DataModule(pl.LightningDataModule):
     def _first_samples(self, name: str, key: str) -> Batch:
         """Collates two samples and makes every view of them, so that mistakes show now."""
         try:
-            samples = _first_two(self.datasets[name])
+            samples = _first_two(self.datasets[name], all_are_read_later=name in self.cache_plans)
         except UnreadableSampleError as error:
             problem = ConfigProblem(f"{key}.dataset", name, f"{error}; {SKIP_HINT}")
             raise ConfigError([problem]) from error
@@ -383,6 +388,14 @@ class DataModule(pl.LightningDataModule):
         found = {self.known_as(name): s.num_samples for name, s in self.datasets.items()}
         return {name: size for name, size in found.items() if size is not None}
 
+    def unreadable(self) -> dict[str, int]:
+        """How many samples this process knows of that cannot be read, by loader."""
+        return {
+            self.known_as(name): len(source.skipped)
+            for name, source in self.datasets.items()
+            if isinstance(source, Samples) and source.skipped
+        }
+
     def known_as(self, name: str) -> str:
         """What a loader is called in reports: a train loader as users call it where that is clear.
 
@@ -404,9 +417,13 @@ def _told_at(key: str) -> Iterator[None]:
         ) from error
 
 
-def _first_two(source: Samples | StreamedSamples) -> list[Sample]:
+def _first_two(
+    source: Samples | StreamedSamples, *, all_are_read_later: bool = False
+) -> list[Sample]:
     if isinstance(source, StreamedSamples):
         return [sample for sample, _ in zip(source, range(2), strict=False)]
+    if all_are_read_later:  # and those that cannot be are then told together
+        return first_readable(source, 2)
     return [source[row] for row in range(min(2, len(source)))]
 
 

@@ -101,6 +101,10 @@ class Samples(Dataset[Sample]):
             self._unreadable[position] = True
             log.warning("skipped (%d so far): %s", len(self.skipped), error)
 
+    def note_unreadable(self, positions: npt.NDArray[np.int64]) -> None:
+        """Counts samples as skipped that are known not to be readable."""
+        self._unreadable[torch.from_numpy(positions)] = True
+
     @property
     def skipped(self) -> list[str]:
         """The names of the samples that could not be read so far, in any worker process."""

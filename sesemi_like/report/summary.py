@@ -48,6 +48,7 @@ def print_opening(
     labels: Mapping[str, int],
     length: str,
     where: str,
+    unreadable: Mapping[str, int] | None = None,
     console: Console | None = None,
 ) -> None:
     """Shows in one line what is about to run.
@@ -58,13 +59,14 @@ def print_opening(
         labels: Labels by train loader.
         length: How long the run is, in words.
         where: The devices, in words.
+        unreadable: Images by loader that are skipped, where there are any.
         console: Where to; None is standard output.
     """
-    data = [
-        f"{name} {size:,}"
-        + (f" ({labels[name]:,} labelled)" if labels.get(name, size) < size else "")
-        for name, size in sizes.items()
-    ]
+    data = []
+    for name, size in sizes.items():
+        notes = [f"{labels[name]:,} labelled"] if labels.get(name, size) < size else []
+        notes += [f"{count:,} unreadable"] if (count := (unreadable or {}).get(name)) else []
+        data.append(f"{name} {size:,}" + (f" ({', '.join(notes)})" if notes else ""))
     text = f"{run_id}: {length} on {where}; samples: {', '.join(data)}"
     console = console or Console()
     console.print(Text(text), soft_wrap=not console.is_terminal)

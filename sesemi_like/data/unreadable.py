@@ -1,0 +1,133 @@
+"""Images that cannot be read: all named before the first step, or counted and skipped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleError
+from ..files import write_atomically
+from .cached import CachedReader
+from .files import PictureFiles
+from .samples import UNREADABLE, Sample, Samples, StreamedSamples
+
+Positions = npt.NDArray[np.int64]
+
+LIST = "unreadable.txt"
+_SHOWN, _SHOWN_SKIPPED = 20, 5
+_MOST_LOOKED_AT, _THREADS = 100_000, 8
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II", b"MM", b"RIFF", b"P5", b"P6")
+
+log = logging.getLogger(__name__)
+
+
+def settle_unreadable(
+    samples: Samples | StreamedSamples, name: str, folder: Path | None = None
+) -> None:
+    """Refuses a data set with images that cannot be read, or counts them where they are skipped.
+
+    Where images are kept decoded all of them have been read. Of other image files only the first
+    bytes are looked at, and those that begin like no image are tried: empty files and web pages
+    are found so, half files are not. Files beyond 100,000 are not looked at.
+
+    Args:
+        samples: The data set; decoded, if it is to be kept so.
+        name: What the data set is called.
+        folder: Where a list of all of them is written, where a message would be too long; None
+            writes none.
+
+    Raises:
+        ConfigError: If there are any, and they are not skipped or are all there is; it names them.
+    """
+    if not isinstance(samples, Samples):
+        return
+    there = np.unique(samples.positions)
+    broken = np.intersect1d(there, _unreadable(samples, there))
+    if not len(broken):
+        return
+    names = [samples.ids[int(position)] for position in broken]
+    count = f"{len(broken):,} of {len(there):,} images cannot be read"
+    if samples.on_error == "skip" and len(broken) < len(there):
+        samples.note_unreadable(broken)
+        log.warning("%s: %s and are skipped: %s", name, count, _listed(names, _SHOWN_SKIPPED))
+        return
+    told = [f"{n} ({_reason(samples, p)})" for n, p in zip(names, broken[:_SHOWN], strict=False)]
+    listed = _listed([*told, *names[_SHOWN:]], _SHOWN) + _written(names, folder)
+    hint = "" if samples.on_error == "skip" else f"; {SKIP_HINT}"
+    problem = ConfigProblem("on_error", samples.on_error, f"{count}: {listed}{hint}")
+    raise ConfigError([problem])
+
+
+def first_readable(samples: Samples, count: int) -> list[Sample]:
+    """The first samples that can be read.
+
+    Args:
+        samples: A data set.
+        count: How many.
+
+    Raises:
+        UnreadableSampleError: If none can be read.
+    """
+    found: list[Sample] = []
+    errors: list[UnreadableSampleError] = []
+    for row in range(len(samples)):
+        try:
+            found.append(samples[row])
+        except UnreadableSampleError as error:
+            errors.append(error)
+        if len(found) == count:
+            break
+    if errors and not found:
+        raise errors[0]
+    return found
+
+
+def _unreadable(samples: Samples, positions: Positions) -> Positions:
+    """The positions that are known not to be readable, among others perhaps."""
+    reader = samples.read
+    if isinstance(reader, CachedReader):
+        return reader.positions[reader.cache.unreadable]
+    load = getattr(reader, "load", None)
+    if not isinstance(load, PictureFiles) or len(positions) > _MOST_LOOKED_AT:
+        return np.empty(0, np.int64)
+    parts = np.array_split(positions, _THREADS)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        odd = threads.map(lambda part: [p for p in part if not _begins_well(load, int(p))], parts)
+        tried = [position for part in odd for position in part]
+    return np.array([p for p in tried if _reason(samples, p)], np.int64)
+
+
+def _begins_well(load: PictureFiles, position: int) -> bool:
+    try:
+        return load.head(position, len(max(_BEGINNINGS, key=len))).startswith(_BEGINNINGS)
+    except OSError:
+        return False
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _written(names: list[str], folder: Path | None) -> str:
+    """Writes the names to a file if they are many, and says where."""
+    if len(names) > _SHOWN and folder is not None:
+        with suppress(OSError):  # the list is a help, and the message goes without it
+            write_atomically(folder / LIST, "\n".join(names) + "\n")
+            return f" (all of them are in {folder / LIST})"
+    return ""
+
+
+def _reason(samples: Samples, position: np.int64) -> str:
+    """Why a sample cannot be read; nothing where it can."""
+    try:
+        samples.read(int(position))
+    except UNREADABLE as error:
+        return str(error) or type(error).__name__
+    return ""
