@@ -65,7 +65,7 @@ def dataset(
         image_transform: Applied to each PIL image; None hands on uint8 tensors (C, H, W).
         **kwargs: The label budget (`part`, `labels_per_class`, `num_labels`, `label_fraction`,
             `label_seed`, `hide_labels`; see :func:`~sesemi_like.data.splits.choose_part`); the
-            rest goes to the builder.
+            rest goes to the builder. Null is as good as no key where the builder has no such key.
 
     Returns:
         A data set of dict samples with the fields `image`, `target` and `index`.
@@ -76,8 +76,7 @@ def dataset(
     builder = _builder(name)
     budget = {key: kwargs.pop(key) for key in list(kwargs) if key in _PART_KEYS}
     on_error = kwargs.pop("on_error", "raise")
-    _check_keys(name, builder, kwargs)
-    built = adapted(builder(root, subset, image_transform, **kwargs))
+    built = adapted(builder(root, subset, image_transform, **_taken(name, builder, kwargs)))
     built.on_error = on_error
     if isinstance(built, StreamedSamples):
         wanted = {k: v for k, v in budget.items() if v not in (None, "all") and k != "label_seed"}
@@ -104,15 +103,17 @@ def _builder(name: str) -> Builder:
     raise ConfigError([ConfigProblem("name", name, expected)])
 
 
-def _check_keys(name: str, builder: Builder, given: dict[str, Any]) -> None:
+def _taken(name: str, builder: Builder, given: dict[str, Any]) -> dict[str, Any]:
+    """The keys that a builder takes; null for another one takes back what a config had before."""
     parameters = inspect.signature(builder).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return
+        return given
     known = {*parameters, *_PART_KEYS, "on_error"} - {"root", "subset", "image_transform"}
     problems = [
         ConfigProblem(key, value, f"{name} takes no such key; {near(key, known, noun='keys')}")
         for key, value in given.items()
-        if key not in known
+        if key not in known and value is not None
     ]
     if problems:
         raise ConfigError(problems)
+    return {key: value for key, value in given.items() if key in known}

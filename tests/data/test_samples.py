@@ -94,6 +94,8 @@ def test_a_registered_kind_gets_its_keys_and_the_label_budget():
     assert found[0]["image"].shape == (1, 3, 3)
     with pytest.raises(ConfigError, match="takes no such key; did you mean 'size'"):
         dataset("blobs", sise=3)
+    # A config that changes the kind takes keys of the other one back.
+    assert len(dataset("blobs", size=3, download=None)) == 20
     register_dataset("other")(blobs)
     assert len(dataset("other")) == 20
 
