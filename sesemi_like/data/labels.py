@@ -8,12 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import ConfigProblem
 from ..files import write_atomically
 from .samples import UNLABELLED, Samples, StreamedSamples
 
 TRAIN = "train."
 """What the names of train loaders begin with among all loaders of a run."""
+
+_LISTED = 10
 
 EVALUATED = ("val", "test")
 
@@ -87,6 +91,33 @@ def _has_labels(source: Samples | StreamedSamples) -> bool:
     if isinstance(source, StreamedSamples):
         return bool(source.classes)
     return source.targets is not None and bool((source.targets >= 0).any())
+
+
+def label_warnings(
+    source: Samples, num_labels: int | None, num_classes: int | None
+) -> Iterator[str]:
+    """Says which classes have no label to learn from, and where labels are spread unevenly.
+
+    Args:
+        source: A data set whose labels are trained on.
+        num_labels: The labels asked for in all, if any.
+        num_classes: How many classes there are.
+    """
+    if source.targets is None:
+        return
+    shown = source.targets[source.targets != UNLABELLED]
+    counts = np.bincount(shown, minlength=num_classes or 0)
+    names = source.classes or [str(number) for number in range(len(counts))]
+    missing = [name for name, count in zip(names, counts, strict=False) if not count]
+    if missing:
+        listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
+        yield f"no label for {len(missing)} of {len(counts)} classes: {listed}"
+    elif num_labels is not None and counts.max() - counts.min() > 1:
+        least = names[int(counts.argmin())]
+        yield (
+            f"num_labels: {num_labels} are spread unevenly, from {counts.min()} ({least}, which "
+            f"has no more) to {counts.max()} a class"
+        )
 
 
 def label_counts(source: Samples) -> dict[str, int]:

@@ -24,6 +24,7 @@ from .labels import (
     TRAIN,
     class_problems,
     label_counts,
+    label_warnings,
     labelled_loader,
     num_classes_found,
     write_label_list,
@@ -96,8 +97,16 @@ class DataModule(pl.LightningDataModule):
                     self._add(key, plain(loader))
         problems.found += class_problems(self.datasets, self._labelled_loader)
         problems.raise_any()
+        self._warn()
         self.workers = self._shared_out_workers()
         self.iterations_per_epoch = self._named_loaders(rank=0).length if self._train else None
+
+    def _warn(self) -> None:
+        """Says what is odd about the labels that are trained on."""
+        for name, source in self._labels_used().items():
+            num_labels = self.configs[TRAIN + name]["dataset"].get("num_labels")
+            for warning in label_warnings(source, num_labels, self.num_classes_found):
+                log.warning("data.train.%s.dataset: %s", name, warning)
 
     def _is_loaded(self, name: str, splits: Collection[str]) -> bool:
         if not name.startswith(TRAIN) or self.read is None:

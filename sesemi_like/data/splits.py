@@ -30,8 +30,8 @@ def choose_labels(
     Args:
         targets: A class index for each row (N,), -1 for none.
         labels_per_class: Labels of each class.
-        num_labels: Labels in all, spread over the classes as evenly as possible; lower classes get
-            one more where it does not divide.
+        num_labels: Labels in all, spread over the classes as evenly as possible: see
+            :func:`evenly`; lower classes get one more where it does not divide.
         label_fraction: Share of each class's labels, in (0, 1]; rounded, at least one.
         seed: Seeds the choice.
         classes: The names of the classes, for messages.
@@ -40,28 +40,68 @@ def choose_labels(
         The rows, ascending.
 
     Raises:
-        ConfigError: If no budget or a wrong one is given, or a class has too few samples.
+        ConfigError: If no budget or a wrong one is given, or there are too few labels.
     """
     _check_budget(labels_per_class, num_labels, label_fraction)
     labels = np.unique(targets[targets != UNLABELLED])
-    kept = []
-    for number, label in enumerate(labels):
-        rows = np.flatnonzero(targets == label)
-        if labels_per_class is not None:
-            key, wanted = "labels_per_class", labels_per_class
-        elif num_labels is not None:
-            key = "num_labels"
-            wanted = num_labels // len(labels) + (number < num_labels % len(labels))
-        else:
-            key = "label_fraction"
-            wanted = max(1, round(float(label_fraction or 0) * len(rows)))
-        if wanted > len(rows):
-            name = classes[label] if classes else str(label)
-            expected = f"class {name!r} has only {len(rows)} samples, and {wanted} are wanted"
-            raise ConfigError([ConfigProblem(key, labels_per_class or num_labels, expected)])
-        order = np.random.Generator(np.random.PCG64([seed, int(label)])).permutation(len(rows))
-        kept.append(rows[order[:wanted]])
+    rows_by_class = [np.flatnonzero(targets == label) for label in labels]
+    sizes = np.array([len(rows) for rows in rows_by_class], dtype=np.int64)
+    names = [classes[label] if classes else str(label) for label in labels]
+    if labels_per_class is not None:
+        wanted = _of_each(labels_per_class, sizes, names)
+    elif num_labels is not None:
+        wanted = evenly(num_labels, sizes)
+    else:
+        wanted = np.maximum(1, np.round(float(label_fraction or 0) * sizes).astype(np.int64))
+    kept = [
+        rows[
+            np.random.Generator(np.random.PCG64([seed, int(label)])).permutation(len(rows))[:count]
+        ]
+        for label, rows, count in zip(labels, rows_by_class, wanted, strict=True)
+    ]
     return np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
+
+
+def _of_each(count: int, sizes: Rows, names: list[str]) -> Rows:
+    """As many labels of every class."""
+    problems = [
+        ConfigProblem(
+            "labels_per_class",
+            count,
+            f"class {name!r} has only {size} samples, and {count} are wanted",
+        )
+        for name, size in zip(names, sizes, strict=True)
+        if size < count
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return np.full_like(sizes, count)
+
+
+def evenly(count: int, sizes: Rows) -> Rows:
+    """Deals labels to the classes in turn until there are no more; a class that is used up is out.
+
+    Args:
+        count: Labels in all.
+        sizes: Rows of each class (C,).
+
+    Returns:
+        Labels of each class (C,).
+
+    Raises:
+        ConfigError: If there are not so many.
+    """
+    if count > sizes.sum():
+        expected = f"there are only {sizes.sum()} samples with a label"
+        raise ConfigError([ConfigProblem("num_labels", count, expected)])
+    given = np.zeros_like(sizes)
+    while (left := count - int(given.sum())) > 0:
+        takers = np.flatnonzero(given < sizes)
+        if left < len(takers):
+            given[takers[:left]] += 1
+        else:
+            given[takers] = np.minimum(sizes[takers], given[takers] + left // len(takers))
+    return given
 
 
 def _check_budget(

@@ -237,6 +237,31 @@ def test_classes_of_evaluation_must_be_those_of_training(pets):
     assert "only here: dgo; missing: dog" in found["data.val.dataset"]
 
 
+READ = {"supervised": {"image", "target"}, "unlabeled": {"weak", "strong"}}
+
+
+def test_labels_are_spread_as_evenly_as_they_can_be(pets, caplog):
+    root = pets(train_cat=13, train_dog=7, train_eel=20, val_cat=2, val_dog=2, val_eel=2)
+    data = module(f"run.data_root={root}", "data.num_labels=30", name=FOLDERS, read=READ)
+    assert data.label_counts() == {"supervised": {"cat": 12, "dog": 7, "eel": 11}}
+    (told,) = caplog.messages
+    assert told.startswith("data.train.supervised.dataset: num_labels: 30 are spread unevenly")
+    assert "from 7 (dog, which has no more) to 12 a class" in told
+    caplog.clear()
+    module(f"run.data_root={root}", "data.num_labels=20", name=FOLDERS, read=READ)
+    assert caplog.messages == []
+
+
+def test_classes_without_a_label_are_named(pets, caplog):
+    root = pets(train_cat=3, train_dog=3, train_eel=3, val_cat=1, val_dog=1, val_eel=1)
+    module(f"run.data_root={root}", "data.num_labels=2", name=FOLDERS, read=READ)
+    (told,) = caplog.messages
+    assert told == "data.train.supervised.dataset: no label for 1 of 3 classes: eel"
+    caplog.clear()
+    module("data.labels_per_class=null", "data.num_labels=8", read=READ)  # digits have numbers
+    assert caplog.messages == ["data.train.supervised.dataset: no label for 2 of 10 classes: 8, 9"]
+
+
 def test_folders_of_the_heap_are_no_classes(pets):
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2, heap_2023=4)
     subsets = "data.train.unlabeled.dataset.subset=[heap,train]"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sesemi_like.data import dataset
 from sesemi_like.data.samples import Samples
-from sesemi_like.data.splits import choose_labels, choose_part
+from sesemi_like.data.splits import choose_labels, choose_part, evenly
 from sesemi_like.errors import ConfigError
 
 TARGETS = np.array([0] * 10 + [1] * 5 + [-1] * 4 + [2] * 20)
@@ -25,6 +25,10 @@ def samples(targets=TARGETS, classes=("a", "b", "c")):
         ({"num_labels": 9}, [3, 3, 3]),
         ({"num_labels": 8}, [3, 3, 2]),
         ({"num_labels": 2}, [1, 1, 0]),
+        ({"num_labels": 17}, [6, 5, 6]),
+        ({"num_labels": 18}, [7, 5, 6]),
+        ({"num_labels": 34}, [10, 5, 19]),
+        ({"num_labels": 35}, [10, 5, 20]),
         ({"label_fraction": 0.2}, [2, 1, 4]),
         ({"label_fraction": 0.01}, [1, 1, 1]),
         ({"label_fraction": 1.0}, [10, 5, 20]),
@@ -42,6 +46,17 @@ def test_a_larger_budget_keeps_what_a_smaller_one_kept(seed, first, second):
     small, large = sorted([first, second])
     kept = [set(choose_labels(TARGETS, labels_per_class=n, seed=seed)) for n in (small, large)]
     assert kept[0] <= kept[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())
+def test_labels_are_dealt_in_turn_until_a_class_is_used_up(sizes, data):
+    count = data.draw(st.integers(0, sum(sizes)))
+    dealt, turn = [0] * len(sizes), 0
+    while sum(dealt) < count:
+        dealt[turn % len(sizes)] += dealt[turn % len(sizes)] < sizes[turn % len(sizes)]
+        turn += 1
+    assert evenly(count, np.array(sizes)).tolist() == dealt
 
 
 def test_the_choice_is_the_same_everywhere_and_differs_by_seed():
@@ -84,7 +99,7 @@ def test_without_a_budget_every_given_label_is_kept():
     ("settings", "key", "told"),
     [
         ({"labels_per_class": 6}, "labels_per_class", "class 'b' has only 5 samples, and 6"),
-        ({"num_labels": 36}, "num_labels", "class 'a' has only 10 samples, and 12"),
+        ({"num_labels": 36}, "num_labels", "only 35 samples with a label"),
         ({"labels_per_class": 0}, "labels_per_class", "at least 1"),
         ({"label_fraction": 1.5}, "label_fraction", r"\(0, 1\]"),
         ({"num_labels": 3, "labels_per_class": 1}, "labels_per_class", "one of"),
