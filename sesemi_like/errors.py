@@ -56,6 +56,10 @@ class UnreadableSampleError(OSError):
         return last.rpartition(f"{type(self).__name__}: ")[2]
 
 
+class TransformError(ValueError):
+    """An `image_transform` that fails on an image; the message is its reason."""
+
+
 def shown(value: Any) -> str:
     """Prints a value the way a YAML file would hold it (null, true, quoted text)."""
     if value is None or isinstance(value, bool):

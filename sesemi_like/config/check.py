@@ -135,6 +135,7 @@ def data_problems(config: DictConfig) -> Problems:
         what = "a data loader" if split != "train" else "data loaders by name"
         yield ConfigProblem(f"data.{split}", None, f"{config.run.mode.name} needs {what}")
     yield from _exclusive(data, "data", _BUDGETS)
+    yield from _at_least(data, "data", "image_size", 1)
     for key, loader in named_loaders(data):
         yield from _loader_problems(loader, key)
 

@@ -17,7 +17,14 @@ from torch.utils.data import DataLoader
 from ..config.check import named_loaders
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
-from ..errors import SKIP_HINT, ConfigError, ConfigProblem, Problems, UnreadableSampleError
+from ..errors import (
+    SKIP_HINT,
+    ConfigError,
+    ConfigProblem,
+    Problems,
+    TransformError,
+    UnreadableSampleError,
+)
 from ..views.images import as_float
 from .cached import CachePlan, plan_cache
 from .labels import (
@@ -186,16 +193,17 @@ class DataModule(pl.LightningDataModule):
         """Collates two samples and makes every view of them, so that mistakes show now."""
         try:
             samples = _first_two(self.datasets[name], all_are_read_later=name in self.cache_plans)
-        except UnreadableSampleError as error:
-            problem = ConfigProblem(f"{key}.dataset", name, f"{error}; {SKIP_HINT}")
-            raise ConfigError([problem]) from error
+        except Exception as error:  # whatever a data set or transform of anybody's raises
+            raise ConfigError([_unreadable(error, key, self.configs[name])]) from error
         if not samples:
             raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples at all")])
         try:
             batch = build_collation(self.configs[name], key)(samples)
             return self._with_views(name, batch)
-        except (ValueError, TypeError, RuntimeError, KeyError, OSError) as error:
-            expected = f"its first samples do not become a batch: {error}"
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever a collation or view of anybody's raises
+            expected = f"its first samples do not become a batch: {type(error).__name__}: {error}"
             raise ConfigError([ConfigProblem(key, name, expected)]) from error
 
     @property
@@ -424,6 +432,19 @@ def _told_at(key: str) -> Iterator[None]:
         raise ConfigError(
             ConfigProblem(f"{key}.{p.key}", p.value, p.expected) for p in error.problems
         ) from error
+
+
+def _unreadable(error: Exception, key: str, loader: Mapping[str, Any]) -> ConfigProblem:
+    """What is wrong with a loader's first samples: the transform, the files, or the data set."""
+    config = loader["dataset"]
+    if isinstance(error.__cause__, TransformError):
+        transform = config.get("image_transform")
+        target = transform.get("_target_") if isinstance(transform, Mapping) else transform
+        return ConfigProblem(f"{key}.dataset.image_transform", target, str(error))
+    if isinstance(error, UnreadableSampleError):
+        return ConfigProblem(f"{key}.dataset", config.get("name"), f"{error}; {SKIP_HINT}")
+    expected = f"its first samples cannot be read: {type(error).__name__}: {error}"
+    return ConfigProblem(f"{key}.dataset", config.get("name"), expected)
 
 
 def _first_two(

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ..collation import StackedSamples
-from ..errors import UnreadableSampleError
+from ..errors import TransformError, UnreadableSampleError
 
 Sample = dict[str, Any]
 Targets = npt.NDArray[np.int64]
@@ -273,12 +273,20 @@ class ImageReader:
         return self.made(image)
 
     def made(self, image: Any) -> Sample:
-        """Makes a sample of a loaded picture."""
+        """Makes a sample of a loaded picture.
+
+        Raises:
+            TransformError: If the transform fails on it.
+        """
         if self.image_transform is None:
             return {"image": to_uint8(image)}
         # torchvision resizes 8-bit tensors several times as fast as Pillow images.
         takes_tensors = self.is_deterministic and isinstance(image, np.ndarray)
-        made = self.image_transform(to_uint8(image) if takes_tensors else to_pil(image))
+        try:
+            made = self.image_transform(to_uint8(image) if takes_tensors else to_pil(image))
+        except Exception as error:  # whatever a transform of anybody's raises
+            reason = f"its image_transform failed: {type(error).__name__}: {error}"
+            raise TransformError(reason) from error
         return dict(made) if isinstance(made, Mapping) else {"image": made}
 
     def _take(self, positions: npt.NDArray[np.int64]) -> Sample:

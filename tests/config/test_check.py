@@ -51,6 +51,8 @@ def test_every_missing_value_is_named_with_what_it_is_for():
         ("data.train.b={dataset: {root: x}}", "data.train.b.dataset.name"),
         ("data.train.a.dataset.num_labels=many", "data.train.a.dataset.num_labels"),
         ("data.train.a.dataset=null", None),
+        ("data.image_size=0", "data.image_size"),
+        ("data.image_size=32", None),
         ("data.train.a=null", None),
         ("run.num_epochs=0", "run.num_epochs"),
         ("run.accelerator=tpu", "run.accelerator"),

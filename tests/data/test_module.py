@@ -9,7 +9,7 @@ import torch
 from composing import composed
 from PIL import Image
 
-from sesemi_like.data import DataModule, cached
+from sesemi_like.data import DataModule, cached, registry
 from sesemi_like.data.cached import CachedReader
 from sesemi_like.errors import ConfigError
 
@@ -279,6 +279,34 @@ def test_pictures_of_different_sizes_come_as_one_size(pets):
     assert len(data.datasets["train.supervised"]) == 2
     assert len(data.datasets["train.unlabeled"]) == 7
     assert step(data)["unlabeled.strong"].shape == (2, 3, 32, 32)
+
+
+def refuses(image):
+    raise ZeroDivisionError("no such size")
+
+
+class Crooked(list):
+    def __getitem__(self, row):
+        raise ZeroDivisionError("no such row")
+
+
+@pytest.mark.parametrize("cache", ["auto", "none", "ram"])
+def test_a_transform_that_fails_is_told_with_its_key(pets, cache):
+    root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
+    key = "data.val.dataset.image_transform"
+    settings = (f"run.data_root={root}", f"++data.val.dataset.cache={cache}")
+    found = problems(*settings, f"{key}.transforms.0.size=0", name=FOLDERS)
+    assert "its image_transform failed: " in found[key]
+    refusing = f"[{{_target_: {__name__}.refuses, _partial_: true}}]"
+    found = problems(*settings, f"{key}.transforms={refusing}", name=FOLDERS)
+    assert "image_transform failed: ZeroDivisionError: no such size" in found[key]
+
+
+def test_a_data_set_that_fails_is_told_with_its_key(monkeypatch):
+    monkeypatch.setitem(registry._BUILDERS, "crooked", lambda *_, **__: Crooked([1, 2]))
+    found = problems("data.test.dataset={name: crooked}", "data.test.dataset.subset=null")
+    expected = "crooked: its first samples cannot be read: ZeroDivisionError: no such row"
+    assert found == {"data.test.dataset": expected}
 
 
 def test_num_classes_found_counts_names_and_labels(pets):
