@@ -25,6 +25,7 @@ from .exactness import joined_where_exact, without_inexact
 from .forwards import ForwardPlan, request_problems
 from .reductions import reduce_losses
 from .rehearsal import rehearse
+from .step_log import StepLog
 from .terms import LossTerm
 
 if TYPE_CHECKING:
@@ -211,17 +212,17 @@ class Learner(pl.LightningModule):
         step = Step(self.global_step, self._max_steps(), self.networks, batch)
         answers, is_logged = self.plan.run(batch), self._is_logged(step)
         total = torch.zeros((), device=self.device)
-        log: dict[str, Any] = {}
+        log = StepLog()
         for name, term in self.terms.items():
             outputs = term.head(answers[name], step)
             loss, weight = reduce_losses(outputs, term.reduction), term.weight(step.index)
-            weighted = weight * loss
-            total = total + weighted
+            total = total + weight * loss
             if is_logged:
-                values = {"loss": loss, "weighted_loss": weighted, "weight": weight}
-                log |= {f"train/{name}/{k}": v for k, v in {**values, **outputs.metrics}.items()}
+                log.add(name, loss, weight, outputs)
         if is_logged:
-            self._log_step({"train/loss": total, **log})
+            log.values["train/loss"] = total
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({**log.together(self.device), "lr": rate})
         return total
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> dict[str, Any]:
@@ -325,9 +326,3 @@ class Learner(pl.LightningModule):
             return False
         is_last = self.trainer.is_last_batch or step.index + 1 == step.max_steps
         return is_last or self.trainer._logger_connector.should_update_logs
-
-    def _log_step(self, values: Mapping[str, Any]) -> None:
-        """Logs one stacked tensor."""
-        tensors = [torch.as_tensor(v, device=self.device).detach().float() for v in values.values()]
-        logged = dict(zip(values, torch.stack(tensors).unbind(), strict=True))
-        self.log_dict({**logged, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]})

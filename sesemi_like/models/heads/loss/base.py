@@ -79,8 +79,9 @@ class LossOutputs:
             over its own rows and the head's value is their mean.
         weights: One weight per row (N,), not differentiated, or None for ones. With several terms
             they must all have N rows.
-        metrics: Named scalars to log, detached tensors of no dimension; looked at only on steps
-            that are written, see :class:`LazyMetrics`.
+        metrics: Named scalars to log, detached tensors of no dimension, each a mean over the rows
+            that count, nan where there is none; of the same names at every step, for processes are
+            averaged. Looked at only on steps that are written, see :class:`LazyMetrics`.
         count: How many rows `mean` divides by, a tensor of no dimension, or None for all N. A head
             that leaves rows out need not select the others, for which a GPU would have to wait.
     """
@@ -89,6 +90,14 @@ class LossOutputs:
     weights: Tensor | None = None
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
     count: Tensor | None = None
+
+    @property
+    def rows(self) -> int | Tensor:
+        """How many rows count; of several terms, those of the first."""
+        if self.count is not None:
+            return self.count
+        losses = self.losses
+        return len(losses if isinstance(losses, Tensor) else next(iter(losses.values())))
 
 
 @dataclass(frozen=True)

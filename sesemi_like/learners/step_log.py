@@ -1,0 +1,59 @@
+"""What a step logs: losses and metrics of all processes, brought together in one tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..distributed import sum_over_processes, world_size
+from ..models.heads.loss.base import LossOutputs
+
+
+class StepLog:
+    """Losses and metrics of a step by their full names.
+
+    Attributes:
+        values: What is logged: numbers, and tensors of no dimension.
+        rows: How many of this process's rows a metric is the mean of, for each metric.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.rows: dict[str, Any] = {}
+
+    def add(self, name: str, loss: Tensor, weight: float, outputs: LossOutputs) -> None:
+        """Adds what came of a head: its loss, reduced, with its weight, and its metrics."""
+        metrics = {f"train/{name}/{key}": value for key, value in outputs.metrics.items()}
+        losses = {"loss": loss, "weighted_loss": weight * loss, "weight": weight}
+        self.values |= {f"train/{name}/{key}": value for key, value in losses.items()} | metrics
+        self.rows |= dict.fromkeys(metrics, outputs.rows)
+
+    def together(self, device: torch.device) -> dict[str, Tensor]:
+        """What all processes find: the losses as of one process, and metrics over all rows.
+
+        A process's losses are its sum over the count of all, times the number of processes, so
+        their mean is the loss of one process with all rows. A metric counts by the rows that it is
+        the mean of; where it is nan, for lack of rows, it is left out.
+
+        Args:
+            device: Where the processes communicate.
+        """
+        own = _stacked(self.values.values(), device)
+        if world_size() > 1:
+            own = self._averaged(own, device)
+        return dict(zip(self.values, own.unbind(), strict=True))
+
+    def _averaged(self, own: Tensor, device: torch.device) -> Tensor:
+        counts = _stacked((self.rows.get(name, 1) for name in self.values), device)
+        is_metric = torch.tensor([name in self.rows for name in self.values], device=device)
+        is_known = ~(is_metric & (own.isnan() | (counts == 0)))
+        counts = torch.where(is_known, counts, 0)
+        sums = torch.where(is_known, own * counts, 0)
+        total = sum_over_processes(torch.stack([sums, counts]))
+        return total[0] / total[1]
+
+
+def _stacked(values: Any, device: torch.device) -> Tensor:
+    return torch.stack([torch.as_tensor(v, device=device).detach().float() for v in values])
