@@ -28,11 +28,11 @@ from .config.diagnose import composition_problems
 from .config.resolvers import register_resolvers
 from .config.search import search_path
 from .config.store import register_configs
-from .errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleError
+from .errors import SKIP_HINT, ConfigError, ConfigProblem, NonFiniteLossError, UnreadableSampleError
 
 _FULL_ERROR, _ASKED_FOR = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
 
-_TOLD = (ConfigError, OmegaConfBaseException, UnreadableSampleError)
+_TOLD = (ConfigError, OmegaConfBaseException, UnreadableSampleError, NonFiniteLossError)
 """What is told in a sentence; anything else is a mistake of ours and shows its stack trace."""
 
 

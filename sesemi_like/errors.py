@@ -60,6 +60,10 @@ class TransformError(ValueError):
     """An `image_transform` that fails on an image; the message is its reason."""
 
 
+class NonFiniteLossError(Exception):
+    """A training loss that is nan or infinite: of which head, at which step, on which samples."""
+
+
 def shown(value: Any) -> str:
     """Prints a value the way a YAML file would hold it (null, true, quoted text)."""
     if value is None or isinstance(value, bool):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .config.choices import choices
 from .evaluation import wilson_interval
+from .learners.nonfinite import skipped_steps
 from .learners.saving import LastCheckpoint
 from .prepared import Prepared
 from .report import print_summary, write_summary
@@ -66,6 +67,7 @@ def summarize(
         "measured": measured(prepared, trainer, metrics),
         "labels": prepared.data.label_counts(),
         "skipped": prepared.data.skipped(),
+        "skipped_steps": skipped_steps(trainer),
         "devices": f"{prepared.devices.world_size} x {prepared.devices.accelerator}",
         "precision": trainer.precision,
         "forward": prepared.learner.forward_in_use,

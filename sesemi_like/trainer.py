@@ -16,6 +16,7 @@ from .config.check import named_loaders
 from .config.instantiate import instantiate, plain
 from .devices import Devices
 from .evaluation import Evaluation
+from .learners.nonfinite import NonFiniteLosses
 from .learners.saving import AtomicCheckpointIO, CarryBestOver, LastCheckpoint
 from .report import ProgressBar, TensorBoardPictures, metrics_loggers
 from .stopping import KeepSignalHandlers
@@ -69,6 +70,7 @@ def build_trainer(
         evaluation,
         TensorBoardPictures(),
         CarryBestOver(),
+        NonFiniteLosses(run.on_nonfinite),
         *_with_checkpoints(given["callbacks"], config, folder),
     ]
     settings = {

@@ -74,6 +74,7 @@ def run_problems(config: DictConfig) -> Problems:
     if run.seed is not None and not 0 <= run.seed < 2**32:
         yield ConfigProblem("run.seed", run.seed, "must lie in [0, 2^32)")
     yield from _one_of(run, "run", "accelerator", ("dp", "ddp", None))
+    yield from _one_of(run, "run", "on_nonfinite", ("stop", "skip"))
     if str(run.precision) not in PRECISIONS:
         expected = near(str(run.precision), PRECISIONS, noun="choices")
         yield ConfigProblem("run.precision", run.precision, expected)

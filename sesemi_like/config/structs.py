@@ -40,6 +40,8 @@ class RunConfig:
         strict_loading: Whether weights must fit: true takes no mismatch, false any; null needs half
             of the backbone to train, and all that is evaluated to validate or test.
         evaluators: What is measured at each validation and test, by name; null measures accuracy.
+        on_nonfinite: stop | skip: what to do when a training loss is nan or infinite; skip goes on
+            without that step's update.
     """
 
     seed: int | None = None
@@ -59,6 +61,7 @@ class RunConfig:
     pretrained_checkpoint_path: str | None = None
     strict_loading: bool | None = None
     evaluators: dict[str, Any] | None = None
+    on_nonfinite: str = "stop"
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -266,7 +266,17 @@ class DataModule(pl.LightningDataModule):
             fields: Full names such as ``unlabeled.weak``; other views are not computed and other
                 fields are dropped.
         """
-        self.kept = set(fields)
+        self.kept = {*fields, *(f"{name}.index" for name in self._train)}  # names a batch's rows
+
+    def names_of(self, name: str, positions: Iterable[int]) -> list[str]:
+        """The names of a train loader's samples, of streamed ones their numbers.
+
+        Args:
+            name: The loader.
+            positions: Values of its field `index`.
+        """
+        ids = getattr(self.datasets[TRAIN + name], "ids", None)
+        return [str(position if ids is None else ids[position]) for position in positions]
 
     def train_dataloader(self) -> NamedLoaders:
         """The train loaders as one iterable of ``{loader name: batch}``."""

@@ -94,6 +94,8 @@ class Learner(pl.LightningModule):
         evaluated = self.evaluated_forwards()
         self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
         self.plan: ForwardPlan | None = None
+        self.step_losses: dict[str, Tensor] = {}
+        self.skips_step = False
         self._joined_plan: ForwardPlan | None = None
         self._rng_states: list[dict[str, Any]] | None = None
         self.inputs: Inputs | None = None
@@ -212,11 +214,12 @@ class Learner(pl.LightningModule):
         step = Step(self.global_step, self._max_steps(), self.networks, batch)
         answers, is_logged = self.plan.run(batch), self._is_logged(step)
         total = torch.zeros((), device=self.device)
-        log = StepLog()
+        log, self.step_losses = StepLog(), {}
         for name, term in self.terms.items():
             outputs = term.head(answers[name], step)
             loss, weight = reduce_losses(outputs, term.reduction), term.weight(step.index)
             total = total + weight * loss
+            self.step_losses[name] = loss.detach()
             if is_logged:
                 log.add(name, loss, weight, outputs)
         if is_logged:
@@ -245,6 +248,8 @@ class Learner(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Steps the optimizer, then the EMA teachers."""
         super().optimizer_step(*args, **kwargs)
+        if self.skips_step:
+            return
         for teacher, source in self.averaged_networks().items():
             average = self.networks.module(teacher)
             assert isinstance(average, EMATeacher)

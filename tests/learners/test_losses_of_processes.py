@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from composing import composed
 from processes import in_processes
 
 from sesemi_like.config.check import check
+from sesemi_like.data import DataModule
+from sesemi_like.errors import NonFiniteLossError
 from sesemi_like.learners.reductions import reduce_losses
 from sesemi_like.learners.step_log import StepLog
 from sesemi_like.models.heads.loss.base import LossOutputs
@@ -67,9 +70,33 @@ def bring_together(rank, folder):
     dist.destroy_process_group()
 
 
+@contextmanager
+def broken_at(number, rank):
+    """Breaks a batch of the second process alone."""
+    make, calls = DataModule.on_after_batch_transfer, [0]
+
+    def breaking(self, batch, index):
+        made = make(self, batch, index)
+        calls[0] += 1
+        if (rank, calls[0]) == (1, number):
+            made["supervised.image"] = made["supervised.image"] * math.nan
+        return made
+
+    DataModule.on_after_batch_transfer = breaking
+    try:
+        yield
+    finally:
+        DataModule.on_after_batch_transfer = make
+
+
 def in_two(rank, folder):
     bring_together(rank, folder)
     fit(folder / "two", 2, *WITHOUT_BATCHNORM)
+    with broken_at(2, rank):
+        fit(folder / "skip", 2, "method=mean_teacher", "run.on_nonfinite=skip")
+    with broken_at(2, rank), pytest.raises(NonFiniteLossError) as caught:
+        fit(folder / "stop", 2, "method=mean_teacher", "++trainer.log_every_n_steps=3")
+    (folder / f"stop-{rank}.txt").write_text(str(caught.value))
     fit(folder / "rotation", 2, *ROTATION_ALONE)
     (checkpoint,) = (folder / "rotation").rglob("last.ckpt")
     longer = ["run.num_iterations=6", f"run.resume_from_checkpoint={checkpoint}"]
@@ -130,3 +157,19 @@ def test_two_processes_log_what_one_logs(folder):
         assert {"train/loss", "train/supervised/top1", "train/fixmatch/mask_rate"} <= set(names)
         for name in names:
             assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-3), name
+
+
+@pytest.mark.slow
+def test_a_broken_batch_of_one_process_stops_both_with_one_sentence(folder):
+    told = [(folder / f"stop-{rank}.txt").read_text() for rank in range(2)]
+    assert told[0] == told[1]
+    assert "step 2: the loss of supervised is nan; samples of supervised: " in told[0]
+    assert not list((folder / "stop").rglob("summary.json"))
+
+
+@pytest.mark.slow
+def test_a_broken_batch_of_one_process_is_skipped_by_both(folder):
+    (path,) = (folder / "skip").rglob("summary.json")
+    assert json.loads(path.read_text())["skipped_steps"] == 1
+    state = torch.load(next((folder / "skip").rglob("last.ckpt")), weights_only=True)["state_dict"]
+    assert all(value.isfinite().all() for value in state.values())
