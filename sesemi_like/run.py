@@ -182,6 +182,8 @@ def _length_problems(config: DictConfig, data: DataModule) -> list[ConfigProblem
         expected = "data of unknown length need run.num_iterations"
         problems.append(ConfigProblem("run.num_iterations", None, expected))
     classes = OmegaConf.select(config, "learner.hparams.num_classes", throw_on_missing=False)
+    if isinstance(classes, int):
+        data.expect_classes(classes)
     most = data.num_classes_found
     if isinstance(classes, int) and most is not None and most > classes:
         expected = f"the data have {most} classes" + (

@@ -28,6 +28,7 @@ from ..errors import (
 from ..views.images import as_float
 from .cached import CachePlan, plan_cache
 from .labels import (
+    EVALUATED,
     TRAIN,
     class_problems,
     label_counts,
@@ -198,13 +199,27 @@ class DataModule(pl.LightningDataModule):
         if not samples:
             raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples at all")])
         try:
-            batch = build_collation(self.configs[name], key)(samples)
-            return self._with_views(name, batch)
+            batch = self._with_views(name, build_collation(self.configs[name], key)(samples))
         except ConfigError:
             raise
         except Exception as error:  # whatever a collation or view of anybody's raises
             expected = f"its first samples do not become a batch: {type(error).__name__}: {error}"
             raise ConfigError([ConfigProblem(key, name, expected)]) from error
+        lacking = {"target", "index"} - set(batch)
+        if lacking and name in EVALUATED:
+            expected = f"its batches have no {' and no '.join(sorted(lacking))} to evaluate with"
+            raise ConfigError([ConfigProblem(key, sorted(batch), expected)])
+        return batch
+
+    def expect_classes(self, num_classes: int) -> None:
+        """Refuses labels that are read with their samples and are none of these classes.
+
+        Args:
+            num_classes: How many classes the learner tells apart.
+        """
+        for name in (*(TRAIN + name for name in self.trained), *EVALUATED):
+            if name in self.datasets:
+                self.datasets[name].num_classes = num_classes
 
     @property
     def _train(self) -> list[str]:

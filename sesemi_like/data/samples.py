@@ -27,6 +27,28 @@ UNREADABLE = (OSError, SyntaxError, ValueError)
 """What Pillow raises for broken files."""
 
 
+def check_target(sample: Mapping[str, Any], num_classes: int | None) -> None:
+    """Refuses a sample whose label is none of the classes.
+
+    Args:
+        sample: The sample.
+        num_classes: How many classes there are; None knows of none, so that nothing is wrong.
+
+    Raises:
+        ValueError: If it has no `target`, or one that is no class and not -1.
+    """
+    if num_classes is None:
+        return
+    target = sample.get("target")
+    if target is None:
+        raise ValueError(f"it has no target; needs a class, or {UNLABELLED} for no label")
+    if np.ndim(target) == 0 and not UNLABELLED <= int(target) < num_classes:
+        raise ValueError(
+            f"its target is {int(target)}; needs a class below {num_classes}, which is num_classes "
+            f"of the learner, or {UNLABELLED} for no label"
+        )
+
+
 class Samples(Dataset[Sample]):
     """A map-style data set of dict samples.
 
@@ -41,7 +63,12 @@ class Samples(Dataset[Sample]):
         classes: The names of the classes, or None where they have none.
         on_error: ``raise`` ends at a sample that cannot be read; ``skip`` logs its name and
             delivers the next readable one, with that one's own target and index.
+
+    Attributes:
+        num_classes: How many classes the targets that samples carry may name; None is any number.
     """
+
+    num_classes: int | None = None
 
     def __init__(
         self,
@@ -88,6 +115,8 @@ class Samples(Dataset[Sample]):
         position = int(self.positions[row])
         try:
             sample = dict(self.read(position))
+            if self.targets is None:
+                check_target(sample, self.num_classes)
         except UNREADABLE as error:
             raise UnreadableSampleError(f"{self.ids[position]} cannot be read: {error}") from error
         if self.targets is not None:
@@ -144,7 +173,10 @@ class StreamedSamples(IterableDataset[Sample]):
         rank: The number of this process.
         world_size: How many processes there are.
         on_error: As in :class:`Samples`; ``skip`` needs a data set that can.
+        num_classes: As in :class:`Samples`.
     """
+
+    num_classes: int | None = None
 
     can_skip: ClassVar[bool] = False
     """Whether it can go on after a sample that cannot be read."""
@@ -203,7 +235,14 @@ class StreamedSamples(IterableDataset[Sample]):
         own, every = self.rank * workers + number, self.world_size * workers
         for position, sample in enumerate(self.source):
             if position % every == own:
-                yield {**as_fields(sample), "index": position}
+                yield {**self._checked(as_fields(sample), position), "index": position}
+
+    def _checked(self, sample: Sample, position: int) -> Sample:
+        try:
+            check_target(sample, self.num_classes)
+        except ValueError as error:
+            raise UnreadableSampleError(f"sample {position} of the stream: {error}") from error
+        return sample
 
 
 def as_fields(sample: Any) -> Sample:

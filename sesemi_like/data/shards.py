@@ -29,7 +29,15 @@ from torch.utils.data import get_worker_info
 from ..errors import ConfigError, ConfigProblem, UnreadableSampleError
 from .decoding import decode
 from .registry import register_dataset
-from .samples import UNLABELLED, UNREADABLE, ImageReader, Sample, StreamedSamples, least_side
+from .samples import (
+    UNLABELLED,
+    UNREADABLE,
+    ImageReader,
+    Sample,
+    StreamedSamples,
+    check_target,
+    least_side,
+)
 
 INDEX = "index.json"
 
@@ -173,6 +181,7 @@ class ShardedSamples(StreamedSamples):
                 raise ValueError(f"it has no {', '.join(_PICTURES)}")
             sample = self.reader.made(decode(raw[extension], self.least))
             sample["target"] = int(raw.get("cls", UNLABELLED))
+            check_target(sample, self.num_classes)
         except UNREADABLE as error:
             raise UnreadableSampleError(f"{raw['__url__']}: {raw['__key__']}: {error}") from error
         return sample

@@ -9,9 +9,10 @@ import torch
 from composing import composed
 from PIL import Image
 
-from sesemi_like.data import DataModule, cached, registry
+from sesemi_like.data import DataModule, cached, dataset, registry
 from sesemi_like.data.cached import CachedReader
-from sesemi_like.errors import ConfigError
+from sesemi_like.data.convert import write_shards
+from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 DIGITS = ("quickstart", "data.train.supervised.repeat=1", "data.train.unlabeled.repeat=1")
 
@@ -260,6 +261,48 @@ def test_classes_without_a_label_are_named(pets, caplog):
     caplog.clear()
     module("data.labels_per_class=null", "data.num_labels=8", read=READ)  # digits have numbers
     assert caplog.messages == ["data.train.supervised.dataset: no label for 2 of 10 classes: 8, 9"]
+
+
+@pytest.fixture
+def streamed(pets, tmp_path):
+    """Shards of cats and eels, to train on, beside folders of images to evaluate."""
+
+    def make(*kinds):
+        root = pets(**{f"train_{kind}": 3 for kind in kinds}, val_cat=2, val_dog=2)
+        write_shards(dataset("image_folder", str(root), "train"), tmp_path / "shards")
+        stream = "++data.train.supervised.dataset"
+        return (
+            f"run.data_root={root}",
+            f"{stream}.name=shards",
+            f"{stream}.subset=null",
+            f"{stream}.root={tmp_path / 'shards'}",
+            "run.batch_size_per_gpu=2",
+            "data.train.rotation_prediction=null",
+        )
+
+    return make
+
+
+def test_classes_of_streams_must_be_those_of_evaluation(streamed):
+    found = problems(*streamed("cat", "eel"), name="base")
+    assert set(found) == {"data.val.dataset"}
+    assert "only here: dog; missing: eel" in found["data.val.dataset"]
+
+
+def test_classes_of_streams_are_counted(streamed):
+    data = module(*streamed("cat", "dog"), name="base")
+    assert data.classes == ["cat", "dog"]
+    assert data.num_classes_found == 2
+    data.expect_classes(1)
+    with pytest.raises(UnreadableSampleError, match="its target is 1; needs a class below 1"):
+        list(data.train_dataloader())
+
+
+def test_data_that_cannot_be_evaluated_are_told(monkeypatch):
+    images = [torch.zeros(1, 8, 8)] * 3
+    monkeypatch.setitem(registry._BUILDERS, "bare", lambda *_, **__: images)
+    found = problems("data.test.dataset={name: bare}")
+    assert found == {"data.test": "['image', 'index']: its batches have no target to evaluate with"}
 
 
 def test_folders_of_the_heap_are_no_classes(pets):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sesemi_like.data import dataset, register_dataset
 from sesemi_like.data.registry import _BUILDERS
-from sesemi_like.data.samples import Samples, StreamedSamples, adapted, to_uint8
+from sesemi_like.data.samples import Samples, StreamedSamples, adapted, check_target, to_uint8
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
@@ -137,6 +137,28 @@ def test_a_stream_is_shared_out_over_processes_and_workers(workers, world_size):
             seen += batch["index"].tolist()
             assert batch["target"].tolist() == batch["index"].tolist()
     assert sorted(seen) == list(range(10))
+
+
+@pytest.mark.parametrize("kind", [Stream, lambda: list(Stream())])
+def test_labels_that_come_with_samples_must_be_classes(kind):
+    source = adapted(kind())
+    source.num_classes = 5
+    read = iter(source) if kind is Stream else (source[row] for row in range(10))
+    assert [next(read)["target"] for _ in range(5)] == list(range(5))
+    with pytest.raises(UnreadableSampleError, match=r"5.*its target is 5; needs a class below 5"):
+        next(read)
+
+
+@pytest.mark.parametrize(
+    ("sample", "told"),
+    [({}, "no target"), ({"target": -2}, "is -2"), ({"target": torch.tensor(3)}, "is 3")],
+)
+def test_targets_that_are_no_classes(sample, told):
+    check_target(sample, None)
+    for sound in (-1, 0, torch.tensor(2), np.int64(2), torch.tensor([0.1, 0.5, 0.4])):
+        check_target({"target": sound}, 3)
+    with pytest.raises(ValueError, match=told):
+        check_target(sample, 3)
 
 
 def test_a_stream_cannot_be_split():

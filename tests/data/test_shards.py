@@ -56,6 +56,15 @@ def test_what_is_written_is_read_again(pictures, folder):
     assert [s["target"] for s in read] == [source[row]["target"] for row in written]
 
 
+def test_labels_beyond_the_classes_are_told_or_skipped(folder):
+    found = dataset("shards", str(folder))
+    found.num_classes = 1
+    with pytest.raises(UnreadableSampleError, match=r"\.tar: .*its target is 1; needs a class"):
+        list(found)
+    found.on_error = "skip"
+    assert {sample["target"] for sample in found} == {-1, 0}
+
+
 def test_every_shard_has_something_of_every_class(folder):
     for path in sorted(folder.glob("*.tar"))[:-1]:
         with tarfile.open(path) as tar:
