@@ -22,11 +22,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from . import help as told
-from .command_line import parsed, parser
+from .command_line import parsed, parser, runs_nothing
 from .config.check import check
 from .config.diagnose import composition_problems
 from .config.resolvers import register_resolvers
-from .config.search import search_path
+from .config.search import composer
 from .config.store import register_configs
 from .errors import SKIP_HINT, ConfigError, ConfigProblem, NonFiniteLossError, UnreadableSampleError
 
@@ -90,8 +90,11 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
             sys.exit(1)
 
     try:
-        app = Hydra.create_main_hydra2("open_cli", search_path(arguments.config_dir))
-        if not _show(app, arguments):
+        app = composer(arguments.config_dir)
+        if runs_nothing(arguments):
+            with _readers_may_leave():
+                _show(app, arguments)
+        else:
             _start(app, arguments, task)
     except Exception as error:
         if wants_traceback or (composed and not isinstance(error, _TOLD)):
@@ -103,30 +106,29 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
         GlobalHydra.instance().clear()
 
 
-def _show(app: Hydra, arguments: Namespace) -> bool:
-    """Shows what was asked for in place of a run; answers whether anything was."""
+def _show(app: Hydra, arguments: Namespace) -> None:
+    """Shows what was asked for in place of a run."""
     name, overrides = arguments.config_name, arguments.overrides
     if arguments.help:
-        _print(told.help_text(app, name, arguments.config_dir, overrides))
+        print(told.help_text(app, name, arguments.config_dir, overrides))
     elif arguments.hydra_help:
         app.hydra_help(None, parser(), arguments)
     elif arguments.info:
-        _print(told.info_text(app, name, arguments.config_dir, overrides))
+        print(told.info_text(app, name, arguments.config_dir, overrides))
     elif arguments.hydra_info:
         app.show_info("all", name, overrides)
     elif arguments.cfg:
         app.show_cfg(name, overrides, arguments.cfg, arguments.package, arguments.resolve)
-    elif arguments.shell_completion:
-        app.shell_completion(name, overrides)
     else:
-        return False
-    return True
+        app.shell_completion(name, overrides)
 
 
-def _print(text: str) -> None:
-    """Prints, also to a reader that leaves early, as `head` does."""
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Lets a reader of the output leave early, as `head` does."""
     try:
-        print(text, flush=True)
+        yield
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -61,3 +61,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     if found.resolve and not (found.cfg or found.help):
         command.error("--resolve goes with --cfg")
     return found
+
+
+def runs_nothing(arguments: argparse.Namespace) -> bool:
+    """Says whether something is to be shown in place of a run."""
+    shows = ("help", "hydra_help", "info", "hydra_info", "cfg", "shell_completion")
+    return any(getattr(arguments, name) for name in shows)

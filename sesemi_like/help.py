@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra._internal.hydra import Hydra
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from .command_line import parser
 from .config.origins import COMMAND_LINE, DEFAULT, Part, leaves, origins, parts
-from .config.search import config_files, covered, groups, opening
+from .config.search import composed, config_files, covered, groups, opening
 
 _TITLE = "open_cli trains image classifiers from few labels and plenty of unlabeled images."
 
@@ -39,7 +38,7 @@ def help_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides:
         config_dir: A person's own folder of configs, or None.
         overrides: The overrides of the command line.
     """
-    config = _composed(hydra, config_name, overrides)
+    config = composed(hydra, config_name, overrides)
     configs = {name: opening(path) for name, path in config_files(config_dir).items()}
     choices = {name: ", ".join(names) for name, names in groups(config_dir).items()}
     usage, _, options = parser().format_help().rstrip().partition("\n\n")
@@ -64,18 +63,12 @@ def info_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides:
         config_dir: A person's own folder of configs, or None.
         overrides: The overrides of the command line.
     """
-    config = _composed(hydra, config_name, overrides)
+    config = composed(hydra, config_name, overrides)
     found = [p for p in parts(hydra.config_loader, config_name, overrides) if p.content]
     content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     title = f"# The config `{config_name}` is composed of these; what stands lower wins."
     lines = [title, *_sources(found, overrides), *_covered(config_dir), ""]
     return "\n".join([*lines, *_annotated(content, origins(found))])
-
-
-def _composed(hydra: Hydra, config_name: str, overrides: Sequence[str]) -> DictConfig:
-    config = hydra.compose_config(config_name, list(overrides), RunMode.RUN)
-    shown: DictConfig = hydra.get_sanitized_cfg(config, "job")
-    return shown
 
 
 def _list(entries: Mapping[str, str]) -> str:

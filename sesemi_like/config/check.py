@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, near
-from .schema import field_help, field_of, schema_problems
+from .schema import described, field_help, schema_problems
 from .structs import AppConfig, ClassifierConfig, DatasetConfig
 
 REDUCTIONS = ("mean", "weighted_mean", "sum")
@@ -232,6 +232,5 @@ def _one_of(node: Mapping[str, Any], key: str, name: str, known: tuple[Any, ...]
 
 
 def _help(key: str) -> str:
-    root, _, rest = key.partition(".")
-    found = field_of(ClassifierConfig, rest) if root == "learner" else field_of(AppConfig, key)
+    found = described(key)
     return field_help(*found) if found else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from hydra import compose
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,9 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ..errors import ConfigProblem, near
+from ..errors import ConfigError, ConfigProblem, near
 from .check import typed_problems
-from .search import config_files, search_path
+from .overrides import forced_override, override_problems, split
+from .search import composed, composer, config_files, covered
 from .store import register_configs
 
 
@@ -44,11 +46,11 @@ def composition_problems(
     Returns:
         At least one problem.
     """
-    register_configs(typed=False)
     try:
         runs = _single_runs(list(overrides)) if is_sweep else [list(overrides)]
         problems = [p for run in runs for p in _problems(config_name, config_dir, run)]
     finally:
+        GlobalHydra.instance().clear()
         register_configs()
     return problems or [ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))]
 
@@ -79,57 +81,53 @@ def _choices(override: Override) -> list[str]:
 def _problems(
     config_name: str, config_dir: str | None, overrides: list[str]
 ) -> Iterator[ConfigProblem]:
+    """Composes without types, leaving out one wrong override after the other."""
     while True:
         try:
-            config = _compose(config_name, config_dir, overrides)
+            app = _composer(config_dir, typed=False)
+            choices, values = split(app.config_loader, overrides)
+            forced = [forced_override(value) for value in values if not value.is_delete()]
+            config = composed(app, config_name, [*choices, *forced])
         except MissingConfigException as error:
             yield _missing_config(error, config_name, config_dir)
             wrong = [o for o in overrides if _is_choice_of(o, error.missing_cfg_file)]
         except OverrideParseException as error:
             override = error.override.removeprefix("++")
-            yield ConfigProblem("command line", override, _first_line(error))
+            yield ConfigProblem("command line", override, _unreadable(override, error))
             wrong = [o for o in overrides if o.removeprefix("++") == override]
+        except ConfigError as error:
+            yield from error.problems
+            keys = {problem.key for problem in error.problems}
+            wrong = [o for o in overrides if o.partition("=")[0] in keys]
+        except RecursionError:
+            yield _circle(config_name, config_dir)
+            return
         except (HydraException, OmegaConfBaseException, YAMLError, AssertionError) as error:
             yield ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))
-            wrong = []
+            return
         else:
             problems = list(typed_problems(config))
             yield from problems
             known = {problem.key for problem in problems}
-            yield from _new_key_problems(config_name, config_dir, overrides, known)
+            base = _without_values(config_name, config_dir, choices)
+            yield from override_problems(base, values, known)
             return
         if not wrong:
             return
         overrides = [o for o in overrides if o not in wrong]
 
 
-def _compose(config_name: str, config_dir: str | None, overrides: list[str]) -> DictConfig:
-    """Composes with every plain override forced, since nothing is known to be a key."""
-    forced = [f"++{o}" if "." in o.split("=")[0] and o[0] not in "+~" else o for o in overrides]
-    GlobalHydra.instance().clear()
+def _composer(config_dir: str | None, *, typed: bool) -> Hydra:
+    register_configs(typed=typed)
+    return composer(config_dir)
+
+
+def _without_values(config_name: str, config_dir: str | None, choices: list[str]) -> DictConfig:
+    """The config of the files alone; with its types, if there are no mistakes in them."""
     try:
-        Hydra.create_main_hydra2("open_cli", search_path(config_dir))
-        composed: DictConfig = compose(config_name, overrides=forced)
-        return composed
-    finally:
-        GlobalHydra.instance().clear()
-
-
-def _new_key_problems(
-    config_name: str, config_dir: str | None, overrides: list[str], known: set[str]
-) -> Iterator[ConfigProblem]:
-    """Finds overrides of keys that the config does not have, where no struct says which it has."""
-    plain = [o for o in overrides if "." in o.split("=")[0] and o[0] not in "+~"]
-    config = _compose(config_name, config_dir, [o for o in overrides if o not in plain])
-    for override in plain:
-        key, _, value = override.partition("=")
-        parent, _, name = key.rpartition(".")
-        siblings = OmegaConf.select(config, parent, throw_on_missing=False)
-        if key in known or (isinstance(siblings, DictConfig) and name in siblings):
-            continue
-        has = list(siblings) if isinstance(siblings, DictConfig) else []
-        expected = f"no such key; {near(name, has, noun='keys')}; +{key} adds it"
-        yield ConfigProblem(key, value, expected)
+        return composed(_composer(config_dir, typed=True), config_name, choices)
+    except (HydraException, OmegaConfBaseException):
+        return composed(_composer(config_dir, typed=False), config_name, choices)
 
 
 def _missing_config(
@@ -157,9 +155,27 @@ def _elsewhere(config_name: str, config_dir: str | None) -> str:
     return ""
 
 
+def _circle(config_name: str, config_dir: str | None) -> ConfigProblem:
+    """Names the file that starts from the built-in config whose place it takes."""
+    for name in covered(config_dir):
+        file = Path(str(config_dir), f"{name}.yaml")
+        content: Any = OmegaConf.load(file)
+        if re.search(rf"\b{Path(name).name}\b", str(content.get("defaults"))):
+            expected = "it takes the place of the built-in one, and cannot start from it as well"
+            return ConfigProblem(str(file), f"defaults: [{name}]", f"{expected}; rename the file")
+    return ConfigProblem(f"-cn {config_name}", "defaults in a circle", "break it in one of them")
+
+
 def _is_choice_of(override: str, missing: str | None) -> bool:
     key, _, value = override.lstrip("+~").partition("=")
     return missing is not None and missing in (f"{key.split('@')[0]}/{value}", value)
+
+
+def _unreadable(override: str, error: Exception) -> str:
+    if "=" not in override:
+        return "needs key=value, group=choice or ~key"
+    lines = [line for line in str(error).splitlines() if line and "override" not in line]
+    return lines[0] if lines else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:
@@ -168,4 +184,4 @@ def _first_line(error: Exception) -> str:
 
 def _details(error: Exception) -> str:
     rest = " ".join(line.strip() for line in str(error).strip().splitlines()[1:])
-    return rest or "see the file it names"
+    return rest or "see the file it names" if ".yaml" in str(error) else "it cannot be composed"

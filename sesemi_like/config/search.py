@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from ..errors import ConfigError, ConfigProblem
 from .store import builtin_configs
@@ -31,6 +35,30 @@ def search_path(config_dir: str | None) -> ConfigSearchPath:
             raise ConfigError([ConfigProblem(OWN, config_dir, "no such folder")])
         path.prepend(OWN, f"file://{Path(config_dir).absolute()}", anchor="main")
     return path
+
+
+def composer(config_dir: str | None) -> Hydra:
+    """Hydra, which composes configs from these folders; it is also the one that runs them.
+
+    Args:
+        config_dir: A person's own folder, or None.
+
+    Raises:
+        ConfigError: If the folder does not exist.
+    """
+    GlobalHydra.instance().clear()
+    return Hydra.create_main_hydra2("open_cli", search_path(config_dir))
+
+
+def composed(app: Hydra, config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """A config with its overrides, without Hydra's own section.
+
+    Raises:
+        HydraException: If it cannot be composed; so do OmegaConf's and YAML's errors.
+    """
+    config = app.compose_config(config_name, list(overrides), RunMode.RUN)
+    shown: DictConfig = app.get_sanitized_cfg(config, "job")
+    return shown
 
 
 def covered(config_dir: str | None) -> list[str]:

@@ -8,6 +8,7 @@ from hydra.conf import HydraConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from .overrides import reach_below_nulls
 from .structs import AppConfig, ClassifierConfig
 
 PRIMARY_CONFIG = "sesemi_config"
@@ -36,6 +37,7 @@ def register_configs(*, typed: bool = True) -> None:
         name = "app_config" if group is None else "classifier"
         ConfigStore.instance().store(name=name, node=node, group=group, provider="sesemi_like")
     ConfigStore.instance().store(name="config", node=_hydra_settings(), group="hydra")
+    reach_below_nulls()
     # Hydra copies the store for each group that `-h` lists, half of the time `-h` takes. There is
     # one store, and what is loaded from it is copied anyway.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]

@@ -1,0 +1,75 @@
+"""What is wrong with a command line is told by key, all of it, and nothing that is right."""
+
+import pytest
+
+from sesemi_like.config.diagnose import composition_problems
+from sesemi_like.config.resolvers import register_resolvers
+
+
+def told(*overrides, name="quickstart", folder=None):
+    """The problems of a command line by their keys."""
+    register_resolvers()
+    problems = composition_problems(ValueError("unexplained"), name, folder, overrides)
+    return {problem.key: problem.expected for problem in problems}
+
+
+@pytest.mark.parametrize("key", ["data.val", "data.val.dataset", "run.seed"])
+def test_a_key_that_cannot_be_removed_is_said_to_take_null(key):
+    assert told(f"~{key}") == {key: f"a key that is always there; {key}=null empties it"}
+
+
+def test_removing_what_is_not_there_proposes_what_is():
+    assert "did you mean 'val'" in told("~data.vall")["data.vall"]
+    key = "learner.hparams.optimizer.momentun"
+    assert "did you mean 'momentum'" in told(f"~{key}")[key]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "data.train.supervised.pin_memory=true",
+        "data.val.prefetch_factor=4",
+        "learner.hparams.model.regularization_loss_heads.fixmatch.scheduler=null",
+        "learner.hparams.lr_scheduler.name=rate",
+        "+data.val.dataset.cache=ram",
+        "~learner.hparams.optimizer.momentum",
+    ],
+)
+def test_right_keys_beside_a_wrong_one_are_not_accused(right):
+    assert list(told("run.sede=1", right)) == ["run.sede"]
+
+
+def test_right_keys_beside_a_wrong_one_in_a_file_are_not_accused(tmp_path):
+    (tmp_path / "custom.yaml").write_text("defaults: [base]\nrun: {sede: 1}\n")
+    found = told("data.val.pin_memory=true", name="custom", folder=str(tmp_path))
+    assert list(found) == ["run.sede"]
+
+
+def test_keys_below_a_mapping_of_the_same_command_line_are_not_accused():
+    train = "data.train={supervised: {dataset: {name: digits}}}"
+    found = told(train, "data.train.supervised.shuffle=true", "run.sede=1", name="sesemi_config")
+    assert list(found) == ["run.sede"]
+
+
+def test_several_values_without_a_sweep_are_told_with_everything_else():
+    found = told("run.seed=1,2", "run.sede=1", "method=null", "optimizer=sdg")
+    assert set(found) == {"run.seed", "run.sede", "method", "optimizer"}
+    assert "--multirun" in found["run.seed"]
+    assert "[1,2]" in found["run.seed"]
+    assert "~method" in found["method"]
+
+
+def test_words_that_are_no_overrides_say_what_they_should_be():
+    assert told("run.seed") == {"command line": "needs key=value, group=choice or ~key"}
+
+
+def test_adding_what_is_there_says_how_it_is_changed():
+    assert "run.seed=1 changes it" in told("+run.seed=1")["run.seed"]
+
+
+def test_a_file_that_starts_from_the_built_in_one_it_covers_is_named(tmp_path):
+    file = tmp_path / "base.yaml"
+    file.write_text("defaults: [base]\nrun: {id: mine}\n")
+    for name in ("base", "imagewoof"):
+        found = told(name=name, folder=str(tmp_path))
+        assert "rename the file" in found[str(file)]
