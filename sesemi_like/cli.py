@@ -15,7 +15,6 @@ from typing import Any
 from hydra import version
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode as HydraMode
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
@@ -24,16 +23,19 @@ from omegaconf.errors import OmegaConfBaseException
 from . import help as told
 from .command_line import parsed, parser, runs_nothing
 from .config.check import check
+from .config.choices import alike_in_all_runs
 from .config.diagnose import composition_problems
 from .config.resolvers import register_resolvers
 from .config.search import composer
 from .config.store import register_configs
 from .errors import SKIP_HINT, ConfigError, ConfigProblem, NonFiniteLossError, UnreadableSampleError
+from .failures import failure
+from .sweep import Sweep
 
 _FULL_ERROR, _ASKED_FOR = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
 
 _TOLD = (ConfigError, OmegaConfBaseException, UnreadableSampleError, NonFiniteLossError)
-"""What is told in a sentence; anything else is a mistake of ours and shows its stack trace."""
+"""What is told in a sentence, as is what `failures` knows; anything else is a mistake of ours."""
 
 
 def main() -> None:
@@ -78,31 +80,36 @@ def _hydra_raises() -> Iterator[bool]:
 def _run(arguments: Namespace, wants_traceback: bool) -> None:
     composed: list[DictConfig] = []
 
-    def task(config: DictConfig) -> float | None:
+    def explain(error: Exception) -> str:
+        if wants_traceback or (composed and not _is_told(error)):
+            return "".join(traceback.format_exception(error)).rstrip()
+        return str(_explained(error, arguments, bool(composed)))
+
+    def noted(config: DictConfig) -> dict[str, Any]:
         composed.append(config)
+        return job(config)
+
+    def once(config: DictConfig) -> None:
         try:
-            headline: float | None = job(config)["headline"]
-            return headline
-        except _TOLD as error:
-            if wants_traceback or HydraConfig.get().mode == HydraMode.MULTIRUN:
-                raise  # the other runs of a sweep go on
-            print(_explained(error, arguments, True), file=sys.stderr)
+            noted(config)
+        except Exception as error:
+            print(explain(error), file=sys.stderr)
             sys.exit(1)
 
+    sweep = Sweep(noted, explain, arguments.overrides)
     try:
         app = composer(arguments.config_dir)
         if runs_nothing(arguments):
             with _readers_may_leave():
                 _show(app, arguments)
         else:
-            _start(app, arguments, task)
+            _start(app, arguments, once, sweep)
     except Exception as error:
-        if wants_traceback or (composed and not isinstance(error, _TOLD)):
-            traceback.print_exc()
-        else:
-            print(_explained(error, arguments, bool(composed)), file=sys.stderr)
+        if not sweep.rows:  # which told it when it happened
+            print(explain(error), file=sys.stderr)
         sys.exit(1)
     finally:
+        sweep.finish()
         GlobalHydra.instance().clear()
 
 
@@ -133,12 +140,15 @@ def _readers_may_leave() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _start(app: Hydra, arguments: Namespace, task: TaskFunction) -> None:
-    """Runs the task once, or once for each combination of a sweep."""
+def _start(app: Hydra, arguments: Namespace, once: TaskFunction, sweep: Sweep) -> None:
+    """Carries out one run, or the runs of a sweep."""
     name, overrides = arguments.config_name, arguments.overrides
     mode = HydraMode.MULTIRUN if arguments.multirun else app.get_mode(name, overrides)
-    begin = app.multirun if mode == HydraMode.MULTIRUN else app.run
-    begin(name, task, [*overrides, f"hydra.mode={(mode or HydraMode.RUN).name}"])
+    own = [*overrides, f"hydra.mode={(mode or HydraMode.RUN).name}"]
+    if mode == HydraMode.MULTIRUN:
+        app.multirun(name, sweep, [*own, alike_in_all_runs(overrides)])
+        return
+    app.run(name, once, own)
 
 
 def job(config: DictConfig) -> dict[str, Any]:
@@ -160,12 +170,18 @@ def job(config: DictConfig) -> dict[str, Any]:
     return run(config, problems)
 
 
+def _is_told(error: Exception) -> bool:
+    return isinstance(error, _TOLD) or failure(error) is not None
+
+
 def _explained(error: Exception, arguments: Namespace, is_composed: bool) -> ConfigError | str:
     """Tells an error in the user's words, with all problems behind a failed composition."""
     if isinstance(error, ConfigError):
         return error
     if isinstance(error, UnreadableSampleError):
         return f"{error}; {SKIP_HINT}"
+    if (reason := failure(error)) is not None:
+        return reason
     if is_composed:
         key = str(getattr(error, "full_key", None) or "config")
         reason = str(error).strip().splitlines()[0]

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
+"""Tells the processes that Lightning launches which folder the first one has made."""
+
 PARTIAL = ".partial"
 """How the names of files end that are being written; they begin with a dot."""
 

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
+from .config.choices import choices
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
@@ -22,7 +23,7 @@ from .data.labels import TRAIN
 from .devices import Devices, choose_devices, tune_process
 from .errors import ConfigError, ConfigProblem, Problems, near
 from .evaluation import Evaluation, Evaluator, default_evaluators
-from .files import write_atomically
+from .files import RUN_FOLDER, write_atomically
 from .launch import choose_seed
 from .learners import Learner
 from .learners.reading import fields_read
@@ -32,9 +33,6 @@ from .prepared import Prepared
 from .report import make_run_folder, print_opening, quiet_libraries
 from .summary import report, scalars, summarize
 from .trainer import best_checkpoint, build_trainer, trainer_settings
-
-_RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
-"""Tells the processes that Lightning launches which folder the first one has made."""
 
 _WEIGHTS_KEYS = ("run.resume_from_checkpoint", "run.pretrained_checkpoint_path")
 
@@ -268,13 +266,13 @@ def _evaluators(config: DictConfig, found: Problems) -> dict[str, Evaluator]:
 def _folder(config: DictConfig) -> Path:
     """Makes the run's folder on the first process; the others are told or need none."""
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-        return Path(os.environ.get(_RUN_FOLDER, Path(config.run.dir) / config.run.id))
+        return Path(os.environ.get(RUN_FOLDER, Path(config.run.dir) / config.run.id))
     try:
-        folder = make_run_folder(config.run.dir, config.run.id)
+        folder = make_run_folder(config.run.dir, config.run.id, choices().label)
     except OSError as error:
         expected = f"no folder can be made there: {error.strerror or error}"
         raise ConfigError([ConfigProblem("run.dir", config.run.dir, expected)]) from error
-    os.environ[_RUN_FOLDER] = str(folder)
+    os.environ[RUN_FOLDER] = str(folder)
     return folder
 
 

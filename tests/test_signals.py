@@ -1,5 +1,6 @@
 """Signals: what is stopped ends at once, in one line, with the code that shells expect."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -126,3 +127,7 @@ def test_a_terminated_sweep_keeps_its_checkpoint_ends_its_workers_and_says_what_
     (folder,) = (path for path in tmp_path.glob("runs/*/*") if path.is_dir())
     assert not (folder / "summary.json").exists()
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > 0
+    with (folder.parent / "summary.csv").open(newline="") as file:
+        rows = [(row["seed"], row["status"]) for row in csv.DictReader(file)]
+    assert rows == [("0", "stopped"), ("1", "not run"), ("2", "not run")]
+    assert stdout.count("not run") == 2

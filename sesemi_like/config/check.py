@@ -78,8 +78,8 @@ def run_problems(config: DictConfig) -> Problems:
     if str(run.precision) not in PRECISIONS:
         expected = near(str(run.precision), PRECISIONS, noun="choices")
         yield ConfigProblem("run.precision", run.precision, expected)
-    if not run.id or any(c in run.id for c in "/\\"):
-        yield ConfigProblem("run.id", run.id, "needs a name without slashes: it names a folder")
+    if misnamed := _folder_name_problem(run.id):
+        yield ConfigProblem("run.id", run.id, misnamed)
     try:
         parse_gpus(run.gpus)
     except ValueError as error:
@@ -87,6 +87,14 @@ def run_problems(config: DictConfig) -> Problems:
     for name in ("resume_from_checkpoint", "pretrained_checkpoint_path"):
         if run[name] is not None and not Path(run[name]).is_file():
             yield ConfigProblem(f"run.{name}", run[name], "no such file; give a checkpoint's path")
+
+
+def _folder_name_problem(name: str) -> str | None:
+    if name in ("", ".", "..") or not name.isprintable() or any(c in name for c in "/\\"):
+        return "needs a name without slashes, none of '.' and '..': it names a folder"
+    if (size := len(name.encode())) > 255:
+        return f"names a folder, which may have 255 bytes; these are {size}"
+    return None
 
 
 def parse_gpus(gpus: Any) -> int | list[int]:

@@ -9,15 +9,18 @@ from pathlib import Path
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 
-def make_run_folder(parent: str, run_id: str, *, time: datetime | None = None) -> Path:
+def make_run_folder(
+    parent: str, run_id: str, label: str = "", *, time: datetime | None = None
+) -> Path:
     """Makes the folder ``parent/run_id/<time>``, with -2, -3, ... added where it is taken.
 
     Args:
         parent: `run.dir`.
         run_id: `run.id`.
+        label: What tells the run from the others of its sweep; it goes behind the time.
         time: When the run started; None is now.
     """
-    stamp = (time or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
+    stamp = (time or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S") + (f"_{label}" if label else "")
     for number in count(1):
         folder = Path(parent) / run_id / (stamp if number == 1 else f"{stamp}-{number}")
         try:

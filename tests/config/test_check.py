@@ -112,3 +112,18 @@ def test_gpus_are_counts_or_indices(gpus, expected):
 def test_other_gpus_are_refused(gpus):
     with pytest.raises(ValueError, match="needs a count"):
         parse_gpus(gpus)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\nb", "x" * 256, "é" * 128])
+def test_a_run_id_that_cannot_name_a_folder_is_told_as_such(name):
+    config = composed()
+    config.run.id = name
+    assert [p.key for p in check(config)] == ["run.id"]
+
+
+@pytest.mark.parametrize("name", ["a b", "[red]", "...", "x" * 255, "é" * 127])
+def test_a_run_id_that_can(name, tmp_path):
+    (tmp_path / name).mkdir()
+    config = composed()
+    config.run.id = name
+    assert check(config) == []
