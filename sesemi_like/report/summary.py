@@ -94,7 +94,9 @@ def print_summary(
         if f"{split}/top1" in content["measured"]:
             rows[f"{past} weights"] = _weights(content, split)
     if confusion is not None:
-        rows |= _by_class(confusion, classes or [str(n) for n in range(len(confusion))])
+        named = classes or []  # a learner may tell more classes apart than its data name
+        names = [*named, *(str(number) for number in range(len(named), len(confusion)))]
+        rows |= _by_class(confusion, names)
     for name, files in content.get("skipped", {}).items():
         rows[f"unreadable in {name}"] = f"{len(files)}, skipped; the first is {files[0]}"
     rows["steps, time"] = f"{content['steps']:,}, {content['seconds']:.0f} s"

@@ -37,6 +37,12 @@ def test_the_file_has_everything_and_the_versions(tmp_path):
     assert set(found["versions"]) == {"python", "torch", "pytorch_lightning", "sesemi_like"}
 
 
+def test_classes_that_the_data_do_not_name_are_numbered():
+    confusion = np.zeros((4, 4), dtype=np.int64)
+    confusion[0, 3] = 2
+    assert "cat as 3 (2)" in text_of(print_summary, CONTENT, confusion, ["cat", "dog"])
+
+
 def test_shows_accuracies_worst_classes_and_confusions():
     matrix = np.array([[8, 2, 0], [0, 10, 0], [1, 3, 6]])
     text = text_of(print_summary, CONTENT, matrix, ["cat", "dog", "eel"])
