@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 from ..collation import StackedSamples
 from ..config.instantiate import instantiate
 from ..errors import ConfigError, ConfigProblem, near
-from .samplers import ClassBalancedSampler, PassSampler, RepeatedShard
+from .samplers import ClassBalancedSampler, PassSampler, RepeatedShard, sampler_problem
 from .samples import Samples, StreamedSamples
 from .seeds import seed_of
 
@@ -142,7 +142,7 @@ def _order(
     """The arguments of a DataLoader that say which rows come, and in which batches."""
     shares = {"repeat": loader.get("repeat", 1), "rank": rank, "world_size": world_size}
     if loader.get("batch_sampler") is not None:
-        batches = instantiate(loader["batch_sampler"], dataset, key=f"{key}.batch_sampler")
+        batches = _sampler_of(loader["batch_sampler"], dataset, f"{key}.batch_sampler")
         return {"batch_sampler": RepeatedShard(batches, **shares)}
     sampler = RepeatedShard(_sampler(loader, dataset, key, seed_of(seed, key)), **shares)
     drop_last = loader.get("drop_last", False)
@@ -161,7 +161,17 @@ def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -
     if isinstance(chosen, str):
         expected = near(chosen, ["class_balanced"], noun="samplers by name")
         raise ConfigError([ConfigProblem(f"{key}.sampler", chosen, expected)])
-    return instantiate(chosen, dataset, key=f"{key}.sampler")
+    return _sampler_of(chosen, dataset, f"{key}.sampler")
+
+
+def _sampler_of(config: Any, dataset: Samples, key: str) -> Any:
+    """Builds a sampler of anybody's, after a look at a pass of another one like it."""
+    with torch.random.fork_rng(devices=[]):
+        problem = sampler_problem(instantiate(config, dataset, key=key), len(dataset))
+    if problem:
+        target = config.get("_target_") if isinstance(config, Mapping) else config
+        raise ConfigError([ConfigProblem(key, target, problem)])
+    return instantiate(config, dataset, key=key)
 
 
 def length_of(loader: DataLoader[Any]) -> int | None:

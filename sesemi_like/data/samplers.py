@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +13,42 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 Rows = npt.NDArray[np.int64]
+
+
+_LOOKED_AT = 100_000
+
+
+def sampler_problem(sampler: Any, num_rows: int) -> str | None:
+    """Looks for what a data loader cannot work with in a sampler of rows or of batches.
+
+    Args:
+        sampler: The sampler; up to 100,000 items of a pass are drawn.
+        num_rows: Rows of its data set.
+
+    Returns:
+        What would be right, or None where nothing is wrong.
+    """
+    try:
+        length = len(sampler)
+        items = list(itertools.islice(sampler, _LOOKED_AT))
+    except TypeError as error:
+        return f"needs a length and an order, as torch.utils.data.Sampler ({error})"
+    if not length or not items:
+        return "gives no rows"
+    if length < len(items):
+        return f"has a length of {length}, and gives more"
+    rows = (row for item in items for row in (item if isinstance(item, Iterable) else [item]))
+    wrong = next((row for row in rows if not _is_row(row, num_rows)), None)
+    if wrong is None:
+        return None
+    return f"gives {wrong!r}; its rows must be whole numbers from 0 to {num_rows - 1}"
+
+
+def _is_row(row: Any, num_rows: int) -> bool:
+    try:
+        return 0 <= operator.index(row) < num_rows
+    except TypeError:
+        return False
 
 
 class PassSampler(Sampler[int]):

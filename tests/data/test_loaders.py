@@ -1,5 +1,7 @@
 """From a loader's config to batches: lengths by hand, workers, several processes, many loaders."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,51 @@ def test_a_batch_sampler_is_shared_out_too():
     config = {"_target_": f"{__name__}.in_threes"}
     parts = [rows(loader(10, rank=r, world_size=2, batch_sampler=config)) for r in range(2)]
     assert parts == [[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9]]]
+
+
+class Endless:
+    def __init__(self, data, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return itertools.cycle(self.rows)
+
+
+class Unending(Endless):
+    def __len__(self):
+        return len(self.rows)
+
+
+class Chosen(Unending):
+    def __iter__(self):
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize(
+    ("key", "target", "rows", "told"),
+    [
+        ("sampler", "Endless", [1], "needs a length"),
+        ("sampler", "Chosen", [0, 9], "gives 9; its rows must be whole numbers from 0 to 8"),
+        ("sampler", "Chosen", [-1], "gives -1"),
+        ("sampler", "Chosen", ["a"], "gives 'a'"),
+        ("sampler", "Chosen", [], "gives no rows"),
+        ("sampler", "Unending", [0, 1], "has a length of 2, and gives more"),
+        ("batch_sampler", "Endless", [[1]], "needs a length"),
+        ("batch_sampler", "Chosen", [[0, 1], [2, 9]], "gives 9"),
+    ],
+)
+def test_samplers_that_cannot_work_are_told(key, target, rows, told):
+    config = {"_target_": f"{__name__}.{target}", "rows": rows}
+    with pytest.raises(ConfigError, match=rf"data\.train\.x\.{key}: found '.*{target}'; {told}"):
+        loader(9, **{key: config})
+
+
+def test_a_look_at_a_sampler_draws_no_random_numbers():
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    found = loader(9, batch_size=9, sampler={"_target_": "torch.utils.data.RandomSampler"})
+    assert torch.equal(torch.get_rng_state(), state)
+    assert sorted(rows(found)[0]) == list(range(9))
 
 
 def test_class_balanced_and_custom_samplers():
