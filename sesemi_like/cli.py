@@ -25,6 +25,7 @@ from .command_line import parsed, parser, runs_nothing
 from .config.check import check
 from .config.choices import alike_in_all_runs
 from .config.diagnose import composition_problems
+from .config.from_run import begin_from_run, refuse_elsewhere
 from .config.resolvers import register_resolvers
 from .config.search import composer
 from .config.store import register_configs
@@ -87,6 +88,7 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
 
     def noted(config: DictConfig) -> dict[str, Any]:
         composed.append(config)
+        refuse_elsewhere(config, arguments.config_name)
         return job(config)
 
     def once(config: DictConfig) -> None:
@@ -98,6 +100,7 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
 
     sweep = Sweep(noted, explain, arguments.overrides)
     try:
+        arguments.config_name = begin_from_run(arguments.config_name, arguments.overrides)
         app = composer(arguments.config_dir)
         if runs_nothing(arguments):
             with _readers_may_leave():

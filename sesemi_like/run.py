@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from .config.choices import choices
+from .config.from_run import COMPOSED, composed_text
 from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
@@ -288,6 +289,7 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
     resolved = OmegaConf.create(plain(prepared.config))
     resolved.run.seed = prepared.seed
     write_atomically(folder / "config.yaml", OmegaConf.to_yaml(resolved))
+    write_atomically(folder / COMPOSED, composed_text(prepared.config, seed=prepared.seed))
     prepared.data.write_label_list(folder / "labels.csv")
 
 

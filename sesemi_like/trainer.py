@@ -17,7 +17,7 @@ from .config.instantiate import instantiate, plain
 from .devices import Devices
 from .evaluation import Evaluation
 from .learners.nonfinite import NonFiniteLosses
-from .learners.saving import AtomicCheckpointIO, CarryBestOver, LastCheckpoint
+from .learners.saving import AtomicCheckpointIO, CarryBestOver, LastCheckpoint, StepsGoOn
 from .report import ProgressBar, TensorBoardPictures, metrics_loggers
 from .stopping import KeepSignalHandlers
 
@@ -71,6 +71,7 @@ def build_trainer(
         TensorBoardPictures(),
         CarryBestOver(),
         NonFiniteLosses(run.on_nonfinite),
+        StepsGoOn(),
         *_with_checkpoints(given["callbacks"], config, folder),
     ]
     settings = {

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 COMMAND_LINE, BUILT_IN, DEFAULT = "command line", "built-in", "default"
 
-_SOURCES = {"main": BUILT_IN, "sesemi_like": DEFAULT}
+_SOURCES = {"main": BUILT_IN, "sesemi_like": DEFAULT, "run.from_run": "the run's folder"}
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ class RunConfig:
         mode: FIT, VALIDATE or TEST.
         resume_from_checkpoint: A checkpoint whose training is continued where it stopped.
         pretrained_checkpoint_path: A checkpoint whose weights are loaded before anything else.
+        from_run: The folder of a run, whose config is taken with what the command line changes, and
+            whose checkpoint: the last to go on training, the best to validate or test.
         strict_loading: Whether weights must fit: true takes no mismatch, false any; null needs half
             of the backbone to train, and all that is evaluated to validate or test.
         evaluators: What is measured at each validation and test, by name; null measures accuracy.
@@ -59,6 +61,7 @@ class RunConfig:
     mode: RunMode = RunMode.FIT
     resume_from_checkpoint: str | None = None
     pretrained_checkpoint_path: str | None = None
+    from_run: str | None = None
     strict_loading: bool | None = None
     evaluators: dict[str, Any] | None = None
     on_nonfinite: str = "stop"

@@ -72,3 +72,20 @@ class CarryBestOver(pl.Callback):
             state = states.get(callback.state_key, {})
             if "dirpath" in state and Path(state.get("best_model_path", "")).is_file():
                 state["dirpath"] = getattr(callback, "dirpath", None)
+
+
+class StepsGoOn(pl.Callback):
+    """Has a resumed run log under the numbers that its steps have.
+
+    Lightning counts steps for loggers apart, and one too many after a checkpoint that was written
+    at the end of an epoch.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Sets the count before the first step."""
+        if not self._is_set:
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+            self._is_set = True

@@ -1,0 +1,186 @@
+"""`run.from_run`: the config and the weights of an earlier run, as a command line changes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from ..errors import ConfigError, ConfigProblem
+from .store import PRIMARY_CONFIG, builtin_configs
+from .structs import ClassifierConfig
+
+KEY = "run.from_run"
+FROM_RUN = "from_run"
+"""The name under which the config of a run's folder is composed."""
+
+COMPOSED = "composed.yaml"
+"""The file of a run's folder with its config as it was composed, ``${...}`` left open."""
+
+_WEIGHTS = ("run.resume_from_checkpoint", "run.pretrained_checkpoint_path")
+
+_PLACES = {
+    "data": "data",
+    "backbone": "learner.hparams.model.backbone",
+    "optimizer": "learner.hparams.optimizer",
+    "lr_scheduler": "learner.hparams.lr_scheduler",
+    "evaluation": "run.evaluators",
+}
+"""What the choice of a group takes the place of; a method's file replaces the heads by itself."""
+
+
+def composed_text(config: DictConfig, *, seed: int) -> str:
+    """What a run's folder keeps for later runs: YAML with a defaults list, as any config file.
+
+    Args:
+        config: The composed config.
+        seed: The run's seed.
+    """
+    content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+    content["run"] |= {"seed": seed, "from_run": None}
+    typed = [{"learner": "classifier"}] if _is_classifier(config) else []
+    defaults = ["app_config", *typed, "_self_", *_open_groups()]
+    return (
+        "# What this run was composed of, ${...} left open. It is run again, with changes, by\n"
+        f"#     open_cli {KEY}=<this folder> key=value\n"
+        + OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **content}))
+    )
+
+
+def begin_from_run(config_name: str, overrides: Sequence[str]) -> str:
+    """Finds whether a command line goes on from a run, and makes that run's config known to Hydra.
+
+    Weights that neither word of the command line names are the run's own: `FIT` resumes from its
+    last checkpoint; the other modes load its best one, or the last where none is the best.
+
+    Args:
+        config_name: The primary config (`-cn`).
+        overrides: The overrides of the command line.
+
+    Returns:
+        The primary config to compose.
+
+    Raises:
+        ConfigError: If there is no such run, `-cn` names another config, or the checkpoint that is
+            to be taken is not there.
+    """
+    given = _parsed(overrides)
+    folder = given[KEY].value() if KEY in given else None
+    if folder is None:
+        return config_name
+    if config_name != PRIMARY_CONFIG:
+        expected = f"{KEY} has a config of its own; leave one of the two out"
+        raise ConfigError([ConfigProblem("-cn", config_name, expected)])
+    content = _content(str(folder))
+    run = content["run"]
+    run |= dict.fromkeys((key.removeprefix("run.") for key in _WEIGHTS), None)
+    if not set(_WEIGHTS) & set(given):
+        key, path = _weights(Path(str(folder)), _is_fit(given, run))
+        run[key] = str(path)
+    for group in set(_PLACES) & set(given):
+        _drop(content, _PLACES[group].split("."))
+    ConfigStore.instance().store(name=FROM_RUN, node=OmegaConf.create(content), provider=KEY)
+    return FROM_RUN
+
+
+def refuse_elsewhere(config: DictConfig, config_name: str) -> None:
+    """Refuses `run.from_run` in a config file, where it would do nothing.
+
+    Args:
+        config: A composed config.
+        config_name: What it was composed from.
+
+    Raises:
+        ConfigError: If it is given there.
+    """
+    if config.run.get("from_run") is not None and config_name != FROM_RUN:
+        expected = "works on the command line alone, not in a config file"
+        raise ConfigError([ConfigProblem(KEY, config.run.from_run, expected)])
+
+
+def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
+    """The overrides by key; those that cannot be read are told when the config is composed."""
+    try:
+        found = OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException:
+        return {}
+    return {override.key_or_group: override for override in found}
+
+
+def _is_fit(given: Mapping[str, Override], run: Mapping[str, Any]) -> bool:
+    override = given.get("run.mode")
+    return "FIT" in (str(run.get("mode", "FIT")) if override is None else str(override.input_line))
+
+
+def _content(folder: str) -> dict[str, Any]:
+    """The config of a run's folder as plain values; of older runs, with every value resolved."""
+    found = [Path(folder) / name for name in (COMPOSED, "config.yaml")]
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        expected = "is no run's folder, which has a config.yaml: <run.dir>/<run.id>/<time>"
+        raise ConfigError([ConfigProblem(KEY, folder, expected)])
+    try:
+        config = OmegaConf.load(path)
+        content: Any = OmegaConf.to_container(config, resolve=False)
+        is_whole = isinstance(content, dict) and isinstance(content.get("run"), dict)
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException):
+        is_whole = False
+    if not is_whole:
+        raise ConfigError([ConfigProblem(KEY, folder, f"its {path.name} is no config of a run")])
+    if "defaults" not in content:
+        content["defaults"] = ["app_config", {"learner": "classifier"}, "_self_", *_open_groups()]
+    return dict(content)
+
+
+def _weights(folder: Path, is_fit: bool) -> tuple[str, Path]:
+    """The key that names the weights of a run, and its checkpoint."""
+    checkpoints = folder / "checkpoints"
+    last = checkpoints / "last.ckpt"
+    if is_fit:
+        key, path = "resume_from_checkpoint", last
+    else:
+        key, path = "pretrained_checkpoint_path", _best(folder) or last
+    if not path.is_file():
+        expected = f"has no {path.relative_to(folder)}; give run.{key}, or null for none"
+        raise ConfigError([ConfigProblem(KEY, str(folder), expected)])
+    return key, path
+
+
+def _best(folder: Path) -> Path | None:
+    """The best checkpoint: the one that the summary names, or the only one beside the last."""
+    checkpoints = folder / "checkpoints"
+    try:
+        noted = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["best"]["path"]
+    except (OSError, ValueError, TypeError, KeyError):
+        others = [p for p in checkpoints.glob("*.ckpt") if not p.name.startswith("last")]
+        return others[0] if len(others) == 1 else None
+    moved = checkpoints / Path(noted).name
+    return next((path for path in (moved, Path(noted)) if path.is_file()), None)
+
+
+def _drop(content: dict[str, Any], place: Sequence[str]) -> None:
+    *parents, name = place
+    node: Any = content
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.pop(name, None)
+
+
+def _is_classifier(config: DictConfig) -> bool:
+    return OmegaConf.get_type(config, "learner") is ClassifierConfig
+
+
+def _open_groups() -> list[dict[str, None]]:
+    """The groups that are empty until they are chosen, as `sesemi_config` has them."""
+    bare: Any = OmegaConf.to_container(OmegaConf.load(builtin_configs() / f"{PRIMARY_CONFIG}.yaml"))
+    return [e for e in bare["defaults"] if isinstance(e, dict) and None in e.values()]
