@@ -20,6 +20,7 @@ from .config.instantiate import instantiate, plain
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
 from .data.facts import facts_of, inputs_of
+from .data.images import odd_images
 from .data.labels import TRAIN
 from .devices import Devices, choose_devices, tune_process
 from .errors import ConfigError, ConfigProblem, Problems, near
@@ -208,13 +209,8 @@ def _learner(
     with found.collected():
         if learner is not None and is_fit:
             learner.configure_optimizers()  # tells a wrong optimizer or schedule now
-    with found.collected():
-        if learner is not None and data is not None and is_fit:
-            data.keep(learner.make_plan(data.fields).fields)
-            learner.rehearse(data.first_step())
-    with found.collected():
-        if learner is not None and data is not None:
-            _rehearse_evaluation(learner, data)
+    if learner is not None and data is not None:
+        _rehearse(learner, data, found, is_fit=is_fit)
     with found.collected():
         if learner is not None and not found.under(*_WEIGHTS_KEYS):
             load_start(learner, config)
@@ -228,6 +224,19 @@ def _check_resuming(config: DictConfig, learner: Learner, most: int | None) -> N
     path, key = config.run.resume_from_checkpoint, "run.resume_from_checkpoint"
     if path is not None:
         check_resuming(learner, path, key=key, max_iterations=most)
+
+
+def _rehearse(learner: Learner, data: DataModule, found: Problems, *, is_fit: bool) -> None:
+    """Tries a step and an evaluation on a few samples."""
+    before = len(found.found)
+    with found.collected():
+        if is_fit:
+            data.keep(learner.make_plan(data.fields).fields)
+            learner.rehearse(data.first_step())
+    with found.collected():
+        _rehearse_evaluation(learner, data)
+    if len(found.found) > before:
+        found.found[before:before] = odd_images(data.sample_batches)
 
 
 def _rehearse_evaluation(learner: Learner, data: DataModule) -> None:

@@ -27,6 +27,7 @@ from ..errors import (
 )
 from ..views.images import as_float
 from .cached import CachePlan, plan_cache
+from .images import AN_IMAGE, odd_image
 from .labels import (
     EVALUATED,
     TRAIN,
@@ -103,7 +104,8 @@ class DataModule(pl.LightningDataModule):
             if self._is_loaded(key.removeprefix("data."), _SPLITS_OF_MODE[run["mode"].name]):
                 with problems.collected():
                     self._add(key, plain(loader))
-        problems.found += class_problems(self.datasets, self._labelled_loader)
+        if not problems.under("data.train"):  # what could not be built may have the classes
+            problems.found += class_problems(self.datasets, self._labelled_loader)
         problems.raise_any()
         self._warn()
         self.workers = self._shared_out_workers()
@@ -149,7 +151,7 @@ class DataModule(pl.LightningDataModule):
         settings = dict(config)
         transform = instantiate(settings.pop("image_transform", None), key="image_transform")
         self.transforms[name] = transform
-        root = settings.pop("root", None) or ""
+        root = str(settings.pop("root", None) or "")
         is_url = root.startswith(("http://", "https://"))
         settings["root"] = root if is_url else str(Path(self.run["data_root"] or ".") / root)
         kind, side = settings.pop("cache", "auto"), settings.pop("cache_side", None)
@@ -204,7 +206,9 @@ class DataModule(pl.LightningDataModule):
             raise
         except Exception as error:  # whatever a collation or view of anybody's raises
             expected = f"its first samples do not become a batch: {type(error).__name__}: {error}"
-            raise ConfigError([ConfigProblem(key, name, expected)]) from error
+            odd = odd_image(samples[0]["image"]) if "image" in samples[0] else ""
+            hint = f"; its image is {odd}, and {AN_IMAGE}" if odd else ""
+            raise ConfigError([ConfigProblem(key, name, expected + hint)]) from error
         lacking = {"target", "index"} - set(batch)
         if lacking and name in EVALUATED:
             expected = f"its batches have no {' and no '.join(sorted(lacking))} to evaluate with"

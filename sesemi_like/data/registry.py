@@ -13,6 +13,10 @@ from ..errors import ConfigError, ConfigProblem, near
 from .samples import Samples, StreamedSamples, adapted
 from .splits import choose_part
 
+_KEYS_OF_ALL = frozenset(
+    {"name", "root", "subset", "image_transform", "on_error", "cache", "cache_side"}
+)
+
 Builder = Callable[..., "Dataset[Any]"]
 
 _BUILDERS: dict[str, Builder] = {}
@@ -76,7 +80,7 @@ def dataset(
     builder = _builder(name)
     budget = {key: kwargs.pop(key) for key in list(kwargs) if key in _PART_KEYS}
     on_error = kwargs.pop("on_error", "raise")
-    built = adapted(builder(root, subset, image_transform, **_taken(name, builder, kwargs)))
+    built = _built(name, builder, root, subset, image_transform, _taken(name, builder, kwargs))
     built.on_error = on_error
     if isinstance(built, StreamedSamples):
         wanted = {k: v for k, v in budget.items() if v not in (None, "all") and k != "label_seed"}
@@ -108,7 +112,7 @@ def _taken(name: str, builder: Builder, given: dict[str, Any]) -> dict[str, Any]
     parameters = inspect.signature(builder).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return given
-    known = {*parameters, *_PART_KEYS, "on_error"} - {"root", "subset", "image_transform"}
+    known = {*parameters, *_PART_KEYS, *_KEYS_OF_ALL}
     problems = [
         ConfigProblem(key, value, f"{name} takes no such key; {near(key, known, noun='keys')}")
         for key, value in given.items()
@@ -117,3 +121,24 @@ def _taken(name: str, builder: Builder, given: dict[str, Any]) -> dict[str, Any]
     if problems:
         raise ConfigError(problems)
     return {key: value for key, value in given.items() if key in known}
+
+
+def _built(
+    name: str,
+    builder: Builder,
+    root: str,
+    subset: Any,
+    image_transform: Callable[[Any], Any] | None,
+    keys: dict[str, Any],
+) -> Samples | StreamedSamples:
+    try:
+        inspect.signature(builder).bind(root, subset, image_transform, **keys)
+    except TypeError as error:
+        expected = f"its builder is called with root, subset, image_transform and its keys: {error}"
+        raise ConfigError([ConfigProblem("name", name, expected)]) from error
+    try:
+        return adapted(builder(root, subset, image_transform, **keys))
+    except OSError as error:
+        raise ConfigError(
+            [ConfigProblem("root", root, f"{name} cannot read it: {error}")]
+        ) from error
