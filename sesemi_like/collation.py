@@ -68,8 +68,6 @@ class RotationTransformer:
 class JigsawTransformer:
     """Builds batches for solving jigsaw puzzles (arXiv:1603.09246).
 
-    Permutations are drawn from torch's global generator, which a loader seeds in each worker.
-
     Args:
         grid: Tiles along a side, 2 or 3.
         num_permutations: Size of the fixed set of permutations, the number of classes; None
@@ -87,12 +85,15 @@ class JigsawTransformer:
     def __init__(self, grid: int = 2, num_permutations: int | None = None) -> None:
         self.jigsaw = Jigsaw(grid, num_permutations)
 
-    def __call__(self, samples: Sequence[Any]) -> dict[str, Tensor]:
+    def __call__(
+        self, samples: Sequence[Any], generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Builds a batch.
 
         Args:
             samples: Dicts with `image` (C, H, W), tuples (image, ...) or bare images, all of one
                 shape and any type; sides that the grid does not divide are cropped at the centre.
+            generator: Source of the permutations; None takes torch's global one.
 
         Returns:
             `image`: (N, C, H', W'), type as given; `target`: int64 (N,), the permutation's
@@ -101,7 +102,7 @@ class JigsawTransformer:
         Raises:
             ValueError: The images are not tensors or of different shapes.
         """
-        shuffled, targets = self.jigsaw.shuffle(stacked_images(samples))
+        shuffled, targets = self.jigsaw.shuffle(stacked_images(samples), generator)
         return {"image": shuffled, "target": targets, **repeated_index(samples, 1)}
 
 

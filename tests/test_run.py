@@ -4,10 +4,12 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from composing import composed
 from omegaconf import OmegaConf
+from PIL import Image
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError, ConfigProblem
@@ -140,6 +142,35 @@ def test_every_micro_batch_of_a_step_has_draws_of_its_own_and_keeps_them_when_re
     (checkpoint,) = (tmp_path / "whole").rglob("*step=2.ckpt")
     fit(tmp_path / "resumed", *settings, f"run.resume_from_checkpoint='{checkpoint}'")
     assert drawn == whole[4:]
+
+
+def test_random_transforms_of_workers_go_on_when_resumed_within_an_epoch(tmp_path):
+    for number in range(16):
+        path = tmp_path / "images" / ("val" if number > 11 else "train") / "ab"[number % 2]
+        path.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path / f"{number}.png")
+    checkpoint = "_target_: pytorch_lightning.callbacks.ModelCheckpoint"
+    transform = "dataset.image_transform.crop_dim=8"
+    settings = [
+        "run.gpus=0", "run.seed=1", "run.num_epochs=2", "run.batch_size_per_gpu=4",
+        f"run.data_root={tmp_path / 'images'}", "backbone=small_cnn",
+        "learner.hparams.model.backbone.widths=[4]", "learner.hparams.model.backbone.in_chans=3",
+        "learner.hparams.lr_scheduler=null", "learner.hparams.num_classes=2", "data.val=null",
+        *(f"+data.train.{name}.{transform}" for name in ("supervised", "rotation_prediction")),
+        f"trainer.callbacks=[{{{checkpoint}, every_n_train_steps: 2, save_top_k: -1}}]",
+    ]  # fmt: skip
+
+    def weights_at(step, folder, *overrides):
+        config = composed("base", *settings, f"run.dir={folder}", *overrides)
+        run(config, check(config))
+        return torch.load(next(folder.rglob(f"*step={step}.ckpt")), weights_only=True)["state_dict"]
+
+    expected = weights_at(8, tmp_path / "whole")  # epochs of four batches of 16 images
+    (middle,) = (tmp_path / "whole").rglob("*step=6.ckpt")
+    overrides = f"run.resume_from_checkpoint='{middle}'", "data.train.supervised.num_workers=0"
+    for name, value in weights_at(8, tmp_path / "resumed", *overrides).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
 def test_validation_of_a_checkpoint_gives_its_figure_again(finished, tmp_path):

@@ -295,6 +295,7 @@ class CachedReader:
     Attributes:
         take: Reads several samples at once: positions to stacked fields; None where pictures
             differ in shape or are still to be transformed.
+        is_deterministic: Whether what is left to do is known to draw nothing.
     """
 
     def __init__(
@@ -307,6 +308,7 @@ class CachedReader:
     ) -> None:
         self.reader, self.cache, self.positions = reader, cache, positions
         self.is_transformed = is_transformed
+        self.is_deterministic = is_transformed or reader.is_deterministic
         self.take = self._take if is_transformed and cache.is_one_shape else None
 
     def __call__(self, position: int) -> Sample:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
-from ..collation import StackedSamples
 from ..config.instantiate import instantiate
 from ..errors import ConfigError, ConfigProblem, near
-from .samplers import ClassBalancedSampler, PassSampler, RepeatedShard, sampler_problem
+from .collating import Batch, build_collation
+from .samplers import (
+    ClassBalancedSampler,
+    PassSampler,
+    RepeatedShard,
+    RowBatches,
+    sampler_problem,
+)
 from .samples import Samples, StreamedSamples
+from .seeded import SeededSamples
 from .seeds import seed_of
-
-Batch = dict[str, Tensor]
 
 
 def batch_size_of(loader: Mapping[str, Any], key: str, default: int | None, world_size: int) -> int:
@@ -75,78 +79,57 @@ def build_loader(
         "pin_memory": loader.get("pin_memory") is not False and torch.cuda.is_available(),
         "timeout": loader.get("timeout", 0) if workers else 0,
         "worker_init_fn": instantiate(loader.get("worker_init_fn"), key=f"{key}.worker_init_fn"),
-        "collate_fn": build_collation(loader, key),
         "generator": torch.Generator().manual_seed(seed_of(seed, f"{key}:{rank}")),
     }
     if workers:
         persistent = loader.get("persistent_workers")
         settings["persistent_workers"] = True if persistent is None else persistent
         settings["prefetch_factor"] = loader.get("prefetch_factor")
+    collate, own_seed = build_collation(loader, key), seed_of(seed, key)
+    drop_last = loader.get("drop_last", False)
+    source: StreamedSamples | SeededSamples
     if isinstance(dataset, StreamedSamples):
-        batches = {"batch_size": batch_size, "drop_last": loader.get("drop_last", False)}
-        order = {"shuffle": loader.get("shuffle", False), "seed": seed_of(seed, key)}
-        dataset = dataset.shared_out(rank, world_size, **batches, **order)
-        settings |= batches
+        batches = {"batch_size": batch_size, "drop_last": drop_last}
+        shuffle = loader.get("shuffle", False)
+        source = dataset.shared_out(rank, world_size, **batches, shuffle=shuffle, seed=own_seed)
+        settings |= {**batches, "collate_fn": collate}
     else:
-        settings |= _order(loader, dataset, key, batch_size, seed, rank, world_size)
-    built: DataLoader[Batch] = DataLoader(dataset, **settings)
+        share = {"rank": rank, "world_size": world_size}
+        source = SeededSamples(dataset, collate, seed=own_seed, **share)
+        shard = _shard(loader, dataset, key, own_seed, share)
+        by_row = loader.get("batch_sampler") is None
+        settings["batch_sampler"] = RowBatches(shard, batch_size if by_row else None, drop_last)
+        settings["collate_fn"] = _as_it_is  # it has been collated where it was read
+    built: DataLoader[Batch] = DataLoader(source, **settings)
     if length_of(built) == 0:
-        raise ConfigError([_no_batch(built, key, batch_size)])
+        raise ConfigError([_no_batch(source, key, batch_size, drop_last)])
     return built
 
 
-def _no_batch(loader: DataLoader[Batch], key: str, batch_size: int) -> ConfigProblem:
-    source: Any = loader.dataset
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _no_batch(
+    source: StreamedSamples | SeededSamples, key: str, batch_size: int, drop_last: bool
+) -> ConfigProblem:
     count, processes = source.num_samples, getattr(source, "world_size", 1)
     shared = f", shared out over {processes} processes" if processes > 1 else ""
-    if not loader.drop_last:
+    if not drop_last:
         return ConfigProblem(f"{key}.dataset", count, f"too few samples{shared}")
     expected = f"drop_last leaves no batch of {batch_size} from {count} samples{shared}"
     return ConfigProblem(f"{key}.drop_last", True, expected)
 
 
-def build_collation(loader: Mapping[str, Any], key: str) -> Callable[[list[Any]], Batch]:
-    """The loader's `collate_fn`, or the one that stacks each field."""
-    built = instantiate(loader.get("collate_fn"), key=f"{key}.collate_fn")
-    return built or stack_fields  # type: ignore[no-any-return]
-
-
-def stack_fields(samples: Sequence[dict[str, Any]]) -> Batch:
-    """Stacks each field of the samples to a tensor of N rows.
-
-    Raises:
-        ValueError: If images differ in size.
-    """
-    if isinstance(samples, StackedSamples):
-        return samples.fields
-    sizes = {tuple(s["image"].shape) for s in samples if isinstance(s.get("image"), Tensor)}
-    if len(sizes) > 1:
-        found = ", ".join(str(size) for size in sorted(sizes)[:3])
-        raise ValueError(
-            f"images of different sizes ({found}) cannot be stacked; set the dataset's "
-            "image_transform to something that brings them to one size"
-        )
-    batch: Batch = default_collate(list(samples))
-    return batch
-
-
-def _order(
-    loader: Mapping[str, Any],
-    dataset: Samples,
-    key: str,
-    batch_size: int,
-    seed: int,
-    rank: int,
-    world_size: int,
-) -> dict[str, Any]:
-    """The arguments of a DataLoader that say which rows come, and in which batches."""
-    shares = {"repeat": loader.get("repeat", 1), "rank": rank, "world_size": world_size}
+def _shard(
+    loader: Mapping[str, Any], dataset: Samples, key: str, seed: int, share: Mapping[str, int]
+) -> RepeatedShard:
+    """This process's share of the rows of a pass, or of the batches of the config's own sampler."""
     if loader.get("batch_sampler") is not None:
-        batches = _sampler_of(loader["batch_sampler"], dataset, f"{key}.batch_sampler")
-        return {"batch_sampler": RepeatedShard(batches, **shares)}
-    sampler = RepeatedShard(_sampler(loader, dataset, key, seed_of(seed, key)), **shares)
-    drop_last = loader.get("drop_last", False)
-    return {"sampler": sampler, "batch_size": batch_size, "drop_last": drop_last}
+        whole = _sampler_of(loader["batch_sampler"], dataset, f"{key}.batch_sampler")
+    else:
+        whole = _sampler(loader, dataset, key, seed)
+    return RepeatedShard(whole, repeat=loader.get("repeat", 1), **share)
 
 
 def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -> Any:
@@ -245,7 +228,5 @@ def _begin(loader: DataLoader[Any], number: int, skipped: int) -> None:
     """Has a loader go on with a pass, without the batches of it that were read before."""
     if isinstance(loader.dataset, StreamedSamples):
         loader.dataset.set_pass(number, skipped)
-    elif isinstance(loader.batch_sampler, RepeatedShard):
+    elif isinstance(loader.batch_sampler, RowBatches):
         loader.batch_sampler.set_pass(number, skipped)
-    elif isinstance(loader.sampler, RepeatedShard):
-        loader.sampler.set_pass(number, skipped * (loader.batch_size or 1))

@@ -27,6 +27,7 @@ from ..errors import (
 )
 from ..views.images import as_float
 from .cached import CachePlan, plan_cache
+from .collating import Batch, build_collation
 from .images import AN_IMAGE, odd_image
 from .labels import (
     EVALUATED,
@@ -39,10 +40,8 @@ from .labels import (
     write_label_list,
 )
 from .loaders import (
-    Batch,
     NamedLoaders,
     batch_size_of,
-    build_collation,
     build_loader,
 )
 from .registry import dataset

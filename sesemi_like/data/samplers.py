@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-Rows = npt.NDArray[np.int64]
+Order = npt.NDArray[np.int64]
+
+_ROOM = 2**32
+"""Places between the batches of a sampler, so that those of no batch are those of another."""
 
 
 _LOOKED_AT = 100_000
@@ -77,7 +80,7 @@ class PassSampler(Sampler[int]):
         self.next_pass += 1
         return iter(rows.tolist())
 
-    def order(self, number: int) -> Rows:
+    def order(self, number: int) -> Order:
         """The rows of a pass in the order in which they are read."""
         if not self.shuffle:
             return np.arange(self.num_rows)
@@ -106,7 +109,7 @@ class ClassBalancedSampler(PassSampler):
         self.rows_by_class = [np.flatnonzero(targets == label) for label in classes]
         super().__init__(num_samples or int((targets >= 0).sum()), shuffle=True, seed=seed)
 
-    def order(self, number: int) -> Rows:
+    def order(self, number: int) -> Order:
         """Draws the rows of a pass."""
         generator = np.random.Generator(np.random.PCG64([self.seed, number]))
         classes = generator.integers(len(self.rows_by_class), size=self.num_rows)
@@ -114,7 +117,7 @@ class ClassBalancedSampler(PassSampler):
         sizes = np.array([len(rows) for rows in self.rows_by_class])
         chosen = (places * sizes[classes]).astype(np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        rows: Rows = np.concatenate(self.rows_by_class)[starts[classes] + chosen]
+        rows: Order = np.concatenate(self.rows_by_class)[starts[classes] + chosen]
         return rows
 
 
@@ -150,7 +153,7 @@ class RepeatedShard(Sampler[Any]):
         return iter(rows[self.rank :: self.world_size][skipped:])
 
     def set_pass(self, number: int, skipped: int = 0) -> None:
-        """Continues as if `number` passes of this sampler had been made.
+        """Continues as if so many passes of this sampler had been made.
 
         Args:
             number: Passes.
@@ -159,3 +162,68 @@ class RepeatedShard(Sampler[Any]):
         self.skipped = skipped
         if isinstance(self.sampler, PassSampler):
             self.sampler.next_pass = number * self.repeat
+
+
+class Rows(list[int]):
+    """The rows of a batch, with their places in a pass; worker processes are handed it whole.
+
+    Args:
+        rows: The rows.
+        number: The number of the pass.
+        places: The place of each row in the pass of all processes, different from any other's.
+    """
+
+    def __init__(self, rows: Iterable[int] = (), number: int = 0, places: range = range(0)) -> None:
+        super().__init__(rows)
+        self.number, self.places = number, places
+
+
+class RowBatches(Sampler[Rows]):
+    """A process's batches of rows, with their places in a pass.
+
+    Args:
+        shard: Its share of the rows of a pass; or of the batches, if there is no batch size.
+        batch_size: Rows of a batch.
+        drop_last: Whether a last batch of fewer rows is left out.
+    """
+
+    def __init__(
+        self, shard: RepeatedShard, batch_size: int | None = None, drop_last: bool = False
+    ) -> None:
+        self.shard, self.batch_size, self.drop_last = shard, batch_size, drop_last
+        self.number = self.skipped = 0
+
+    def __len__(self) -> int:
+        size = self.batch_size or 1
+        return len(self.shard) // size if self.drop_last else -(-len(self.shard) // size)
+
+    def __iter__(self) -> Iterator[Rows]:
+        # Only when the first batch is asked for: a loader with workers makes two iterators.
+        skipped, self.skipped = self.skipped, 0
+        make = self._whole if self.batch_size is None else self._cut
+        yield from make(iter(self.shard), self.number, skipped)
+
+    def _whole(self, batches: Iterator[Any], number: int, skipped: int) -> Iterator[Rows]:
+        for own, batch in enumerate(batches, skipped):
+            rows = list(batch)
+            start = (own * self.shard.world_size + self.shard.rank) * _ROOM
+            yield Rows(rows, number, range(start, start + len(rows)))
+
+    def _cut(self, rows: Iterator[int], number: int, skipped: int) -> Iterator[Rows]:
+        size, every = self.batch_size or 1, self.shard.world_size
+        for own in itertools.count(skipped * size, size):
+            batch = list(itertools.islice(rows, size))
+            if not batch or (self.drop_last and len(batch) < size):
+                return
+            start = own * every + self.shard.rank
+            yield Rows(batch, number, range(start, start + len(batch) * every, every))
+
+    def set_pass(self, number: int, skipped: int = 0) -> None:
+        """Continues as if so many passes had been made; otherwise every pass is the first one.
+
+        Args:
+            number: Passes.
+            skipped: Batches that the next pass leaves out, as read before.
+        """
+        self.number, self.skipped = number, skipped
+        self.shard.set_pass(number, skipped * (self.batch_size or 1))

@@ -135,6 +135,11 @@ class Samples(Dataset[Sample]):
         self._unreadable[torch.from_numpy(positions)] = True
 
     @property
+    def is_deterministic(self) -> bool:
+        """Whether reading a sample is known to draw no random numbers."""
+        return getattr(self.read, "is_deterministic", False)
+
+    @property
     def skipped(self) -> list[str]:
         """The names of the samples that could not be read so far, in any worker process."""
         return [self.ids[int(position)] for position in self._unreadable.nonzero()]

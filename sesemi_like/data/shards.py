@@ -38,6 +38,8 @@ from .samples import (
     check_target,
     least_side,
 )
+from .seeded import generators_kept, seed_generators
+from .seeds import seed_of
 
 INDEX = "index.json"
 
@@ -150,7 +152,10 @@ class ShardedSamples(StreamedSamples):
             next(raw, None)
         for index, sample in raw:
             try:
-                yield {**self._sample(sample), "index": index}
+                yield {
+                    **self._drawn(sample, seed_of(self.seed, f"{number}:{index}")),
+                    "index": index,
+                }
             except UnreadableSampleError as error:
                 self._note(error)
 
@@ -173,6 +178,14 @@ class ShardedSamples(StreamedSamples):
             begin += count
             if wanted:
                 yield name, firsts[shard], wanted
+
+    def _drawn(self, raw: dict[str, Any], seed: int) -> Sample:
+        """Makes a sample, whose random transforms draw by its seed alone."""
+        if self.reader.is_deterministic:
+            return self._sample(raw)
+        with generators_kept():
+            seed_generators(seed)
+            return self._sample(raw)
 
     def _sample(self, raw: dict[str, Any]) -> Sample:
         extension = next((name for name in _PICTURES if name in raw), None)

@@ -42,6 +42,9 @@ class Albumentations:
         Returns:
             float32 (C, H, W); 8-bit results are scaled to [0, 1], others are kept.
         """
+        # They draw from generators of their own, and a loader seeds torch's for each picture.
+        if hasattr(self.compose, "set_random_seed"):
+            self.compose.set_random_seed(int(torch.randint(2**31, ())))
         return to_float_tensor(self.compose(image=np.array(image))["image"])
 
 

@@ -1,6 +1,6 @@
 """Views applied to single pictures: gamma, blur and RandAugment as per-image transforms.
 
-Random draws come from torch's global generator, which a loader seeds in each worker.
+Random draws come from torch's global generator, which a loader seeds for each picture.
 
 Shapes: C channels, H height, W width.
 """

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset
 
-from sesemi_like.data.loaders import NamedLoaders, batch_size_of, build_loader, stack_fields
+from sesemi_like.data.collating import stack_fields
+from sesemi_like.data.loaders import NamedLoaders, batch_size_of, build_loader
 from sesemi_like.data.samples import Samples, adapted
 from sesemi_like.errors import ConfigError
 

@@ -1,0 +1,114 @@
+"""The batches of a loader, whose random transforms draw by their place in a pass alone."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from .collating import Batch, draws_nothing
+from .samplers import Rows
+from .samples import Sample, Samples
+from .seeds import batch_generator, seed_of
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds the generators that transforms draw from: torch's on the CPU, NumPy's and Python's."""
+    # torch.manual_seed would look at every other device too, and costs a hundred times as much.
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Lets what is inside seed and draw, and puts the generators back; workers may keep theirs."""
+    if get_worker_info() is not None:
+        yield
+        return
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+
+
+class SeededSamples(Dataset[Batch]):
+    """Reads whole batches, the same ones in any process.
+
+    Before each sample is read the generators of torch, NumPy and Python are seeded by the loader,
+    the pass and the sample's place in it, unless reading is known to draw nothing. What a transform
+    draws then depends neither on the number of workers and processes nor on whether the run was
+    resumed. A collation draws for the whole batch of all processes.
+
+    Args:
+        samples: What is read.
+        collate: Makes a batch of samples. One that takes a `generator` is given one; others may
+            draw from the global generators.
+        seed: The loader's seed.
+        rank: The number of this process.
+        world_size: How many processes there are.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        collate: Callable[..., Batch],
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.samples, self.collate, self.seed = samples, collate, seed
+        self.share = rank, world_size
+        self.reading_draws = not samples.is_deterministic
+        self.collation_draws = not draws_nothing(collate)
+        self.takes_generator = self.collation_draws and _takes_generator(collate)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples there are."""
+        return self.samples.num_samples
+
+    def __getitems__(self, rows: Rows) -> Batch:
+        """Reads the batch of some rows."""
+        if not self.reading_draws and not self.collation_draws:
+            return self.collate(self.samples.__getitems__(rows))
+        with generators_kept():
+            return self._collated(self._read(rows), rows)
+
+    def _read(self, rows: Rows) -> Sequence[Sample]:
+        if not self.reading_draws:
+            return self.samples.__getitems__(rows)
+        samples = []
+        for row, place in zip(rows, rows.places, strict=True):
+            seed_generators(seed_of(self.seed, f"{rows.number}:{place}"))
+            samples.append(self.samples[row])
+        return samples
+
+    def _collated(self, samples: Sequence[Sample], rows: Rows) -> Batch:
+        rank, world_size = self.share
+        name = f"batch {rows.number}:{rows.places.start - rank}"
+        if self.takes_generator:
+            generator = batch_generator(self.seed, name, rank, world_size)
+            return self.collate(samples, generator=generator)
+        if self.collation_draws:
+            seed_generators(seed_of(self.seed, f"{name}:{rank}"))
+        return self.collate(samples)
+
+
+def _takes_generator(collate: Callable[..., Batch]) -> bool:
+    try:
+        return "generator" in inspect.signature(collate).parameters
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return False
