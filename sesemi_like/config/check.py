@@ -223,7 +223,9 @@ def _exclusive(node: Mapping[str, Any], key: str, names: tuple[str, ...]) -> Pro
     given = [name for name in names if node.get(name) is not None]
     if len(given) > 1:
         values = ", ".join(f"{name}={node[name]}" for name in given)
-        yield ConfigProblem(f"{key}.{given[0]}", values, f"give only one of {', '.join(names)}")
+        example = f"null takes back what a file says, as in {key}.{given[0]}=null"
+        expected = f"give only one of {', '.join(names)}; {example}"
+        yield ConfigProblem(f"{key}.{given[0]}", values, expected)
 
 
 def _at_least(node: Mapping[str, Any], key: str, name: str, low: int) -> Problems:

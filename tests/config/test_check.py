@@ -1,5 +1,7 @@
 """The checks that need no torch: each finds its mistake, and a sound config has none."""
 
+import re
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -81,6 +83,13 @@ def test_every_missing_value_is_named_with_what_it_is_for():
 def test_each_mistake_is_found_at_its_key(override, key):
     keys = [problem.key for problem in check(composed(override))]
     assert keys == ([] if key is None else [key])
+
+
+def test_one_of_two_lengths_can_be_taken_back_as_the_message_says():
+    length = "run.num_iterations=200"
+    (problem,) = check(composed(length))
+    (way_out,) = re.findall(r"as in (\S+=null)", problem.expected)
+    assert check(composed(length, way_out)) == []
 
 
 def test_all_mistakes_are_found_at_once():
