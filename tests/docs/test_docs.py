@@ -1,11 +1,10 @@
-"""What the pages say is so: links lead somewhere, commands compose, examples run."""
+"""What the pages say is so: links lead somewhere, configs and commands compose."""
 
 import re
 import shlex
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from composing import composed
@@ -125,6 +124,30 @@ def test_shown_commands_compose(page, words, tmp_path):
     assert OmegaConf.to_yaml(config)
 
 
+SHOWN = re.compile(r"^```yaml\n# configs/(\w+)\.yaml\n", re.M)
+OVERRIDE = re.compile(r"`(\+*(?:run|data|learner|trainer)\.[\w.]+=[^`<\s]+)`")
+
+
+def overrides_in_the_text(page):
+    """Overrides between the blocks, and the config of their section, else the page's first."""
+    text = page.read_text()
+    first = SHOWN.search(text)
+    for section in re.split(r"^## ", text, flags=re.M) if first else ():
+        name = (SHOWN.search(section) or first).group(1)
+        for override in OVERRIDE.findall(FENCE.sub("", section)):
+            yield name, override
+
+
+OVERRIDES = [pytest.param(page, name, override, id=f"{name_of(page)}: {override}"[:90])
+             for page in PAGES for name, override in overrides_in_the_text(page)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("page", "name", "override"), OVERRIDES)
+def test_overrides_in_the_text_suit_what_the_page_shows(page, name, override, tmp_path):
+    configs_of(page, tmp_path)
+    assert problems_of(composed(name, override, folder=tmp_path)) == []
+
+
 PYTHON = [pytest.param(page, body, id=name_of(page))
           for page in PAGES for body in blocks(page, "python")]  # fmt: skip
 
@@ -132,23 +155,3 @@ PYTHON = [pytest.param(page, body, id=name_of(page))
 @pytest.mark.parametrize(("page", "body"), PYTHON)
 def test_shown_python_compiles(page, body):
     compile(body, name_of(page), "exec")
-
-
-@pytest.mark.parametrize(
-    ("page", "config"),
-    [("new_method", "fair"), ("new_backbone", "perceptron"), ("new_dataset", "spectra")],
-)
-def test_extensions_run_as_shown(open_cli, tmp_path, page, config):
-    page = ROOT / "docs" / "extend" / f"{page}.md"
-    (tmp_path / "configs").mkdir()
-    configs_of(page, tmp_path / "configs")
-    for body in blocks(page, "python"):
-        (tmp_path / re.match(r"# (\w+\.py)", body).group(1)).write_text(body)
-    (tmp_path / "data").mkdir()
-    for subset in ("train", "val"):
-        images = np.random.default_rng(0).random((10, 1, 8, 8), dtype=np.float32)
-        path = tmp_path / "data" / f"{subset}-v2.npz"
-        np.savez(path, images=images, targets=np.arange(10) % 2)
-    done = open_cli("-cd", "configs", "-cn", config, "run.gpus=0", "run.num_iterations=2")
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.glob("runs/*/*/summary.json"))
