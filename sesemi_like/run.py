@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from .config.choices import choices
 from .config.from_run import COMPOSED, composed_text
 from .config.instantiate import instantiate, plain
+from .config.length import run_length
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
 from .data.facts import facts_of, inputs_of
@@ -121,21 +122,9 @@ def run_attributes(config: DictConfig, data: DataModule | None, devices: Devices
     Where the data could not be read the run is bound to fail; a length of one then lets the rest of
     the config be checked all the same.
     """
-    per_epoch = data.iterations_per_epoch if data else 1
-    if per_epoch is not None:
-        settings = plain(config.trainer) or {}
-        per_epoch = _limited(per_epoch, settings.get("limit_train_batches"))
-        per_epoch = -(-per_epoch // settings.get("accumulate_grad_batches", 1))
-    most = config.run.num_iterations
-    if most is None and config.run.num_epochs is not None and per_epoch is not None:
-        most = config.run.num_epochs * per_epoch
-    return AppAttributes(per_epoch, most, devices.num_gpus, devices.num_nodes)
-
-
-def _limited(batches: int, limit: float | int | None) -> int:
-    if limit is None:
-        return batches
-    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    batches = data.iterations_per_epoch if data else 1
+    length = run_length(config.run, plain(config.trainer) or {}, batches)
+    return AppAttributes(length.epoch, length.steps, devices.num_gpus, devices.num_nodes)
 
 
 def _devices(config: DictConfig, found: Problems) -> Devices:
@@ -177,10 +166,15 @@ def _data(
 
 def _length_problems(config: DictConfig, data: DataModule) -> list[ConfigProblem]:
     problems = []
-    is_open = data.iterations_per_epoch is None and config.run.num_iterations is None
-    if config.run.mode.name == "FIT" and is_open:
+    settings = plain(config.trainer) or {}
+    length = run_length(config.run, settings, data.iterations_per_epoch)
+    is_fit = config.run.mode.name == "FIT"
+    if is_fit and length.batches is None and length.steps is None and not settings.get("max_time"):
         expected = "data of unknown length need run.num_iterations"
         problems.append(ConfigProblem("run.num_iterations", None, expected))
+    if is_fit and length.batches == 0:
+        limit, expected = settings.get("limit_train_batches"), "leaves no batch of an epoch"
+        problems.append(ConfigProblem("trainer.limit_train_batches", limit, expected))
     classes = OmegaConf.select(config, "learner.hparams.num_classes", throw_on_missing=False)
     if isinstance(classes, int):
         data.expect_classes(classes)

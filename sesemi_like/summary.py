@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .config.choices import choices
+from .ending import ending
 from .evaluation import wilson_interval
 from .learners.nonfinite import skipped_steps
 from .learners.saving import LastCheckpoint
@@ -50,7 +51,7 @@ def summarize(
         headline = best.score
     chosen = choices()
     return {
-        "status": "finished",
+        **ending(trainer, prepared.config.run.mode.name),
         "mode": prepared.config.run.mode.name,
         "id": prepared.config.run.id,
         "config": chosen.config,

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from composing import composed
 from omegaconf import OmegaConf
@@ -111,9 +112,25 @@ def weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+class StopAt(pl.Callback):
+    """Asks to stop after some steps, as callbacks do."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop = trainer.global_step >= self.steps
+
+
 @pytest.mark.parametrize("steps", [5, 7])  # at the end of an epoch, and within one
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(finished, tmp_path, steps):
-    stopped, _ = fit(tmp_path / "stopped", f"++trainer.max_steps={steps}")
+    keeping = (
+        "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, save_top_k: 0, save_last: true}"
+    )
+    stopping = f"{{_target_: {__name__}.StopAt, steps: {steps}}}"
+    stopped, summary = fit(tmp_path / "stopped", f"trainer.callbacks=[{keeping}, {stopping}]")
+    assert summary["status"] == "stopped: by a callback"
+    assert summary["steps"] == steps
     checkpoint = stopped / "checkpoints" / "last.ckpt"
     folder, summary = fit(tmp_path / "resumed", f"run.resume_from_checkpoint={checkpoint}")
     assert summary["steps"] == 10

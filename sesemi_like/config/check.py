@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, near
+from .check_trainer import trainer_problems
 from .schema import described, field_help, schema_problems
 from .structs import AppConfig, ClassifierConfig, DatasetConfig
 
@@ -44,6 +45,7 @@ def check(config: DictConfig) -> list[ConfigProblem]:
         run_problems,
         data_problems,
         learner_problems,
+        trainer_problems,
     )
     return [problem for part in parts for problem in part(config)]
 
@@ -67,8 +69,6 @@ def run_problems(config: DictConfig) -> Problems:
     """Checks the section `run`."""
     run = config.run
     yield from _exclusive(run, "run", ("num_epochs", "num_iterations"))
-    if run.mode.name == "FIT" and run.num_epochs is None and run.num_iterations is None:
-        yield ConfigProblem("run.num_epochs", None, "FIT needs num_epochs or num_iterations")
     for name in ("num_epochs", "num_iterations", "num_nodes", "batch_size_per_gpu"):
         yield from _at_least(run, "run", name, 1)
     if run.seed is not None and not 0 <= run.seed < 2**32:

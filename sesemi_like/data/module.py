@@ -388,7 +388,10 @@ class DataModule(pl.LightningDataModule):
         return self.trainer.global_rank if self.trainer else 0
 
     def _epoch(self) -> int:
-        return self.trainer.current_epoch if self.trainer else 0
+        # To overfit some batches is to see the same ones in every epoch.
+        if self.trainer is None or getattr(self.trainer, "overfit_batches", False):
+            return 0
+        return self.trainer.current_epoch
 
     def _named_loaders(self, rank: int) -> NamedLoaders:
         loaders = {name: self._loader(TRAIN + name, rank) for name in self._train}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..distributed import gather_objects
+from ..schedulers.durations import steps_of_run
 from .accuracy import Accuracy
 from .base import Evaluator, Predictions, Value
 from .confusion import ConfusionMatrix
@@ -60,8 +61,9 @@ class Evaluation(pl.Callback):
         self._validations = 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Has the last step validated, wherever in an epoch `run.num_iterations` ends."""
-        if 0 < trainer.max_steps <= trainer.global_step:
+        """Has the last step validated, wherever in an epoch and between validations it is."""
+        most = steps_of_run(trainer)
+        if most is not None and trainer.global_step >= most:
             trainer.should_stop = True
 
     def on_validation_batch_end(

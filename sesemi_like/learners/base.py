@@ -18,6 +18,7 @@ from ..models.backbones.initial import without_initial_weights
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Forward, Step
 from ..models.networks import Networks
+from ..schedulers.durations import steps_of_run
 from ..views.inputs import Inputs
 from . import rng
 from .choice import is_joined_faster
@@ -315,8 +316,7 @@ class Learner(pl.LightningModule):
         self._rng_states = None
 
     def _max_steps(self) -> int | None:
-        steps = int(self.trainer.estimated_stepping_batches) if self._attached else -1
-        return steps if steps > 0 else None
+        return steps_of_run(self.trainer) if self._attached else None
 
     @property
     def _attached(self) -> bool:

@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from ..schedulers.durations import steps_of_run
+
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.25, 10.0
 
 
@@ -111,7 +113,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
             expand=True,
         )
         left = _clock(self._seconds_left(trainer))
-        step, total = trainer.global_step, total_steps(trainer)
+        step, total = trainer.global_step, steps_of_run(trainer)
         progress.add_task(
             "", total=total, completed=step, epoch=trainer.current_epoch + 1, left=left
         )
@@ -123,7 +125,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         self.console.print(Text(self._line(trainer)), soft_wrap=not wraps)
 
     def _line(self, trainer: pl.Trainer) -> str:
-        total = total_steps(trainer)
+        total = steps_of_run(trainer)
         step = f"step {trainer.global_step}" + (f"/{total}" if total else "")
         left = self._seconds_left(trainer)
         ending = f"  {_clock(left)} left" if left else f"  {_clock(time.monotonic() - self._began)}"
@@ -143,16 +145,10 @@ class ProgressBar(pl.callbacks.ProgressBar):
         return "  ".join(parts)
 
     def _seconds_left(self, trainer: pl.Trainer) -> float | None:
-        total, done = total_steps(trainer), trainer.global_step - self._first_step
+        total, done = steps_of_run(trainer), trainer.global_step - self._first_step
         if total is None or not done:
             return None
         return (time.monotonic() - self._began) / done * max(0, total - trainer.global_step)
-
-
-def total_steps(trainer: pl.Trainer) -> int | None:
-    """The optimiser steps of the whole run, or None where it is open-ended."""
-    steps = trainer.estimated_stepping_batches
-    return int(steps) if steps not in (-1, float("inf")) else None
 
 
 def _clock(seconds: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 Duration = int | float | str
 """Steps (``500``, ``"500 steps"``), epochs (``"10 epochs"``), or a share (``"30%"``, ``0.3``)."""
@@ -46,6 +47,16 @@ def steps(
             f"in YAML pass {name}: ${{app:{name}}}"
         )
     return round(count * size)
+
+
+def steps_of_run(trainer: Any) -> int | None:
+    """The optimizer steps of a whole run, or None where it is open-ended.
+
+    Args:
+        trainer: A Lightning Trainer that has its data.
+    """
+    found = trainer.estimated_stepping_batches
+    return int(found) if found not in (-1, float("inf")) else None
 
 
 def parse(duration: Duration) -> tuple[float, str]:
