@@ -42,9 +42,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps the weights of the newest epoch as ``last.ckpt``, whether or not they are the best.
+    """Keeps the weights of the newest validation, and of the end, as ``last.ckpt``.
 
-    Lightning's own `save_last` saves only along with a checkpoint that was chosen.
+    Lightning's own `save_last` saves only along with a checkpoint that was chosen, and nothing
+    after the last validation.
 
     Args:
         dirpath: The folder.
@@ -52,6 +53,21 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, dirpath: str) -> None:
         super().__init__(dirpath, filename="last", save_top_k=1, enable_version_counter=False)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves where Lightning would, and when training ends with steps that are not saved yet."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if _is_over(trainer) and not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def _is_over(trainer: pl.Trainer) -> bool:
+    """Whether this is the last epoch; `done` of Lightning's loop changes what would be saved."""
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    epochs = progress.processed
+    limits = ((trainer.max_steps, trainer.global_step), (trainer.max_epochs, epochs))
+    is_reached = any(limit is not None and 0 <= limit <= count for limit, count in limits)
+    return is_reached or trainer.should_stop
 
 
 class CarryBestOver(pl.Callback):
