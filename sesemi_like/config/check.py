@@ -12,6 +12,7 @@ from ..errors import ConfigProblem, near
 from .check_trainer import trainer_problems
 from .schema import described, field_help, schema_problems
 from .structs import AppConfig, ClassifierConfig, DatasetConfig
+from .targets import target_problems
 
 REDUCTIONS = ("mean", "weighted_mean", "sum")
 """How the losses of a head become one number; see `learners/reductions.py`."""
@@ -41,6 +42,7 @@ def check(config: DictConfig) -> list[ConfigProblem]:
     """
     parts: tuple[Callable[[DictConfig], Problems], ...] = (
         typed_problems,
+        target_problems,
         missing_problems,
         run_problems,
         data_problems,

@@ -21,6 +21,7 @@ from .check import typed_problems
 from .overrides import forced_override, override_problems, split
 from .search import composed, composer, config_files, covered
 from .store import register_configs
+from .targets import target_problems
 
 
 def composition_problems(
@@ -106,7 +107,7 @@ def _problems(
             yield ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))
             return
         else:
-            problems = list(typed_problems(config))
+            problems = [*typed_problems(config), *target_problems(config)]
             yield from problems
             known = {problem.key for problem in problems}
             base = _without_values(config_name, config_dir, choices)

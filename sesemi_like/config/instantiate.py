@@ -14,6 +14,15 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError, ConfigProblem, near
+from .origins import left_over
+from .targets import renamed
+
+_PATH = "needs the full path of a class or function that can be imported"
+
+_MERGED = (
+    "Mappings are merged: '~{key}' and '+{key}={{...}}' on the command line replace the whole;"
+    " docs/configuration.md has how a file does"
+)
 
 
 def plain(config: Any) -> Any:
@@ -50,10 +59,13 @@ def instantiate(config: Any, *args: Any, key: str, **kwargs: Any) -> Any:
     """
     if not has_target(config):
         return config
+    if isinstance(config, Sequence | ListConfig):
+        entries = enumerate(plain(config))
+        return [instantiate(entry, *args, key=f"{key}.{n}", **kwargs) for n, entry in entries]
     try:
         content = OmegaConf.create(plain(config))
         return hydra.utils.instantiate(content, *args, _convert_="all", **kwargs)
-    except (InstantiationException, OmegaConfBaseException) as error:
+    except (InstantiationException, OmegaConfBaseException, TypeError) as error:
         raise _explained(error, config, key) from error
 
 
@@ -65,9 +77,10 @@ def _explained(error: Exception, config: Any, key: str) -> ConfigError:
     node = _node_at(config, path)
     target = node.get("_target_") if isinstance(node, Mapping | DictConfig) else None
     key = ".".join(part for part in (key, path) if part)
-    if target is None or "Error locating target" in str(error):
-        return ConfigError([ConfigProblem(f"{key}._target_", target, _not_found(str(target)))])
-    return ConfigError([ConfigProblem(key, target, _refused(str(target), node, cause))])
+    if not isinstance(target, str) or "Error locating target" in str(error):
+        expected = _not_found(target) if isinstance(target, str) else _PATH
+        return ConfigError([ConfigProblem(f"{key}._target_", target, expected)])
+    return ConfigError([ConfigProblem(key, target, _refused(target, key, cause))])
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -77,10 +90,18 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def _failing_path(message: str, config: Any) -> str:
+    """The key below `config` that Hydra names as ``steps[2].view``, or as ``steps2.view``."""
     found = re.search(r"full_key: (\S+)", message)
-    path = found.group(1) if found else ""
-    # Hydra writes the third item of `steps` as `steps2`.
-    return path if _node_at(config, path) else re.sub(r"(?<=\D)(\d+)(?=\.|$)", r".\1", path)
+    path = re.sub(r"\[(\d+)\]", r".\1", found.group(1)) if found else ""
+    known = ""
+    for part in filter(None, path.split(".")):
+        cuts = [
+            part,
+            *(f"{part[:n]}.{part[n:]}" for n in range(1, len(part)) if part[n:].isdigit()),
+        ]
+        paths = [f"{known}.{cut}".lstrip(".") for cut in cuts]
+        known = next((p for p in paths if _node_at(config, p) is not None), paths[0])
+    return known
 
 
 def _node_at(config: Any, path: str) -> Any:
@@ -103,18 +124,22 @@ def _not_found(target: str) -> str:
             return f"importing {name} failed: {error}"
         known = [n for n in dir(module) if not n.startswith("_")]
         return f"{name} has no {parts[length]!r}; {near(parts[length], known, noun='it has')}"
-    return f"there is no module {parts[0]!r}; give the full path of something that can be imported"
+    if parts[0] == "sesemi":
+        return renamed(target)
+    return f"there is no module {parts[0]!r}; {_PATH}"
 
 
-def _refused(target: str, node: Any, cause: BaseException) -> str:
+def _refused(target: str, key: str, cause: BaseException) -> str:
     """Explains a call that failed, with near names for an argument that is not taken."""
-    message = f"{type(cause).__name__}: {cause}"
+    message = f"it refused its settings: {type(cause).__name__}: {cause}"
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
     if not unexpected:
-        return f"it refused its settings: {message}"
+        return message
+    name = unexpected.group(1)
     try:
         parameters = inspect.signature(hydra.utils.get_object(target)).parameters
     except (TypeError, ValueError):
-        return f"it refused its settings: {message}"
-    known = near(unexpected.group(1), parameters, noun="it takes")
-    return f"it takes no {unexpected.group(1)!r}; {known}"
+        return message
+    source = left_over(f"{key}.{name}", f"{key}._target_")
+    known = f"it takes no {name!r}; {near(name, parameters, noun='it takes')}"
+    return f"{known}; {name!r} is {source}. {_MERGED.format(key=key)}" if source else known

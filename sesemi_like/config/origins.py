@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -29,6 +31,13 @@ class Part:
     name: str
     source: str
     content: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """Its name and file, in a few words."""
+        if self.source == COMMAND_LINE:
+            return "the command line"
+        return f"the built-in {self.name}" if self.source == BUILT_IN else self.source
 
 
 def parts(loader: ConfigLoaderImpl, config_name: str, overrides: Sequence[str]) -> list[Part]:
@@ -66,6 +75,38 @@ def parts(loader: ConfigLoaderImpl, config_name: str, overrides: Sequence[str]) 
 def origins(found: Sequence[Part]) -> dict[str, Part]:
     """The part that each value comes from, by its dotted key; a list counts as one value."""
     return {key: part for part in found for key in leaves(part.content) if key}
+
+
+def left_over(key: str, target_key: str) -> str | None:
+    """Says where a key comes from that stayed when a later config changed the `_target_` beside it.
+
+    Args:
+        key: The dotted key of an argument that a target does not take.
+        target_key: The dotted key of that `_target_`.
+
+    Returns:
+        A sentence fragment; None if the key is not older, or if no config is being run.
+    """
+    if not (HydraConfig.initialized() and GlobalHydra.instance().is_initialized()):
+        return None
+    job = HydraConfig.get()
+    loader: Any = GlobalHydra.instance().config_loader()
+    found = parts(loader, str(job.job.config_name), job.overrides.task)
+    written, target = (_at_or_above(name, origins(found)) for name in (key, target_key))
+    if written is None or target is None or found.index(written) >= found.index(target):
+        return None
+    return f"from {written.where}; `_target_` is from {target.where}"
+
+
+def _at_or_above(key: str, known: Mapping[str, Part]) -> Part | None:
+    """The part that wrote a key, or a list that it is in, or else something below it."""
+    while key:
+        below = (part for name, part in known.items() if name.startswith(f"{key}."))
+        part = known.get(key) or next(below, None)
+        if part is not None:
+            return part
+        key = key.rpartition(".")[0]
+    return None
 
 
 def leaves(content: Any, key: str = "") -> Iterator[str]:

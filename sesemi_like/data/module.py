@@ -148,7 +148,8 @@ class DataModule(pl.LightningDataModule):
 
     def _dataset(self, name: str, config: Mapping[str, Any]) -> Samples | StreamedSamples:
         settings = dict(config)
-        transform = instantiate(settings.pop("image_transform", None), key="image_transform")
+        key = f"data.{name}.dataset.image_transform"
+        transform = instantiate(settings.pop("image_transform", None), key=key)
         self.transforms[name] = transform
         root = str(settings.pop("root", None) or "")
         is_url = root.startswith(("http://", "https://"))
@@ -456,12 +457,13 @@ class DataModule(pl.LightningDataModule):
 
 @contextmanager
 def _told_at(key: str) -> Iterator[None]:
-    """Puts a config key before those of mistakes found."""
+    """Puts a config key before those of mistakes found, where they do not begin with it."""
     try:
         yield
     except ConfigError as error:
         raise ConfigError(
-            ConfigProblem(f"{key}.{p.key}", p.value, p.expected) for p in error.problems
+            p if p.key.startswith(key) else ConfigProblem(f"{key}.{p.key}", p.value, p.expected)
+            for p in error.problems
         ) from error
 
 

@@ -51,6 +51,41 @@ def test_a_target_in_a_list_is_found_by_its_number():
     assert problem.value == "fractions.Fractoin"
 
 
+@pytest.mark.parametrize("place", ["a", "a1", "21"])
+def test_mistakes_are_found_by_the_keys_of_lists_and_numbered_names(place):
+    wrong = {"_target_": "fractions.Fraction", "numerater": 3}
+    config = {"_target_": "builtins.dict", f"steps{place}": [{"x": [{}, wrong]}, wrong]}
+    assert problem_of(config).key == f"section.steps{place}.0.x.1"
+    config = {"_target_": "builtins.dict", f"steps{place}": [{}, wrong]}
+    assert problem_of(config).key == f"section.steps{place}.1"
+
+
+def test_a_mistake_in_a_list_of_targets_is_told_at_its_place():
+    right = {"_target_": "fractions.Fraction"}
+    problem = problem_of([right, {"_target_": "fractions.Fractoin"}])
+    assert problem.key == "section.1._target_"
+    assert problem.value == "fractions.Fractoin"
+    problem = problem_of([right, {**right, "numerater": 3}])
+    assert (problem.key, problem.value) == ("section.1", "fractions.Fraction")
+
+
+@pytest.mark.parametrize("target", [None, 3])
+def test_a_target_that_is_no_path_says_what_it_needs(target):
+    problem = problem_of([{"_target_": target}])
+    assert (problem.key, problem.value) == ("section.0._target_", target)
+    assert problem.expected.startswith("needs the full path")
+
+
+def test_settings_that_hydra_itself_refuses_are_told():
+    problem = problem_of({"_target_": "builtins.dict", "_partial_": "x"})
+    assert "_partial_ flag must be a bool" in problem.expected
+
+
+def test_names_of_sesemi_say_what_they_are_here():
+    problem = problem_of({"_target_": "sesemi.transforms.train_transforms"})
+    assert "here it is sesemi_like.transforms.train_transforms" in problem.expected
+
+
 def test_a_module_that_does_not_exist_is_named():
     assert "no module 'nowhere'" in problem_of({"_target_": "nowhere.Thing"}).expected
 
