@@ -1,4 +1,4 @@
-"""semilearn 0.3.2 (USB, arXiv:2208.07204) on a machine without its speech and tracking packages.
+"""semilearn 0.3.2 (USB, arXiv:2208.07204) without its packages for speech, text and tracking.
 
 It is built for CUDA; where there is none, what it calls of `torch.cuda` is answered on the CPU.
 Its own settings are left as they are.
@@ -6,7 +6,6 @@ Its own settings are left as they are.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,12 +22,15 @@ UNUSED = ("torchaudio", "wandb", "aim", "transformers", "skimage", "skimage.util
 
 
 def import_semilearn() -> Any:
-    """Imports the peer, with stand-ins for packages that FixMatch on pictures never calls."""
-    missing = [n for n in UNUSED if importlib.util.find_spec(n.partition(".")[0]) is None]
-    for name in missing:
+    """Imports the peer, with stand-ins for packages that FixMatch on images never calls.
+
+    They stand in for installed ones too: pip may bring a torchaudio built for another CUDA than
+    torch, which does not load, and what is imported for nothing would count as the peer's memory.
+    """
+    for name in UNUSED:
         stand_in = MagicMock(name=name)
         stand_in.__spec__, stand_in.__path__ = ModuleSpec(name, None), []
-        sys.modules.setdefault(name, stand_in)
+        sys.modules[name] = stand_in
     import semilearn
 
     return semilearn
