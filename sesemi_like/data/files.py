@@ -132,6 +132,8 @@ class PictureFiles:
 
 def _folder(root: str) -> Path:
     top = Path(root)
+    if top.is_file():
+        raise ConfigError([ConfigProblem("root", root, "is a file; give a folder")])
     if not top.is_dir():
         known = [p.name for p in top.parent.iterdir()] if top.parent.is_dir() else []
         beside = near(top.name, known, noun=f"{top.parent} holds") if known else "give a folder"

@@ -20,7 +20,7 @@ from .samples import UNREADABLE, Sample, Samples, StreamedSamples
 Positions = npt.NDArray[np.int64]
 
 LIST = "unreadable.txt"
-_SHOWN, _SHOWN_SKIPPED = 20, 5
+_SHOWN, _SHOWN_SKIPPED = 10, 5
 _MOST_LOOKED_AT, _THREADS = 100_000, 8
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II", b"MM", b"RIFF", b"P5", b"P6")
 

@@ -87,6 +87,12 @@ def test_missing_folders_are_told_with_those_that_are_there(root, kind):
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
+def test_a_file_in_place_of_a_folder_is_told(root, kind):
+    file = root / "heap" / "f.png"
+    assert problems(dataset, name=kind, root=str(file))[0][2] == "is a file; give a folder"
+
+
+@pytest.mark.parametrize("kind", ["image_folder", "image_files"])
 def test_a_folder_without_pictures_is_refused(tmp_path, kind):
     (tmp_path / "train" / "cat").mkdir(parents=True)
     ((key, _, expected),) = problems(lambda: dataset(kind, str(tmp_path)))
