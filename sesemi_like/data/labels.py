@@ -144,9 +144,9 @@ def write_label_list(path: Path, sources: Mapping[str, Samples]) -> None:
 def _labelled(source: Samples) -> Iterator[tuple[int, str, str]]:
     if source.targets is None:
         return
-    for position, name, target in zip(
-        source.positions, source.row_ids(), source.targets, strict=True
+    for position, name, target, may_be_read in zip(
+        source.positions, source.row_ids(), source.targets, source.may_be_read, strict=True
     ):
-        if target != UNLABELLED:
+        if target != UNLABELLED and may_be_read:
             label = source.classes[target] if source.classes else str(target)
             yield int(position), name, label

@@ -130,6 +130,12 @@ class Samples(Dataset[Sample]):
             self._unreadable[position] = True
             log.warning("skipped (%d so far): %s", len(self.skipped), error)
 
+    @property
+    def may_be_read(self) -> npt.NDArray[np.bool_]:
+        """For each row, whether its sample is not known to be unreadable (N,)."""
+        unreadable: npt.NDArray[np.bool_] = self._unreadable.numpy()
+        return ~unreadable[self.positions]
+
     def note_unreadable(self, positions: npt.NDArray[np.int64]) -> None:
         """Counts samples as skipped that are known not to be readable."""
         self._unreadable[torch.from_numpy(positions)] = True

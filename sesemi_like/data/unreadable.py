@@ -15,7 +15,7 @@ from ..errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleErro
 from ..files import write_atomically
 from .cached import CachedReader
 from .files import PictureFiles
-from .samples import UNREADABLE, Sample, Samples, StreamedSamples
+from .samples import UNLABELLED, UNREADABLE, Sample, Samples, StreamedSamples
 
 Positions = npt.NDArray[np.int64]
 
@@ -56,12 +56,25 @@ def settle_unreadable(
     if samples.on_error == "skip" and len(broken) < len(there):
         samples.note_unreadable(broken)
         log.warning("%s: %s and are skipped: %s", name, count, _listed(names, _SHOWN_SKIPPED))
+        _warn_of_lost_classes(samples, name)
         return
     told = [f"{n} ({_reason(samples, p)})" for n, p in zip(names, broken[:_SHOWN], strict=False)]
     listed = _listed([*told, *names[_SHOWN:]], _SHOWN) + _written(names, folder)
     hint = "" if samples.on_error == "skip" else f"; {SKIP_HINT}"
     problem = ConfigProblem("on_error", samples.on_error, f"{count}: {listed}{hint}")
     raise ConfigError([problem])
+
+
+def _warn_of_lost_classes(samples: Samples, name: str) -> None:
+    if samples.targets is None:
+        return
+    left = samples.targets[samples.may_be_read]
+    lost = [label for label in np.setdiff1d(samples.targets, left) if label != UNLABELLED]
+    if lost:
+        classes = [samples.classes[label] if samples.classes else str(label) for label in lost]
+        log.warning(
+            "%s: no labelled image of %s can be read", name, _listed(classes, _SHOWN_SKIPPED)
+        )
 
 
 def first_readable(samples: Samples, count: int) -> list[Sample]:
@@ -76,9 +89,11 @@ def first_readable(samples: Samples, count: int) -> list[Sample]:
     """
     found: list[Sample] = []
     errors: list[UnreadableSampleError] = []
-    for row in range(len(samples)):
+    tried = samples.select(np.arange(len(samples)))
+    tried.on_error = "raise"  # nothing is said of the others: all of them are told later
+    for row in range(len(tried)):
         try:
-            found.append(samples[row])
+            found.append(tried[row])
         except UnreadableSampleError as error:
             errors.append(error)
         if len(found) == count:
