@@ -55,7 +55,7 @@ def test_an_installed_wheel_shows_the_same_config_as_the_checkout(installed, ope
         ours = open_cli(*arguments, env=environment)
         assert ours.returncode == 0, ours.stderr
         assert ours.stdout == open_cli(*arguments).stdout
-    shown = open_cli("-cn", "quickstart", "--info", env=environment)
+    shown = open_cli("-cn", "quickstart", "--hydra-info", env=environment)
     assert shown.returncode == 0, shown.stderr
     assert str(installed / "sesemi_like" / "builtin_configs") in shown.stdout
 

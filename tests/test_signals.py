@@ -24,6 +24,14 @@ TINY = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heard():
+    """Shells have what they start in the background ignore SIGINT, tests included."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_start_up_ends_in_one_line(name, code, tmp_path):
     """Python sends itself the signal where it would begin to import torch."""
