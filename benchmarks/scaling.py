@@ -2,33 +2,41 @@
 
     python benchmarks/scaling.py
 
-Each size runs in a process of its own. A cached data set of 16 x 16 pictures is built once on disk,
-then opened and read in random batches. Resident memory is told beyond that of the same process
-before; beside it the pages of 4 KiB of the file that were touched. Views are timed per image.
+Names of samples are looked up at random in worker processes, from a list and from one array; told
+is what a worker then keeps for itself beyond one that looked up a single name. Each size runs in a
+process of its own. A cached data set of 16 x 16 pictures is built once on disk, then opened and
+read in random batches. Resident memory is told beyond that of the same process before; beside it
+the pages of 4 KiB of the file that were touched. Views are timed per image.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from common import in_own_process, print_machine
+from torch.utils.data import DataLoader, Dataset
 
 from sesemi_like.data import Samples
 from sesemi_like.data.cache import on_disk
 from sesemi_like.data.cached import CachedReader
 from sesemi_like.data.loaders import build_loader
+from sesemi_like.data.names import Names
 from sesemi_like.data.samples import ImageReader
 from sesemi_like.devices import tune_process
 from sesemi_like.views import strong, weak
 
 SIDE, BATCH, READ, PAGE = 16, 256, 50_000, 4096
+LOOKED_UP, WORKERS = 200_000, (1, 2, 4)
 BATCHES = (16, 64, 256, 1024)
 MEMORY = ("MiB resident beyond start", "MiB of the file touched")
 
@@ -67,6 +75,39 @@ def data_case(count: int, folder: Path) -> dict[str, float]:
     return {"open": opened, "ms": seconds / read * 1e3, **in_mebibytes}
 
 
+class Lookup(Dataset[int]):
+    """Looks names up, and tells the private memory of its process, in bytes, at the last one."""
+
+    def __init__(self, names: Sequence[str], rows: np.ndarray) -> None:
+        self.names, self.rows = names, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> int:
+        _ = self.names[int(self.rows[row])]
+        is_last = row >= len(self) - BATCH * 16
+        return psutil.Process().memory_full_info().uss if is_last and row % BATCH == 0 else 0
+
+
+def names_case(count: int, workers: int, kind: str) -> dict[str, float]:
+    """Reads so many names in worker processes."""
+    texts = (f"train/n02086240/ILSVRC2012_{number:012}.JPEG" for number in range(count))
+    names = list(texts) if kind == "list" else Names(texts)
+    gc.collect()
+    rows = np.random.default_rng(0).integers(count, size=LOOKED_UP * workers)
+
+    def most(rows: np.ndarray) -> int:
+        loader = DataLoader(Lookup(names, rows), batch_size=BATCH, num_workers=workers)
+        return max(int(batch.max()) for batch in loader)
+
+    start = time.perf_counter()
+    found = most(rows)
+    seconds = time.perf_counter() - start
+    none = most(np.zeros(BATCH * 16 * workers, np.int64))
+    return {"private": (found - none) / 2**20, "us": seconds / len(rows) * 1e6}
+
+
 def views_case(batch: int, side: int) -> dict[str, float]:
     """Makes weak and strong views of a batch."""
     tune_process()
@@ -81,22 +122,39 @@ def views_case(batch: int, side: int) -> dict[str, float]:
     return {"ms": (time.perf_counter() - start) / rounds / batch * 1e3}
 
 
+def print_names(counts: list[int]) -> None:
+    """Prints what names cost each worker process."""
+    columns = [f"{kind}, {workers} workers" for kind in ("list", "array") for workers in WORKERS]
+    print("| names | " + " | ".join(f"MiB of a worker: {column}" for column in columns) + " |")
+    print("| " + " | ".join("---" for _ in range(len(columns) + 1)) + " |")
+    for count in counts:
+        cells = [
+            in_own_process(__file__, "--case", "names", str(count), str(workers), kind)["private"]
+            for kind in ("list", "array")
+            for workers in WORKERS
+        ]
+        print(f"| {count:,} | " + " | ".join(f"{cell:.0f}" for cell in cells) + " |", flush=True)
+    print()
+
+
 def main() -> None:
     """Runs every size and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="*", default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--names", type=int, nargs="*", default=[1_000_000, 10_000_000])
     parser.add_argument("--case", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
         kind, *values = options.case
-        found = (
-            data_case(int(values[0]), Path(values[1]))
-            if kind == "data"
-            else views_case(*map(int, values))
-        )
-        print(json.dumps(found))
+        cases = {
+            "data": lambda count, folder: data_case(int(count), Path(folder)),
+            "names": lambda count, workers, kind: names_case(int(count), int(workers), kind),
+            "views": lambda *sizes: views_case(*map(int, sizes)),
+        }
+        print(json.dumps(cases[kind](*values)))
         return
     print_machine()
+    print_names(options.names)
     folder = tempfile.mkdtemp()
     columns = ("samples", "build, s", "open, s", "read, ms a sample", *MEMORY)
     print("| " + " | ".join(columns) + " |\n| " + " | ".join("---" for _ in columns) + " |")

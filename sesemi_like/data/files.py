@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ConfigError, ConfigProblem, near
 from .decoding import Pixels, decode
 from .folders import EXTENSIONS, ImageListing, folders_in
+from .names import Names
 from .registry import register_dataset
 from .samples import UNLABELLED, ImageReader, Samples
 from .subsets import comparable, printable, subset_names
@@ -98,7 +99,7 @@ def image_samples(
     """
     return Samples(
         ImageReader(PictureFiles(files), image_transform),
-        [printable(str(f.relative_to(top) if f.is_relative_to(top) else f)) for f in files],
+        (printable(str(f.relative_to(top) if f.is_relative_to(top) else f)) for f in files),
         np.asarray(targets, dtype=np.int64),
         classes,
     )
@@ -112,7 +113,7 @@ class PictureFiles:
     """
 
     def __init__(self, files: list[Path]) -> None:
-        self.files = [str(file) for file in files]
+        self.files = Names(map(str, files))
 
     def __call__(self, position: int, least: int | None = None) -> Pixels:
         """Decodes one: uint8 (H, W, 3); see :func:`~sesemi_like.data.decoding.decode`."""

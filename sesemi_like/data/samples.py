@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ..collation import StackedSamples
 from ..errors import TransformError, UnreadableSampleError
+from .names import Names
 
 Sample = dict[str, Any]
 Targets = npt.NDArray[np.int64]
@@ -73,19 +74,19 @@ class Samples(Dataset[Sample]):
     def __init__(
         self,
         read: Callable[[int], Mapping[str, Any]],
-        ids: Sequence[str],
+        ids: Iterable[str],
         targets: Targets | None = None,
         classes: list[str] | None = None,
         on_error: str = "raise",
     ) -> None:
         self.read = read
-        self.ids = ids
+        self.ids = ids if isinstance(ids, Names) else Names(map(str, ids))
         self.classes = classes
         self.on_error = on_error
-        self.positions: npt.NDArray[np.int64] = np.arange(len(ids))
+        self.positions: npt.NDArray[np.int64] = np.arange(len(self.ids))
         self.targets = targets
         # In shared memory, so that what worker processes could not read is known here.
-        self._unreadable = torch.zeros(len(ids), dtype=torch.bool).share_memory_()
+        self._unreadable = torch.zeros(len(self.ids), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -288,7 +289,7 @@ def adapted(source: Any) -> Samples | StreamedSamples:
     targets = getattr(source, "targets", None)
     return Samples(
         _FieldReader(source),
-        [str(position) for position in range(len(source))],
+        map(str, range(len(source))),
         None if targets is None else np.asarray(targets, dtype=np.int64),
         list(source.classes) if getattr(source, "classes", None) else None,
     )
