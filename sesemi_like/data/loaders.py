@@ -129,7 +129,7 @@ def _shard(
         whole = _sampler_of(loader["batch_sampler"], dataset, f"{key}.batch_sampler")
     else:
         whole = _sampler(loader, dataset, key, seed)
-    return RepeatedShard(whole, repeat=loader.get("repeat", 1), **share)
+    return RepeatedShard(whole, seed=seed, repeat=loader.get("repeat", 1), **share)
 
 
 def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -> Any:

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
+from .seeds import generators_kept, seed_generators, seed_of
+
 Order = npt.NDArray[np.int64]
 
 _ROOM = 2**32
@@ -124,33 +126,51 @@ class ClassBalancedSampler(PassSampler):
 class RepeatedShard(Sampler[Any]):
     """A process's share of one or several passes of a sampler of rows or of batches.
 
-    Every process gets equally many: the first ones are read again to fill up the last share.
+    Every process gets equally many: the first ones are read again to fill up the last share. A
+    sampler of anybody's may draw from the generators of torch, NumPy and Python, which are seeded
+    before each of its passes: every process then sees the same one, a resumed run as well.
 
     Args:
-        sampler: Gives the rows of a pass, or its batches; the same ones on every process.
+        sampler: Gives the rows of a pass, or its batches.
+        seed: Seeds what the sampler draws.
         repeat: Passes of `sampler` that make one of this.
         rank: The number of this process.
         world_size: How many processes there are.
     """
 
     def __init__(
-        self, sampler: Iterable[Any], *, repeat: int = 1, rank: int = 0, world_size: int = 1
+        self,
+        sampler: Iterable[Any],
+        *,
+        seed: int = 0,
+        repeat: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.sampler = sampler
+        self.seed = seed
         self.repeat = repeat
         self.rank = rank
         self.world_size = world_size
-        self.skipped = 0
+        self.next_pass = self.skipped = 0
 
     def __len__(self) -> int:
         return math.ceil(self.repeat * len(self.sampler) / self.world_size)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
-        rows = [row for _ in range(self.repeat) for row in self.sampler]
+        rows = [row for _ in range(self.repeat) for row in self._pass()]
         missing = -len(rows) % self.world_size
         rows += list(itertools.islice(itertools.cycle(rows), missing))
         skipped, self.skipped = self.skipped, 0
         return iter(rows[self.rank :: self.world_size][skipped:])
+
+    def _pass(self) -> list[Any]:
+        number, self.next_pass = self.next_pass, self.next_pass + 1
+        if isinstance(self.sampler, PassSampler):
+            return list(self.sampler)  # which has orders of its own
+        with generators_kept():
+            seed_generators(seed_of(self.seed, f"order {number}"))
+            return list(self.sampler)
 
     def set_pass(self, number: int, skipped: int = 0) -> None:
         """Continues as if so many passes of this sampler had been made.
@@ -160,8 +180,9 @@ class RepeatedShard(Sampler[Any]):
             skipped: Rows or batches that the next pass leaves out, as read before.
         """
         self.skipped = skipped
+        self.next_pass = number * self.repeat
         if isinstance(self.sampler, PassSampler):
-            self.sampler.next_pass = number * self.repeat
+            self.sampler.next_pass = self.next_pass
 
 
 class Rows(list[int]):

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
-import numpy as np
-import torch
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from .collating import Batch, draws_nothing
 from .samplers import Rows
 from .samples import Sample, Samples
-from .seeds import batch_generator, seed_of
-
-
-def seed_generators(seed: int) -> None:
-    """Seeds the generators that transforms draw from: torch's on the CPU, NumPy's and Python's."""
-    # torch.manual_seed would look at every other device too, and costs a hundred times as much.
-    torch.default_generator.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-
-
-@contextmanager
-def generators_kept() -> Iterator[None]:
-    """Lets what is inside seed and draw, and puts the generators back; workers may keep theirs."""
-    if get_worker_info() is not None:
-        yield
-        return
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
+from .seeds import batch_generator, generators_kept, seed_generators, seed_of
 
 
 class SeededSamples(Dataset[Batch]):

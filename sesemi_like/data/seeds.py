@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
 from ..views.draws import SharedGenerator
 
@@ -28,3 +33,26 @@ def batch_generator(seed: int, name: str, rank: int = 0, world_size: int = 1) ->
     if world_size == 1:
         return torch.Generator().manual_seed(whole)
     return SharedGenerator(whole, seed_of(seed, f"{name}:{rank} of {world_size}"), rank, world_size)
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds the generators that transforms draw from: torch's on the CPU, NumPy's and Python's."""
+    # torch.manual_seed would look at every other device too, and costs a hundred times as much.
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Lets what is inside seed and draw, and puts the generators back; workers may keep theirs."""
+    if get_worker_info() is not None:
+        yield
+        return
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])

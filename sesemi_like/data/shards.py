@@ -38,8 +38,7 @@ from .samples import (
     check_target,
     least_side,
 )
-from .seeded import generators_kept, seed_generators
-from .seeds import seed_of
+from .seeds import generators_kept, seed_generators, seed_of
 
 INDEX = "index.json"
 

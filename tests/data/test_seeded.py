@@ -96,6 +96,32 @@ def test_batches_of_a_sampler_of_batches_draw_alike_too():
     assert equal(second[:3], whole[1::2])
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"sampler": {"_target_": "torch.utils.data.RandomSampler"}},
+        {"batch_sampler": {"_target_": f"{__name__}.shuffled_threes"}},
+    ],
+)
+def test_a_sampler_that_draws_by_itself_gives_all_processes_one_order(config):
+    whole = epoch(loader(None, batch_size=5, **config), number=1, field="index")
+    assert sorted(torch.cat(whole).tolist()) == list(range(20))
+    assert not equal(whole, epoch(loader(None, batch_size=5, **config), field="index"))
+    resumed = epoch(loader(None, batch_size=5, **config), number=1, first=2, field="index")
+    assert equal(resumed, whole[2:])
+    rows = []
+    for rank in range(2):
+        torch.manual_seed(rank)  # as processes that train have it
+        built = loader(None, batch_size=5, rank=rank, world_size=2, **config)
+        rows += torch.cat(epoch(built, field="index")).tolist()
+    assert set(rows) == set(range(20))
+
+
+def shuffled_threes(dataset):
+    order = torch.utils.data.RandomSampler(dataset)
+    return torch.utils.data.BatchSampler(order, 3, drop_last=False)
+
+
 def states():
     return torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
 
