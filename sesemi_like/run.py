@@ -32,10 +32,12 @@ from .learners import Learner
 from .learners.reading import fields_read
 from .learners.resuming import check_resuming
 from .learners.starting import build_learner, load_start
+from .monitors import monitor_problems, told_by_key
 from .prepared import Prepared
 from .report import make_run_folder, print_opening, quiet_libraries
 from .summary import report, scalars, summarize
 from .trainer import best_checkpoint, build_trainer, trainer_settings
+from .validating import interval_problems, validation_settings
 
 _WEIGHTS_KEYS = ("run.resume_from_checkpoint", "run.pretrained_checkpoint_path")
 
@@ -61,7 +63,7 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
     tune_process()
     prepared = prepare(config, problems)
     with app_attributes(prepared.attributes):
-        given = trainer_settings(config)
+        given = _trainer_settings(prepared)
         folder = _folder(config)
         try:
             most = prepared.attributes.max_iterations
@@ -72,7 +74,8 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
             raise
         _write_inputs(prepared, folder)
         _announce(prepared)
-        training = MODES[config.run.mode.name](prepared, trainer)
+        with told_by_key():
+            training = MODES[config.run.mode.name](prepared, trainer)
     seconds = time.monotonic() - started
     content = summarize(prepared, trainer, folder, training=training, seconds=seconds)
     if trainer.is_global_zero:
@@ -105,6 +108,27 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     assert data is not None and learner is not None
     data.decode()
     return Prepared(config, seed, devices, attributes, data, learner, evaluation)
+
+
+def _trainer_settings(prepared: Prepared) -> dict[str, Any]:
+    """What the section `trainer` says, and how often to validate."""
+    config = prepared.config
+    given = trainer_settings(config)
+    if config.run.mode.name != "FIT":
+        return given
+    if problems := monitor_problems(prepared, given["callbacks"]):
+        raise ConfigError(problems)
+    return {**given, **_validation_settings(config, prepared.data)}
+
+
+def _validation_settings(config: DictConfig, data: DataModule) -> dict[str, Any]:
+    if "val" not in data.datasets:
+        return {}
+    trainer = plain(config.trainer) or {}
+    watches = OmegaConf.select(config, "learner.hparams.lr_scheduler.monitor")
+    length = run_length(config.run, trainer, data.iterations_per_epoch)
+    every = config.run.validate_every
+    return validation_settings(every, trainer, length, watches=watches)
 
 
 def _seed(config: DictConfig, found: Problems) -> int:
@@ -172,6 +196,9 @@ def _length_problems(config: DictConfig, data: DataModule) -> list[ConfigProblem
     if is_fit and length.batches is None and length.steps is None and not settings.get("max_time"):
         expected = "data of unknown length need run.num_iterations"
         problems.append(ConfigProblem("run.num_iterations", None, expected))
+    if is_fit:
+        problems += interval_problems(settings, length)
+        _validation_settings(config, data)
     if is_fit and length.batches == 0:
         limit, expected = settings.get("limit_train_batches"), "leaves no batch of an epoch"
         problems.append(ConfigProblem("trainer.limit_train_batches", limit, expected))

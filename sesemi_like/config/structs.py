@@ -42,6 +42,8 @@ class RunConfig:
         strict_loading: Whether weights must fit: true takes no mismatch, false any; null needs half
             of the backbone to train, and all that is evaluated to validate or test.
         evaluators: What is measured at each validation and test, by name; null measures accuracy.
+        validate_every: Steps, "2 epochs" or a share of the run from one validation to the next;
+            null validates every epoch, or about 20 times a run of epochs of fewer than 100 steps.
         on_nonfinite: stop | skip: what to do when a training loss is nan or infinite; skip goes on
             without that step's update.
     """
@@ -64,6 +66,7 @@ class RunConfig:
     from_run: str | None = None
     strict_loading: bool | None = None
     evaluators: dict[str, Any] | None = None
+    validate_every: Any = None
     on_nonfinite: str = "stop"
 
 

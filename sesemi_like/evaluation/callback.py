@@ -97,6 +97,26 @@ class Evaluation(pl.Callback):
         """Goes on from a checkpoint's count."""
         self._validations = state_dict["validations"]
 
+    def names(self, outputs: Outputs) -> set[str] | None:
+        """The names of the numbers that a validation would log.
+
+        Args:
+            outputs: What the evaluated forwards answer to a few samples.
+
+        Returns:
+            The names, or None where an evaluator does not work on so few.
+        """
+        answer = next(iter(outputs.values()))
+        rows = torch.arange(len(next(iter(answer.values()))))
+        few = self._needed({"target": torch.zeros_like(rows), "index": rows, **outputs})
+        try:
+            found = [
+                v for e in self.evaluators.values() for v in e.evaluate(lambda _: few, {"val": few})
+            ]
+        except Exception:  # whatever an evaluator needs that is not here
+            return None
+        return {f"val/{name}" for name, value in found if torch.as_tensor(value).ndim == 0}
+
     def _evaluate(
         self, split: str, evaluators: list[Evaluator], trainer: pl.Trainer, pl_module: Any
     ) -> None:

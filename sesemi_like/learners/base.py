@@ -95,6 +95,7 @@ class Learner(pl.LightningModule):
         evaluated = self.evaluated_forwards()
         self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
         self.plan: ForwardPlan | None = None
+        self.logged: set[str] = set()  # the names of what a rehearsed step would log
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
         self._joined_plan: ForwardPlan | None = None

@@ -58,7 +58,10 @@ def _rehearsed(
     losses, problems = [], []
     for name, term in learner.terms.items():
         try:
-            losses.append(reduce_losses(term.head(answers[name], step), term.reduction))
+            outputs = term.head(answers[name], step)
+            losses.append(reduce_losses(outputs, term.reduction))
+            logged = ("loss", "weighted_loss", "weight", *outputs.metrics)
+            learner.logged |= {f"train/{name}/{key}" for key in logged}
         except Exception as error:
             expected = f"fails on the first samples: {error}"
             problems.append(ConfigProblem(term.key, type(term.head).__name__, expected))
