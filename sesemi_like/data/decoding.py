@@ -54,7 +54,7 @@ def _decoded_jpeg(content: bytes, least: int) -> Pixels | None:
         if simplejpeg.decode_jpeg_header(content)[2] not in _PLAIN_COLORS:
             return None
         pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=least, min_width=least)
-    except ValueError:
+    except (ValueError, MemoryError):
         return None  # Pillow forgives more, and says more plainly what it does not forgive
     return upright(pixels, orientation_of_jpeg(content))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from .folders import EXTENSIONS, ImageListing, folders_in
 from .names import Names
 from .registry import register_dataset
 from .samples import UNLABELLED, ImageReader, Samples
-from .subsets import comparable, printable, subset_names
+from .subsets import comparable, look_alikes, printable, subset_names
+
+log = logging.getLogger(__name__)
 
 ImageTransform = Callable[[Any], Any] | None
 
@@ -53,6 +56,8 @@ def image_folder(
             files += images
             names += [comparable(kind.name)] * len(images)
     classes = sorted({comparable(kind.name) for folder in subsets for kind in folders_in(folder)})
+    for name, other in look_alikes(classes):
+        log.warning("%s: class folder %r looks like %r, and is another class", top, name, other)
     number = {name: index for index, name in enumerate(classes)}
     targets = [UNLABELLED if name is None else number[name] for name in names]
     _check_found(files, top, listing)

@@ -39,6 +39,7 @@ from .samples import (
     least_side,
 )
 from .seeds import generators_kept, seed_generators, seed_of
+from .subsets import subset_names
 
 INDEX = "index.json"
 
@@ -274,11 +275,12 @@ def shards(
     Raises:
         ConfigError: If there is no index, or it is none, or the buffer is empty.
     """
-    if isinstance(subset, list):
+    names = subset_names(subset) or []
+    if len(names) > 1:
         raise ConfigError([ConfigProblem("subset", subset, "shards are read from one folder")])
     if not isinstance(buffer, int) or buffer < 1:
         raise ConfigError([ConfigProblem("buffer", buffer, "a number of samples, 1 or more")])
-    base = root.rstrip("/") + (f"/{subset}" if subset else "")
+    base = "/".join([root.rstrip("/"), *filter(None, names)])
     try:
         with _opened(f"{base}/{INDEX}") as file:
             index = json.load(file)

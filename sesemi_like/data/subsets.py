@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import ConfigError, ConfigProblem
@@ -17,6 +17,21 @@ def comparable(text: str) -> str:
 def printable(text: str) -> str:
     r"""A file name that any file can hold: bytes that are no UTF-8 are escaped, as ``\udce9``."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def look_alikes(names: Iterable[str]) -> list[tuple[str, str]]:
+    """The names that look like an earlier one and are another, each with that one.
+
+    Case, widths, spaces and invisible characters are what the eye hardly sees.
+    """
+    seen: dict[str, str] = {}
+    pairs = [(name, seen.setdefault(_looks(name), name)) for name in names]
+    return [(name, first) for name, first in pairs if name != first]
+
+
+def _looks(name: str) -> str:
+    wide = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in wide if not c.isspace() and unicodedata.category(c) != "Cf")
 
 
 def subset_names(subset: Any) -> list[str] | None:

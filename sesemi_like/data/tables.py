@@ -17,7 +17,7 @@ from ..errors import ConfigError, ConfigProblem, near
 from .files import ImageTransform, image_samples
 from .registry import register_dataset
 from .samples import UNLABELLED, Samples
-from .subsets import comparable, subset_names
+from .subsets import comparable, look_alikes, subset_names
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _LIKE_NO_LABEL = frozenset({"nan", "none", "null", "n/a", "na", "unknown", "unlabeled", "?"})
@@ -244,25 +244,17 @@ def _classes(table: _Table) -> tuple[list[int], list[str]]:
 
 
 def _warn_of_odd_names(root: str, first: Mapping[str, int]) -> None:
-    alike: dict[str, str] = {}
     for name, line in first.items():
         if name.casefold() in _LIKE_NO_LABEL:
             log.warning(
                 "%s, line %d: %r is taken as a class; leave the label of an unlabeled image empty",
                 root, line, name,
             )  # fmt: skip
-        same = alike.setdefault(_looks(name), name)
-        if same != name:
-            log.warning(
-                "%s, line %d: class %r looks like %r of line %d, and is another",
-                root, line, name, same, first[same],
-            )  # fmt: skip
-
-
-def _looks(name: str) -> str:
-    """A name without what the eye hardly sees: case, widths, spaces and invisible characters."""
-    wide = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(c for c in wide if not c.isspace() and unicodedata.category(c) != "Cf")
+    for name, other in look_alikes(first):
+        log.warning(
+            "%s, line %d: class %r looks like %r of line %d, and is another",
+            root, first[name], name, other, first[other],
+        )  # fmt: skip
 
 
 def _rows_of(splits: list[str], wanted: list[str]) -> list[int]:

@@ -251,3 +251,14 @@ def test_shrinking_agrees_with_pillow_and_leaves_small_pictures_alone():
     assert small.shape == (100, 150, 3)
     assert np.abs(small - expected).max() <= 1
     assert shrink(small, 100) is small
+
+
+def test_a_jpeg_file_that_memory_does_not_hold_is_left_to_pillow(monkeypatch):
+    def too_much(*_, **__):
+        raise MemoryError
+
+    content = encoded(PHOTOGRAPH, "JPEG")
+    monkeypatch.setattr("simplejpeg.decode_jpeg", too_much)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(OSError, match="decompression bomb"):
+        decode(content)

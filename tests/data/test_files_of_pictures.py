@@ -189,6 +189,14 @@ def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path):
     assert dict(zip(values, found.targets.tolist(), strict=True)) == {0: 0, 1: 0, 2: 1, 3: 0}
 
 
+def test_class_folders_that_look_alike_are_told(root, caplog):
+    dataset("image_folder", str(root), "train")
+    assert not caplog.text
+    picture(root / "train" / "Cat" / "g.png")
+    assert dataset("image_folder", str(root), "train").classes == ["Cat", "cat", "dog"]
+    assert "class folder 'cat' looks like 'Cat', and is another class" in caplog.text
+
+
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes there alone")
 def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path):
     name = os.fsdecode(b"caf\xe9")

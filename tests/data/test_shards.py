@@ -314,3 +314,13 @@ def test_a_run_that_skips_torn_shards_can_be_resumed(folder, tmp_path):
 def test_batches_of_shards_are_stacked(folder):
     loader = DataLoader(dataset("shards", str(folder)), batch_size=10)
     assert next(iter(loader))["image"].shape == (10, 3, 8, 8)
+
+
+@pytest.mark.parametrize("subset", [7, "7", ["7"]])
+def test_a_subset_is_a_folder_of_shards(pictures, tmp_path, subset):
+    write_shards(dataset("image_folder", str(pictures), "heap"), tmp_path / "7")
+    assert dataset("shards", str(tmp_path), subset).num_samples == 16
+    with pytest.raises(ConfigError, match="subset: found"):
+        dataset("shards", str(tmp_path), ["7", "8"])
+    with pytest.raises(ConfigError, match="subset: found"):
+        dataset("shards", str(tmp_path), {"7": "8"})
