@@ -13,6 +13,8 @@ from .module import DataModule
 def inputs_of(data: DataModule) -> Inputs:
     """What the images that networks are evaluated on are: of `val`, `test`, or training."""
     loaders = [*(n for n in ("val", "test") if n in data.configs), *data.configs]
+    if not loaders:
+        return Inputs()
     name = loaders[0]
     views = data.configs[name].get("views") or {}
     return Inputs.of(

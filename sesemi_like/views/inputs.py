@@ -132,8 +132,10 @@ def normalization_of(step: Any) -> tuple[list[float], list[float]] | None:
                 return found
     if type(step).__name__ != "Normalize":
         return None
-    mean, std = (getattr(step, name, None) for name in ("mean", "std"))
-    return None if mean is None or std is None else (_numbers(mean), _numbers(std))
+    try:
+        return _numbers(step.mean), _numbers(step.std)
+    except (AttributeError, TypeError, ValueError):  # another library's, which does something else
+        return None
 
 
 def _numbers(values: Any) -> list[float]:

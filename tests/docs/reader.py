@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from sesemi_like import cli
 from sesemi_like.config.check import named_loaders
+from sesemi_like.config.from_run import begin_from_run
 from sesemi_like.data import convert
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
@@ -132,18 +133,19 @@ class Reader:
             elif not word.startswith("-"):
                 overrides.append(re.sub(r"=([^\[{,'\"]+),.*", r"=\1", word))
         folder = self.folder / options["-cd"] if options["-cd"] else None
-        config = composed(options["-cn"], *overrides, folder=folder)
-        times = 2 if "resume_from_checkpoint" in " ".join(words) else 1
+        name = begin_from_run(options["-cn"], overrides)
+        config = composed(name, *overrides, folder=folder)
+        times = 2 if config.run.resume_from_checkpoint else 1
         lengths = {"num_epochs": times, "num_iterations": 4 * times}
         short = [
             f"run.{key}={most}" for key, most in lengths.items() if config.run[key] is not None
         ]
-        short += ["+trainer.limit_train_batches=1"] * (config.run.num_epochs is not None)
+        short += ["++trainer.limit_train_batches=1"] * (config.run.num_epochs is not None)
         for key, loader in named_loaders(config.data):
             short.append(f"{key}.num_workers=0")
             transform = str(OmegaConf.select(loader, "dataset.image_transform._target_"))
             parts = SIZES.get(transform.rpartition(".")[2], ())
-            short += [f"+{key}.dataset.image_transform.{part}={LARGEST}" for part in parts]
+            short += [f"++{key}.dataset.image_transform.{part}={LARGEST}" for part in parts]
         if OmegaConf.select(config, WARM_UP):
             short.append(f"{WARM_UP}=0")
         if (config.data.image_size or 0) > LARGEST:

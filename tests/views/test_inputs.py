@@ -75,3 +75,10 @@ def test_differences_name_size_and_normalization():
 @pytest.mark.parametrize("content", [None, 3, {"other": 1}, ["classes"]])
 def test_what_no_run_wrote_is_no_description(content):
     assert Inputs.from_plain(content) is None
+
+
+def test_another_librarys_normalization_that_is_no_mean_is_left_out():
+    class Normalize:
+        mean, std = "per image", None
+
+    assert normalization_of(Normalize()) is None
