@@ -102,7 +102,7 @@ def build_loader(
         settings["collate_fn"] = _as_it_is  # it has been collated where it was read
     built: DataLoader[Batch] = DataLoader(source, **settings)
     if length_of(built) == 0:
-        raise ConfigError([_no_batch(source, key, batch_size, drop_last)])
+        raise ConfigError([_no_batch(source, key, batch_size, drop_last, world_size)])
     return built
 
 
@@ -111,14 +111,23 @@ def _as_it_is(batch: Batch) -> Batch:
 
 
 def _no_batch(
-    source: StreamedSamples | SeededSamples, key: str, batch_size: int, drop_last: bool
+    source: StreamedSamples | SeededSamples,
+    key: str,
+    batch_size: int,
+    drop_last: bool,
+    processes: int,
 ) -> ConfigProblem:
-    count, processes = source.num_samples, getattr(source, "world_size", 1)
+    count = source.num_samples
     shared = f", shared out over {processes} processes" if processes > 1 else ""
     if not drop_last:
         return ConfigProblem(f"{key}.dataset", count, f"too few samples{shared}")
-    expected = f"drop_last leaves no batch of {batch_size} from {count} samples{shared}"
-    return ConfigProblem(f"{key}.drop_last", True, expected)
+    found = f"drop_last leaves no batch of {batch_size} from {count} samples{shared}"
+    way_out = (
+        f"choose a batch size of at most {count // processes}" if count else "they are too few"
+    )
+    if isinstance(source, SeededSamples) and count:
+        way_out += f", or {key}.repeat={-(-batch_size * processes // count)} to fill a batch"
+    return ConfigProblem(f"{key}.drop_last", True, f"{found}; {way_out}")
 
 
 def _shard(

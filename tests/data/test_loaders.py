@@ -1,6 +1,7 @@
 """From a loader's config to batches: lengths by hand, workers, several processes, many loaders."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -134,6 +135,19 @@ def test_class_balanced_and_custom_samplers():
 def test_a_loader_without_a_batch_is_refused():
     with pytest.raises(ConfigError, match=r"drop_last.*no batch of 4 from 3 samples"):
         loader(3, drop_last=True)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_both_ways_to_a_batch_that_the_message_names_lead_to_one(world_size):
+    with pytest.raises(ConfigError) as error:
+        loader(60, 96, world_size=world_size, drop_last=True)
+    most, repeat = map(
+        int, re.findall(r"at most (\d+), or data.train.x.repeat=(\d+)", str(error.value))[0]
+    )
+    assert len(loader(60, most, world_size=world_size, drop_last=True)) == 1
+    assert len(loader(60, 96, world_size=world_size, drop_last=True, repeat=repeat)) == 1
+    with pytest.raises(ConfigError):
+        loader(60, 96, world_size=world_size, drop_last=True, repeat=repeat - 1)
 
 
 @pytest.mark.parametrize(
