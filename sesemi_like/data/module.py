@@ -28,6 +28,7 @@ from ..errors import (
 from ..views.images import as_float
 from .cached import CachePlan, plan_cache
 from .collating import Batch, build_collation
+from .duplicates import duplicate_warnings
 from .images import AN_IMAGE, odd_image
 from .labels import (
     EVALUATED,
@@ -111,7 +112,9 @@ class DataModule(pl.LightningDataModule):
         self.iterations_per_epoch = self._named_loaders(rank=0).length if self._train else None
 
     def _warn(self) -> None:
-        """Says what is odd about the labels that are trained on."""
+        """Says what is odd: labels that are spread unevenly, and images that come twice."""
+        for told in duplicate_warnings(self.datasets, [TRAIN + name for name in self.trained]):
+            log.warning("%s", told)
         for name, source in self._labels_used().items():
             num_labels = self.configs[TRAIN + name]["dataset"].get("num_labels")
             for warning in label_warnings(source, num_labels, self.num_classes_found):

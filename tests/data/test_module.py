@@ -254,6 +254,22 @@ def test_labels_are_spread_as_evenly_as_they_can_be(pets, caplog):
     assert caplog.messages == []
 
 
+def test_images_that_come_twice_are_named(pets, caplog):
+    root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
+    given = (f"run.data_root={root}", "data.train.unlabeled.dataset.subset=[train,train]")
+    module(*given, name=FOLDERS, read=READ)
+    (told,) = caplog.messages
+    assert told.startswith("data.train.unlabeled.dataset: 6 of its samples are there more than")
+    caplog.clear()
+    table = root / "all.csv"
+    rows = [f"{path.relative_to(root)},{path.parent.name}" for path in root.glob("*/*/*.png")]
+    table.write_text("\n".join(["path,label", *rows]))
+    listed = ("data.val.dataset.name=csv", "data.val.dataset.subset=null")
+    module(*given[:1], *listed, "++data.val.dataset.root=all.csv", name=FOLDERS, read=READ)
+    (told,) = caplog.messages
+    assert told.startswith("data.val.dataset and data.train.supervised.dataset: 6 of its 10 images")
+
+
 def test_classes_without_a_label_are_named(pets, caplog):
     root = pets(train_cat=3, train_dog=3, train_eel=3, val_cat=1, val_dog=1, val_eel=1)
     module(f"run.data_root={root}", "data.num_labels=2", name=FOLDERS, read=READ)
