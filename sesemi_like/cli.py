@@ -26,6 +26,7 @@ from .config.check import check
 from .config.choices import alike_in_all_runs
 from .config.diagnose import composition_problems
 from .config.from_run import begin_from_run, refuse_elsewhere
+from .config.places import missing_data
 from .config.resolvers import register_resolvers
 from .config.search import composer
 from .config.store import register_configs
@@ -167,6 +168,8 @@ def job(config: DictConfig) -> dict[str, Any]:
         ConfigError: If the run cannot work.
     """
     problems = check(config)
+    if missing := missing_data(config):
+        raise ConfigError([*problems, *missing])  # more needs the data, and importing torch
 
     from .run import run  # the first import of torch
 
