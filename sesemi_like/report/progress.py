@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from ..schedulers.durations import steps_of_run
+from .lines import packed
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.25, 10.0
 
@@ -117,21 +118,23 @@ class ProgressBar(pl.callbacks.ProgressBar):
         progress.add_task(
             "", total=total, completed=step, epoch=trainer.current_epoch + 1, left=left
         )
-        self._live.update(Group(progress, Text(self._numbers(trainer))), refresh=True)
+        self._live.update(
+            Group(progress, Text(packed(self._numbers(trainer), self.console.width))), refresh=True
+        )
 
     def _print(self, trainer: pl.Trainer) -> None:
-        # A terminal breaks lines between words; a log keeps each record on one line.
-        wraps = self.console.is_terminal
-        self.console.print(Text(self._line(trainer)), soft_wrap=not wraps)
+        # A log keeps each record on one line.
+        width = self.console.width if self.console.is_terminal else None
+        self.console.print(Text(packed(self._parts(trainer), width)), soft_wrap=width is None)
 
-    def _line(self, trainer: pl.Trainer) -> str:
+    def _parts(self, trainer: pl.Trainer) -> list[str]:
         total = steps_of_run(trainer)
         step = f"step {trainer.global_step}" + (f"/{total}" if total else "")
         left = self._seconds_left(trainer)
-        ending = f"  {_clock(left)} left" if left else f"  {_clock(time.monotonic() - self._began)}"
-        return f"{step}  {self._numbers(trainer)}{ending}"
+        ending = f"{_clock(left)} left" if left else f"in {_clock(time.monotonic() - self._began)}"
+        return [step, *self._numbers(trainer), ending]
 
-    def _numbers(self, trainer: pl.Trainer) -> str:
+    def _numbers(self, trainer: pl.Trainer) -> list[str]:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         parts = [f"loss {metrics['train/loss']:.3f}"] if "train/loss" in metrics else []
         for name, value in metrics.items():
@@ -142,7 +145,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         parts += [f"{self._images / seconds:,.0f} images/s"] if self._images else []
         if self._best is not None:
             parts.append(f"top-1 {metrics.get('val/top1', 0.0):.3f} (best {self._best:.3f})")
-        return "  ".join(parts)
+        return parts
 
     def _seconds_left(self, trainer: pl.Trainer) -> float | None:
         total, done = steps_of_run(trainer), trainer.global_step - self._first_step

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from .._version import __version__
 from ..files import write_atomically
+from .lines import packed
 
 _SHOWN_CLASSES, _SHOWN_PAIRS = 10, 3
 _FRAME = 7
@@ -67,9 +68,11 @@ def print_opening(
         notes = [f"{labels[name]:,} labelled"] if labels.get(name, size) < size else []
         notes += [f"{count:,} unreadable"] if (count := (unreadable or {}).get(name)) else []
         data.append(f"{name} {size:,}" + (f" ({', '.join(notes)})" if notes else ""))
-    text = f"{run_id}: {length} on {where}; samples: {', '.join(data)}"
+    data = data or ["streamed"]
     console = console or Console()
-    console.print(Text(text), soft_wrap=not console.is_terminal)
+    width = console.width if console.is_terminal else None
+    items = [f"{run_id}: {length} on {where}; samples: {data[0]}", *data[1:]]
+    console.print(Text(packed(items, width, ", ")), soft_wrap=width is None)
 
 
 def print_summary(
@@ -89,16 +92,23 @@ def print_summary(
     """
     console = console or Console()
     rows: dict[str, str | list[str]] = {}
-    for split, where, past in (("test", "test", "tested"), ("val", "validation", "validated")):
+    weights = {}
+    for split, where in (("test", "test"), ("val", "validation")):
         rows |= _accuracies(content, split, where)
         if f"{split}/top1" in content["measured"]:
-            rows[f"{past} weights"] = _weights(content, split)
+            weights[where] = _weights(content, split)
+    if len(set(weights.values())) == 1:
+        rows["weights"] = next(iter(weights.values()))
+    else:
+        rows |= {f"{where} weights": found for where, found in weights.items()}
     if confusion is not None:
         named = classes or []  # a learner may tell more classes apart than its data name
         names = [*named, *(str(number) for number in range(len(named), len(confusion)))]
         rows |= _by_class(confusion, names)
     for name, files in content.get("skipped", {}).items():
         rows[f"unreadable in {name}"] = f"{len(files)}, skipped; the first is {files[0]}"
+    if (status := content.get("status", "finished")) != "finished":
+        rows["status"] = status
     rows["steps, time"] = f"{content['steps']:,}, {content['seconds']:.0f} s"
     console.print(_table(rows, console.width))
     console.print(Text(f"Everything is in {content['folder']}"), soft_wrap=True)
@@ -109,27 +119,16 @@ def _table(rows: Mapping[str, str | list[str]], width: int) -> Table:
     room = width - max(cell_len(name) for name in rows) - _FRAME
     table = Table(title="What it learned", title_justify="left", show_header=False)
     for name, value in rows.items():
-        table.add_row(Text(name), Text(value if isinstance(value, str) else _lines(value, room)))
+        shown = value if isinstance(value, str) else packed(value, room, ", ")
+        table.add_row(Text(name), Text(shown))
     return table
 
 
-def _lines(items: list[str], room: int) -> str:
-    """Puts as many items on a line as fit it."""
-    lines = [items[0]]
-    for item in items[1:]:
-        if cell_len(f"{lines[-1]}, {item},") <= room:
-            lines[-1] += f", {item}"
-        else:
-            lines[-1] += ","
-            lines.append(item)
-    return "\n".join(lines)
-
-
 def _accuracies(content: Mapping[str, Any], split: str, where: str) -> dict[str, str]:
-    """The accuracies with what is known of their precision; networks apart if there are several."""
-    words = {"top1": "top-1", "model/top1": "top-1, model", "ema/top1": "top-1, EMA"}
-    if f"{split}/ema/top1" not in content["metrics"]:
-        del words["model/top1"]
+    """The accuracies with what is known of their precision; the headline is that of the EMA."""
+    words = {"top1": "top-1"}
+    if f"{split}/ema/top1" in content["metrics"]:
+        words["model/top1"] = "without EMA"
     return {
         f"{where} {word}": _with_interval(content, f"{split}/{name}")
         for name, word in words.items()

@@ -88,5 +88,15 @@ def test_nothing_is_shown_by_other_processes():
     assert output.getvalue() == ""
 
 
+def test_lines_on_a_terminal_are_broken_between_figures():
+    lines = [line.rstrip() for line in shown(is_terminal=True, width=50).splitlines()]
+    last = next(i for i, line in enumerate(lines) if "step 10/10" in line)
+    ending = "\n".join(lines[last:])
+    for part in ("loss 1.500", "top-1 0.700 (best 0.900)", "images/s"):
+        assert any(part in line for line in lines[last:]), ending
+    assert re.search(r"\d images/s", ending)
+    assert re.search(r"in 0:0\d", ending)
+
+
 def test_clock():
     assert [_clock(s) for s in (None, 5.9, 65, 3725)] == ["?", "0:05", "1:05", "1:02:05"]

@@ -49,11 +49,10 @@ def test_shows_accuracies_worst_classes_and_confusions():
     assert max(len(line) for line in text.splitlines()) <= 80
     squeezed = " ".join(text.replace("│", " ").split())
     assert "test top-1 0.810 (95 %: 0.766-0.847) from 360 images" in squeezed
-    assert "tested weights best checkpoint (step 800), validation top-1 0.790" in squeezed
+    assert "test weights best checkpoint (step 800), validation top-1 0.790" in squeezed
     assert "validation top-1 0.780 (95 %: 0.757-0.801) from 1,397 images" in squeezed
-    assert "validation top-1, model 0.750" in squeezed
-    assert "validation top-1, EMA 0.780" in squeezed
-    assert "validated weights last checkpoint (step 1,200)" in squeezed
+    assert "validation without EMA 0.750" in squeezed
+    assert "validation weights last checkpoint (step 1,200)" in squeezed
     assert "eel 0.60, cat 0.80, dog 1.00" in squeezed
     assert "eel as dog (3), cat as dog (2), eel as cat (1)" in squeezed
     assert "unreadable in unlabeled 2, skipped; the first is a.jpg" in squeezed
@@ -87,7 +86,7 @@ def test_weights_that_no_checkpoint_holds_and_given_ones():
         entry = {"network": "model", "checkpoint": checkpoint, "path": path, "step": None}
         content = {**CONTENT, "measured": {"test/top1": entry}, "metrics": {"test/top1": 0.5}}
         squeezed = " ".join(text_of(print_summary, content).replace("│", " ").split())
-        assert f"tested weights {told} unreadable" in squeezed
+        assert f"weights {told} unreadable" in squeezed
         assert "test top-1 0.500" in squeezed
 
 
@@ -108,3 +107,29 @@ def test_the_opening_tells_data_length_and_devices():
                    {"unlabeled": 12, "val": 1})  # fmt: skip
     assert " ".join(text.split()).endswith(
         "unlabeled 1,437 (0 labelled, 12 unreadable), val 10 (1 unreadable)")  # fmt: skip
+
+
+def test_one_checkpoint_is_named_once():
+    measured = {name: LAST for name in ("test/top1", "val/top1")}
+    text = text_of(print_summary, {**CONTENT, "measured": measured})
+    assert text.count("last checkpoint") == 1
+    assert "status" not in text
+    stopped = text_of(print_summary, {**CONTENT, "status": "stopped: max_time"})
+    assert "stopped: max_time" in stopped
+    assert "│ weights " in text
+
+
+def test_the_opening_is_broken_between_loaders_on_a_terminal():
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=80)
+    sizes = {"supervised": 40, "unlabeled": 1437, "val": 1397, "test": 360}
+    print_opening("quickstart", sizes, {}, "600 steps", "1 x cpu", console=console)
+    assert output.getvalue() == (
+        "quickstart: 600 steps on 1 x cpu; samples: supervised 40, unlabeled 1,437,\n"
+        "val 1,397, test 360\n"
+    )
+
+
+def test_streams_alone_have_no_sizes():
+    text = text_of(print_opening, "web", {}, {}, "9 steps", "1 x cpu")
+    assert text == "web: 9 steps on 1 x cpu; samples: streamed\n"

@@ -1,0 +1,21 @@
+"""Lines of items: broken between them, filled as far as they go."""
+
+import pytest
+
+from sesemi_like.report.lines import packed
+
+
+@pytest.mark.parametrize(
+    ("items", "width", "separator", "expected"),
+    [
+        (["a b", "c d", "e"], None, ", ", "a b, c d, e"),
+        (["a b", "c d", "e"], 8, "  ", "a b  c d\ne"),
+        (["a b", "c d", "e"], 8, ", ", "a b,\nc d, e"),  # the comma has to fit as well
+        (["a b", "c d", "e"], 9, ", ", "a b, c d,\ne"),
+        (["longer than that", "x"], 5, ", ", "longer than that,\nx"),
+        (["猫猫", "a"], 6, "  ", "猫猫\na"),  # each takes two columns
+        (["only"], 1, ", ", "only"),
+    ],
+)
+def test_packed(items, width, separator, expected):
+    assert packed(items, width, separator) == expected
