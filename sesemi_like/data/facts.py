@@ -44,10 +44,9 @@ def facts_of(data: DataModule) -> dict[str, Any]:
 
 
 def _draws_by_itself(sampler: Any) -> bool:
-    """Whether a sampler is not one of ours, which draw from the run's seed and the pass alone."""
+    """Whether a sampler may have a generator of its own; global ones are seeded for each pass."""
     if not isinstance(sampler, Mapping):
         return False
-    if _draws_by_itself(sampler.get("sampler")):
+    if _draws_by_itself(sampler.get("sampler")) or sampler.get("generator") is not None:
         return True
-    name = str(sampler.get("_target_")).rpartition(".")[2]
-    return name not in ("SequentialSampler", "BatchSampler")
+    return not str(sampler.get("_target_")).startswith("torch.utils.data.")

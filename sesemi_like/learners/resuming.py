@@ -144,4 +144,4 @@ def _fact_differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]
             if key != "samplers":
                 yield f"{key} is {shown(own)} instead of {shown(other)}"
     for name in learner.facts.get("samplers", []):
-        yield f"{name} may draw its order from a generator that was elsewhere then"
+        yield f"{name} may draw its order from a generator of its own, which was elsewhere then"

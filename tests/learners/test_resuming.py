@@ -130,7 +130,8 @@ def prepared(checkpoint, *overrides):
         (["++trainer.accumulate_grad_batches=2"], ["accumulate_grad_batches is 2 instead of 1"]),
         (
             ["data.train.supervised.shuffle=false",
-             "data.train.supervised.sampler={_target_: torch.utils.data.RandomSampler}"],
+             "data.train.supervised.sampler={_target_: torch.utils.data.RandomSampler,"
+             "generator: {_target_: torch.Generator}}"],
             ["data.train.supervised.sampler may draw its order from a generator"],
         ),
     ],
@@ -151,6 +152,12 @@ def test_a_run_that_goes_on_unchanged_says_nothing(stopped, caplog, tmp_path):
     with caplog.at_level("WARNING", logger="sesemi_like"):
         prepared(tmp_path / "x.ckpt", "run.num_iterations=10")
     assert not caplog.text
+
+
+def test_a_sampler_that_draws_from_the_global_generator_goes_on(stopped):
+    sampler = "data.train.supervised.sampler={_target_: torch.utils.data.RandomSampler}"
+    unshuffled = "data.train.supervised.shuffle=false"
+    assert prepared(stopped, unshuffled, sampler).learner.facts["samplers"] == []
 
 
 def test_another_number_of_processes_is_said(stopped, caplog):
