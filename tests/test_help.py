@@ -91,7 +91,6 @@ def test_info_leads_with_the_files_and_names_one_for_each_value(open_cli, tmp_pa
     assert comment_of(shown, "id: mine") == "custom"
     assert comment_of(shown, "name: resnet18d") == "custom"
     assert comment_of(shown, "drop_rate: 0.5") == "backbone/resnet50d_sesemi"
-    assert comment_of(shown, "global_pool: avg") == "backbone/resnet50d"
     assert comment_of(shown, "optimizer:") == "optimizer/adam"
     assert comment_of(shown, "num_iterations: null") == ""
 
@@ -117,6 +116,22 @@ def test_a_persons_file_with_a_built_in_name_takes_its_place_and_info_says_so(op
     assert config["run"]["id"] == "mine"
     assert config["learner"]["hparams"]["optimizer"] == {"_target_": "torch.optim.SGD", "lr": 0.5}
     assert "in place of the built-in imagewoof, optimizer/sgd_sesemi" in shown
+
+
+def test_a_persons_own_optimizer_changes_no_built_in_config_that_chose_another(open_cli, tmp_path):
+    (tmp_path / "own" / "optimizer").mkdir(parents=True)
+    (tmp_path / "own" / "optimizer" / "sgd.yaml").write_text(RATE)
+    shown = open_cli("-cd", "own", "-cn", "imagewoof", "--cfg", "job")[1]
+    assert shown == open_cli("-cn", "imagewoof", "--cfg", "job")[1]
+
+
+def test_info_knows_the_folders_that_hydras_searchpath_adds(open_cli, tmp_path):
+    (tmp_path / "more" / "optimizer").mkdir(parents=True)
+    (tmp_path / "more" / "optimizer" / "fast.yaml").write_text(RATE)
+    search = f"hydra.searchpath=[file://{tmp_path}/more]"
+    shown = open_cli("-cn", "quickstart", search, "optimizer=fast", "--info")[1]
+    assert "more/optimizer/fast.yaml" in shown
+    assert comment_of(shown, "optimizer:") == "optimizer/fast"
 
 
 def test_a_persons_own_name_covers_nothing(open_cli, tmp_path):

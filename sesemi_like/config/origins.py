@@ -10,6 +10,7 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -49,17 +50,19 @@ def parts(loader: ConfigLoaderImpl, config_name: str, overrides: Sequence[str]) 
         overrides: The overrides of the command line.
     """
     chosen = loader.compute_defaults_list(config_name, list(overrides), RunMode.RUN)
+    # With the folders that `hydra.searchpath` adds, which the loader's own files lack.
+    _, files = loader._parse_overrides_and_create_caching_repo(config_name, list(overrides))
     found = []
     for default in chosen.defaults:
         loaded = None
         if default.config_path and not default.config_path.startswith("hydra/"):
-            loaded = loader.repository.load_config(default.config_path)
+            loaded = files.load_config(default.config_path)
         if loaded is None:
             continue
         content: Any = OmegaConf.to_container(loaded.config, throw_on_missing=False)
         content.pop("defaults", None)
         content.pop("hydra", None)
-        source = _SOURCES.get(loaded.provider) or _file(loaded.path, default.config_path)
+        source = _source(loaded, default.config_path)
         found.append(Part(default.config_path, source, _under(default.package, content)))
     typed: Any = OmegaConf.create()
     for override in chosen.config_overrides:
@@ -118,9 +121,11 @@ def leaves(content: Any, key: str = "") -> Iterator[str]:
         yield from leaves(value, f"{key}.{name}" if key else str(name))
 
 
-def _file(folder: str, name: str) -> str:
-    """The path of a config's file, relative to where the command was called if it is below."""
-    path = Path(folder.removeprefix("file://")) / f"{name}.yaml"
+def _source(loaded: ConfigResult, name: str) -> str:
+    """A config's file, relative to where the command was called if below; else its provider."""
+    if loaded.provider in _SOURCES or not loaded.path.startswith("file://"):
+        return _SOURCES.get(loaded.provider) or str(loaded.provider)
+    path = Path(loaded.path.removeprefix("file://")) / f"{name}.yaml"
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
