@@ -198,7 +198,7 @@ class DataModule(pl.LightningDataModule):
     def _first_samples(self, name: str, key: str) -> Batch:
         """Collates two samples and makes every view of them, so that mistakes show now."""
         try:
-            samples = _first_two(self.datasets[name], all_are_read_later=name in self.cache_plans)
+            samples = _first_two(self.datasets[name])
         except Exception as error:  # whatever a data set or transform of anybody's raises
             raise ConfigError([_unreadable(error, key, self.configs[name])]) from error
         if not samples:
@@ -483,14 +483,10 @@ def _unreadable(error: Exception, key: str, loader: Mapping[str, Any]) -> Config
     return ConfigProblem(f"{key}.dataset", config.get("name"), expected)
 
 
-def _first_two(
-    source: Samples | StreamedSamples, *, all_are_read_later: bool = False
-) -> list[Sample]:
+def _first_two(source: Samples | StreamedSamples) -> list[Sample]:
     if isinstance(source, StreamedSamples):
         return [sample for sample, _ in zip(source, range(2), strict=False)]
-    if all_are_read_later:  # and those that cannot be are then told together
-        return first_readable(source, 2)
-    return [source[row] for row in range(min(2, len(source)))]
+    return first_readable(source)
 
 
 def _prepared(value: Any) -> Any:

@@ -21,7 +21,7 @@ Positions = npt.NDArray[np.int64]
 
 LIST = "unreadable.txt"
 _SHOWN, _SHOWN_SKIPPED = 10, 5
-_MOST_LOOKED_AT, _THREADS = 100_000, 8
+_FIRST, _MOST_LOOKED_AT, _THREADS = 2, 100_000, 8
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II", b"MM", b"RIFF", b"P5", b"P6")
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ def settle_unreadable(
 ) -> None:
     """Refuses a data set with images that cannot be read, or counts them where they are skipped.
 
-    Where images are kept decoded all of them have been read. Of other image files only the first
-    bytes are looked at, and those that begin like no image are tried: empty files and web pages
-    are found so, half files are not. Files beyond 100,000 are not looked at.
+    Where images are kept decoded all of them have been read. Of up to 100,000 other image files the
+    first bytes are looked at, and those that begin like no image are tried, as the first two are:
+    empty files and web pages are found so, most half files are not.
 
     Args:
         samples: The data set; decoded, if it is to be kept so.
@@ -77,16 +77,17 @@ def _warn_of_lost_classes(samples: Samples, name: str) -> None:
         )
 
 
-def first_readable(samples: Samples, count: int) -> list[Sample]:
-    """The first samples that can be read.
+def first_readable(samples: Samples) -> list[Sample]:
+    """The first two samples; of image files, which are seen to later, the first that can be read.
 
     Args:
         samples: A data set.
-        count: How many.
 
     Raises:
         UnreadableSampleError: If none can be read.
     """
+    if not hasattr(getattr(samples.read, "load", None), "fingerprint"):
+        return [samples[row] for row in range(min(_FIRST, len(samples)))]
     found: list[Sample] = []
     errors: list[UnreadableSampleError] = []
     tried = samples.select(np.arange(len(samples)))
@@ -96,7 +97,7 @@ def first_readable(samples: Samples, count: int) -> list[Sample]:
             found.append(tried[row])
         except UnreadableSampleError as error:
             errors.append(error)
-        if len(found) == count:
+        if len(found) == _FIRST:
             break
     if errors and not found:
         raise errors[0]
@@ -114,8 +115,16 @@ def _unreadable(samples: Samples, positions: Positions) -> Positions:
     parts = np.array_split(positions, _THREADS)
     with ThreadPoolExecutor(_THREADS) as threads:
         odd = threads.map(lambda part: [p for p in part if not _begins_well(load, int(p))], parts)
-        tried = [position for part in odd for position in part]
-    return np.array([p for p in tried if _reason(samples, p)], np.int64)
+        tried = [*positions[:_FIRST], *(position for part in odd for position in part)]
+    return np.array([p for p in tried if not _loads(load, int(p))], np.int64)
+
+
+def _loads(load: PictureFiles, position: int) -> bool:
+    try:
+        load(position)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _begins_well(load: PictureFiles, position: int) -> bool:

@@ -63,6 +63,17 @@ def test_all_loaders_name_all_broken_images_at_once(root):
     assert "train/a/02.png (no image of a known format" in text
 
 
+@pytest.mark.parametrize("kind", ["auto", "none"])
+def test_the_first_images_are_told_together_with_the_others(root, kind):
+    names = spoil(root, 2, 0, 1, 9)  # the last of them are half files
+    keys = [f"data.train.{name}.dataset.cache" for name in ("supervised", "unlabeled")]
+    found = told(module(root, *(f"++{key}={kind}" for key in keys)).decode)
+    text = found["data.train.supervised.dataset.on_error"]
+    first = names if kind == "auto" else [names[0], names[1], names[2]]
+    assert text.startswith(f"{len(first)} of 40 images cannot be read")
+    assert all(name in text for name in first)
+
+
 def test_skipped_images_are_counted_before_the_first_step(root, caplog):
     names = spoil(root, 0, 5, 6)
     loaders = ("supervised", "unlabeled")
@@ -142,8 +153,10 @@ def test_images_that_are_not_decoded_before_are_looked_at(root, monkeypatch, cap
 def test_no_format_is_taken_for_broken(root, kind, monkeypatch):
     for path in sorted((root / "train").rglob("*.png")):
         Image.open(path).save(path, kind)
-    monkeypatch.setattr(unreadable, "_reason", lambda *_: pytest.fail("it was tried"))
+    tried = []
+    monkeypatch.setattr(unreadable, "_loads", lambda _, position: tried.append(position) or True)
     assert settled(root, cache="none").skipped == []
+    assert tried == [0, 1]
 
 
 def test_images_that_begin_oddly_but_can_be_read_pass(root):
@@ -155,7 +168,7 @@ def test_images_that_begin_oddly_but_can_be_read_pass(root):
 def test_the_first_images_that_can_be_read_are_found(root):
     spoil(root, 0, 2)
     samples = dataset("image_folder", str(root), "train")
-    assert [sample["index"] for sample in first_readable(samples, 2)] == [1, 3]
+    assert [sample["index"] for sample in first_readable(samples)] == [1, 3]
     spoil(root, *range(40))
     with pytest.raises(UnreadableSampleError, match=r"00\.png cannot be read"):
-        first_readable(samples, 2)
+        first_readable(samples)
