@@ -94,7 +94,8 @@ def _problems(
             wrong = [o for o in overrides if _is_choice_of(o, error.missing_cfg_file)]
         except OverrideParseException as error:
             override = error.override.removeprefix("++")
-            yield ConfigProblem("command line", override, _unreadable(override, error))
+            expected = _unreadable(override, error, config_dir)
+            yield ConfigProblem("command line", override, expected)
             wrong = [o for o in overrides if o.removeprefix("++") == override]
         except ConfigError as error:
             yield from error.problems
@@ -172,7 +173,9 @@ def _is_choice_of(override: str, missing: str | None) -> bool:
     return missing is not None and missing in (f"{key.split('@')[0]}/{value}", value)
 
 
-def _unreadable(override: str, error: Exception) -> str:
+def _unreadable(override: str, error: Exception, config_dir: str | None) -> str:
+    if override in config_files(config_dir):
+        return f"-cn {override} takes the config of that name"
     if "=" not in override:
         return "needs key=value, group=choice or ~key"
     lines = [line for line in str(error).splitlines() if line and "override" not in line]
@@ -184,5 +187,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _details(error: Exception) -> str:
+    if "appears more than once" in str(error):
+        return "a group that is chosen already is chosen anew without +"
     rest = " ".join(line.strip() for line in str(error).strip().splitlines()[1:])
     return rest or "see the file it names" if ".yaml" in str(error) else "it cannot be composed"

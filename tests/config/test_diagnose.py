@@ -63,6 +63,14 @@ def test_words_that_are_no_overrides_say_what_they_should_be():
     assert told("run.seed") == {"command line": "needs key=value, group=choice or ~key"}
 
 
+def test_the_name_of_a_config_alone_says_how_it_is_taken():
+    assert told("imagewoof") == {"command line": "-cn imagewoof takes the config of that name"}
+
+
+def test_a_second_choice_of_a_group_says_how_it_is_made():
+    assert "without +" in told("+optimizer=adam")["-cn quickstart"]
+
+
 def test_adding_what_is_there_says_how_it_is_changed():
     assert "run.seed=1 changes it" in told("+run.seed=1")["run.seed"]
 
