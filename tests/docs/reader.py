@@ -25,6 +25,9 @@ NOT_RUN = (
     "python -m pytest",
     "python benchmarks/",
     "mkdocs",
+    "mkdir",
+    "curl",
+    "sed",
     "tensorboard",
     "eval",
 )
