@@ -53,11 +53,22 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, dirpath: str) -> None:
         super().__init__(dirpath, filename="last", save_top_k=1, enable_version_counter=False)
+        self._is_due = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves, but leaves the end of an epoch to :meth:`on_train_epoch_end`.
+
+        From a checkpoint of before that, the batches of this epoch would be read again.
+        """
+        self._is_due = trainer.is_last_batch and not trainer.sanity_checking
+        if not self._is_due:
+            super().on_validation_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves where Lightning would, and when training ends with steps that are not saved yet."""
         super().on_train_epoch_end(trainer, pl_module)
-        if _is_over(trainer) and not self._should_skip_saving_checkpoint(trainer):
+        is_due, self._is_due = self._is_due or _is_over(trainer), False
+        if is_due and not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
 

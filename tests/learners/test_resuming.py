@@ -85,7 +85,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)  # those that hang on no length
-@pytest.mark.parametrize("interval", [2, 1.0])
+@pytest.mark.parametrize("interval", [2, 5, 1.0])  # of five steps an epoch
 def test_a_run_that_ended_goes_on(tmp_path, schedule, interval):
     twice = [f"+trainer.val_check_interval={interval}", *SCHEDULES[schedule]]
     whole, _ = fit(tmp_path / "whole", *EPOCHS, *twice, "run.num_epochs=3")
