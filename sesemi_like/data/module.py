@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,15 @@ from ..config.check import named_loaders
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
 from ..errors import (
-    SKIP_HINT,
     ConfigError,
     ConfigProblem,
     Problems,
-    TransformError,
-    UnreadableSampleError,
 )
 from ..views.images import as_float
 from .cached import CachePlan, plan_cache
 from .collating import Batch, build_collation
 from .duplicates import duplicate_warnings
-from .images import AN_IMAGE, odd_image
+from .first_look import first_batch
 from .labels import (
     EVALUATED,
     TRAIN,
@@ -46,9 +44,9 @@ from .loaders import (
     build_loader,
 )
 from .registry import dataset
-from .samples import Sample, Samples, StreamedSamples
+from .samples import Samples, StreamedSamples
 from .seeds import batch_generator
-from .unreadable import first_readable, settle_unreadable
+from .unreadable import settle_unreadable
 from .workers import AUTO, share_out, usable_cpus
 
 log = logging.getLogger(__name__)
@@ -145,7 +143,9 @@ class DataModule(pl.LightningDataModule):
         with problems.collected(), _told_at(f"{key}.dataset"):
             self.datasets[name] = self._dataset(name, loader["dataset"])
         problems.raise_any()
-        self.sample_batches[name] = self._first_samples(name, key)
+        self.sample_batches[name] = first_batch(
+            self.datasets[name], loader, key, partial(self._with_views, name)
+        )
         self.workers[name] = 0
         self._loader(name, rank=0)
 
@@ -194,29 +194,6 @@ class DataModule(pl.LightningDataModule):
             return self.cache_plans[name].looks_up
         reader = getattr(self.datasets[name], "read", None)
         return getattr(reader, "take", None) is not None
-
-    def _first_samples(self, name: str, key: str) -> Batch:
-        """Collates two samples and makes every view of them, so that mistakes show now."""
-        try:
-            samples = _first_two(self.datasets[name])
-        except Exception as error:  # whatever a data set or transform of anybody's raises
-            raise ConfigError([_unreadable(error, key, self.configs[name])]) from error
-        if not samples:
-            raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples at all")])
-        try:
-            batch = self._with_views(name, build_collation(self.configs[name], key)(samples))
-        except ConfigError:
-            raise
-        except Exception as error:  # whatever a collation or view of anybody's raises
-            expected = f"its first samples do not become a batch: {type(error).__name__}: {error}"
-            odd = odd_image(samples[0]["image"]) if "image" in samples[0] else ""
-            hint = f"; its image is {odd}, and {AN_IMAGE}" if odd else ""
-            raise ConfigError([ConfigProblem(key, name, expected + hint)]) from error
-        lacking = {"target", "index"} - set(batch)
-        if lacking and name in EVALUATED:
-            expected = f"its batches have no {' and no '.join(sorted(lacking))} to evaluate with"
-            raise ConfigError([ConfigProblem(key, sorted(batch), expected)])
-        return batch
 
     def expect_classes(self, num_classes: int) -> None:
         """Refuses labels that are read with their samples and are none of these classes.
@@ -468,25 +445,6 @@ def _told_at(key: str) -> Iterator[None]:
             p if p.key.startswith(key) else ConfigProblem(f"{key}.{p.key}", p.value, p.expected)
             for p in error.problems
         ) from error
-
-
-def _unreadable(error: Exception, key: str, loader: Mapping[str, Any]) -> ConfigProblem:
-    """What is wrong with a loader's first samples: the transform, the files, or the data set."""
-    config = loader["dataset"]
-    if isinstance(error.__cause__, TransformError):
-        transform = config.get("image_transform")
-        target = transform.get("_target_") if isinstance(transform, Mapping) else transform
-        return ConfigProblem(f"{key}.dataset.image_transform", target, str(error))
-    if isinstance(error, UnreadableSampleError):
-        return ConfigProblem(f"{key}.dataset", config.get("name"), f"{error}; {SKIP_HINT}")
-    expected = f"its first samples cannot be read: {type(error).__name__}: {error}"
-    return ConfigProblem(f"{key}.dataset", config.get("name"), expected)
-
-
-def _first_two(source: Samples | StreamedSamples) -> list[Sample]:
-    if isinstance(source, StreamedSamples):
-        return [sample for sample, _ in zip(source, range(2), strict=False)]
-    return first_readable(source)
 
 
 def _prepared(value: Any) -> Any:
