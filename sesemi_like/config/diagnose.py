@@ -101,6 +101,9 @@ def _problems(
             yield from error.problems
             keys = {problem.key for problem in error.problems}
             wrong = [o for o in overrides if o.partition("=")[0] in keys]
+        except UnicodeDecodeError as error:
+            yield _undecodable(config_dir, error)
+            return
         except RecursionError:
             yield _circle(config_name, config_dir)
             return
@@ -157,6 +160,18 @@ def _elsewhere(config_name: str, config_dir: str | None) -> str:
     return ""
 
 
+def _undecodable(config_dir: str | None, error: UnicodeDecodeError) -> ConfigProblem:
+    """Names the file of a person's own folder that is not UTF-8."""
+    for path in sorted(Path(config_dir or ".").rglob("*.yaml")):
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as found:
+            return ConfigProblem(str(path), found.object[found.start : found.end], "is not UTF-8")
+        except OSError:
+            continue
+    return ConfigProblem("-cd", config_dir, str(error))
+
+
 def _circle(config_name: str, config_dir: str | None) -> ConfigProblem:
     """Names the file that starts from the built-in config whose place it takes."""
     for name in covered(config_dir):
@@ -190,4 +205,5 @@ def _details(error: Exception) -> str:
     if "appears more than once" in str(error):
         return "a group that is chosen already is chosen anew without +"
     rest = " ".join(line.strip() for line in str(error).strip().splitlines()[1:])
-    return rest or "see the file it names" if ".yaml" in str(error) else "it cannot be composed"
+    unsaid = "see the file it names" if ".yaml" in str(error) else "it cannot be composed"
+    return rest or unsaid

@@ -108,7 +108,7 @@ def opening(path: Path) -> str:
 
 def _comment(path: Path) -> Iterator[str]:
     """The lines of the comment at the top of a file, up to the command that runs it."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("# @package"):
             continue
         if not line.startswith("#") or line.startswith("#     "):

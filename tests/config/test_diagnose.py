@@ -71,6 +71,16 @@ def test_a_second_choice_of_a_group_says_how_it_is_made():
     assert "without +" in told("+optimizer=adam")["-cn quickstart"]
 
 
+def test_what_hydra_says_beyond_the_first_line_is_told():
+    assert "+optimizer@x=sgd" in told("optimizer@x=sgd")["-cn quickstart"]
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path):
+    file = tmp_path / "custom.yaml"
+    file.write_bytes("defaults: [base]\nrun: {id: café}\n".encode("latin-1"))
+    assert told(name="custom", folder=str(tmp_path)) == {str(file): "is not UTF-8"}
+
+
 def test_adding_what_is_there_says_how_it_is_changed():
     assert "run.seed=1 changes it" in told("+run.seed=1")["run.seed"]
 
