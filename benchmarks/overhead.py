@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from common import print_machine
 from fixmatch_cases import StepTimes, composed, patched_callbacks
 
+from sesemi_like.data.module import TRAIN
 from sesemi_like.devices import tune_process
 from sesemi_like.learners import Learner
 from sesemi_like.run import prepare, run
@@ -63,7 +64,7 @@ def bare(steps: int, method: str) -> float:
             batch = {
                 f"{name}.{field}": value
                 for name, fields in loaded.items()
-                for field, value in data._with_views(name, fields, number=step).items()
+                for field, value in data._with_views(TRAIN + name, fields, number=step).items()
             }
             loss = loss_of(network, batch, method)
             optimizer.zero_grad()
@@ -126,9 +127,12 @@ def loss_of(network: object, batch: dict[str, torch.Tensor], method: str) -> tor
 def main() -> None:
     """Measures both in turn and prints the difference."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=400)
+    uncounted = f"more than {SKIPPED + 1}, of which the first {SKIPPED} are not counted"
+    parser.add_argument("--steps", type=int, default=400, help=uncounted)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    if options.steps <= SKIPPED + 1:
+        parser.error(f"--steps: found {options.steps}; needs {uncounted}")
     tune_process()
     warnings.simplefilter("ignore")
     print_machine(f"{options.repeats} interleaved runs of {options.steps} steps")

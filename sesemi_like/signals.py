@@ -45,7 +45,8 @@ def stopped_by_signals() -> Iterator[None]:
         if os.getpid() != owner:
             _end_worker(signum, frame)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Not SIG_IGN: Python complains of a signal that arrives while its handler is taken away.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         raise Stopped(signum)
 
     before = {number: signal.getsignal(number) for number in STOPPING}

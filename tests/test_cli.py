@@ -96,6 +96,16 @@ def test_importing_the_package_does_not_import_torch():
     assert done.stdout.strip() == "False"
 
 
+def test_a_run_imports_what_its_config_names_when_it_is_needed():
+    program = (
+        "import sys, sesemi_like.run\n"
+        "late = {'timm', 'sklearn', 'webdataset', 'tensorboard', 'albumentations', 'simplejpeg'}\n"
+        "print(sorted(late & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_info_and_cfg_show_app_values_unresolved(open_cli):
     for arguments in (["--info"], ["--cfg", "job"]):
         assert "${app:max_iterations}" in open_cli("-cn", "imagewoof", *arguments).stdout
