@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 
 from .collating import Batch, draws_nothing
 from .samplers import Rows
-from .samples import Sample, Samples
-from .seeds import batch_generator, generators_kept, seed_generators, seed_of
+from .samples import ImageReader, Sample, Samples
+from .seeds import batch_generator, generators_kept, seed_generators, seed_of, seed_torch
 
 
 class SeededSamples(Dataset[Batch]):
@@ -42,6 +42,7 @@ class SeededSamples(Dataset[Batch]):
         self.samples, self.collate, self.seed = samples, collate, seed
         self.share = rank, world_size
         self.reading_draws = not samples.is_deterministic
+        self.seed_reading = seed_torch if _draws_from_torch(samples) else seed_generators
         self.collation_draws = not draws_nothing(collate)
         self.takes_generator = self.collation_draws and _takes_generator(collate)
 
@@ -65,7 +66,7 @@ class SeededSamples(Dataset[Batch]):
             return self.samples.__getitems__(rows)
         samples = []
         for row, place in zip(rows, rows.places, strict=True):
-            seed_generators(seed_of(self.seed, f"{rows.number}:{place}"))
+            self.seed_reading(seed_of(self.seed, f"{rows.number}:{place}"))
             samples.append(self.samples[row])
         return samples
 
@@ -78,6 +79,18 @@ class SeededSamples(Dataset[Batch]):
         if self.collation_draws:
             seed_generators(seed_of(self.seed, f"{name}:{rank}"))
         return self.collate(samples)
+
+
+def _draws_from_torch(samples: Samples) -> bool:
+    """Whether reading is known to draw from torch's generator alone, as torchvision does."""
+    reader = getattr(samples.read, "reader", samples.read)  # of what is not in a cache
+    return isinstance(reader, ImageReader) and _is_torchvisions(reader.image_transform)
+
+
+def _is_torchvisions(transform: object) -> bool:
+    parts = getattr(transform, "transforms", ())
+    is_known = type(transform).__module__.startswith("torchvision.transforms.v2")
+    return is_known and type(transform).__name__ != "Lambda" and all(map(_is_torchvisions, parts))
 
 
 def _takes_generator(collate: Callable[..., Batch]) -> bool:

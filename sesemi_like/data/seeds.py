@@ -35,6 +35,11 @@ def batch_generator(seed: int, name: str, rank: int = 0, world_size: int = 1) ->
     return SharedGenerator(whole, seed_of(seed, f"{name}:{rank} of {world_size}"), rank, world_size)
 
 
+def seed_torch(seed: int) -> None:
+    """Seeds torch's generator on the CPU alone, in a tenth of the time that all take."""
+    torch.default_generator.manual_seed(seed)
+
+
 def seed_generators(seed: int) -> None:
     """Seeds the generators that transforms draw from: torch's on the CPU, NumPy's and Python's."""
     # torch.manual_seed would look at every other device too, and costs a hundred times as much.

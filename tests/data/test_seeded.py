@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from sesemi_like.collation import JigsawTransformer
 from sesemi_like.data import convert
@@ -27,7 +28,20 @@ def albumentations():
     return Albumentations([library.RandomBrightnessContrast(p=1), library.HorizontalFlip(p=0.5)])
 
 
-TRANSFORMS = {"global generators": Drawing, "albumentations": albumentations}
+def torchvisions():
+    return v2.Compose([v2.PILToTensor(), v2.RandomCrop(3), v2.RandomApply([v2.ColorJitter(0.5)])])
+
+
+def mixed():
+    return v2.Compose([v2.RandomChoice([Drawing(), v2.Compose([Drawing()])])])
+
+
+TRANSFORMS = {
+    "global generators": Drawing,
+    "albumentations": albumentations,
+    "torchvision": torchvisions,
+    "parts that draw elsewhere": mixed,
+}
 
 
 def picture(position):
@@ -54,7 +68,7 @@ def equal(first, second):
 
 
 @pytest.mark.parametrize("kind", TRANSFORMS)
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_draws_do_not_depend_on_workers_or_resuming(kind, workers):
     transform = TRANSFORMS[kind]()
     alone = loader(transform)
@@ -139,6 +153,8 @@ def test_looking_up_seeds_nothing(monkeypatch):
     monkeypatch.setattr("sesemi_like.data.seeded.seed_generators", seeds.append)
     assert len(epoch(loader(None))) == 5
     assert not seeds
+    epoch(loader(torchvisions()))
+    assert not seeds  # but torch's, which is all that it draws from
     epoch(loader(Drawing()))
     assert len(seeds) == 20
 
