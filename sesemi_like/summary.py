@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -102,7 +103,7 @@ def measured(
         if key not in weights:
             weights[key] = _weights(*key, prepared, trainer)
         found[name] = {"network": origin.network, **weights[key], "images": origin.images}
-        if "top" in name.rpartition("/")[2] and origin.images:
+        if re.search(r"top\d+$", name) and origin.images:
             found[name]["interval"] = list(wilson_interval(metrics[name], origin.images))
     return found
 
