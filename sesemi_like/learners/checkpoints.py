@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from ..errors import ConfigError, ConfigProblem, shown
@@ -158,10 +158,22 @@ def load_weights(
         )
     learner.load_state_dict({n: checkpoint.tensors[n] for n in match.loaded}, strict=False)
     _begin_averages(learner, match)
-    log.log(logging.INFO if match.is_whole else logging.WARNING, "%s: %s", checkpoint.path, match)
+    tell("%s: %s", checkpoint.path, match, is_warning=not match.is_whole)
     for difference in differences(learner, checkpoint):
-        log.warning("%s: %s: %s", checkpoint.key, checkpoint.path, difference)
+        tell("%s: %s: %s", checkpoint.key, checkpoint.path, difference)
     return match
+
+
+@rank_zero_only
+def tell(text: str, *arguments: Any, is_warning: bool = True) -> None:
+    """Logs a sentence, of several processes by the first one alone.
+
+    Args:
+        text: The sentence, with ``%s`` for each argument.
+        *arguments: What it is about.
+        is_warning: Whether it is a warning, or just said.
+    """
+    log.log(logging.WARNING if is_warning else logging.INFO, text, *arguments)
 
 
 def _misfits(learner: Learner, match: Match, strict: bool | None, evaluates: bool) -> Iterator[str]:
@@ -207,7 +219,7 @@ def _class_problems(
     if evaluates:
         yield f"{told}: labels would mean other classes"
     elif not match.reshaped:
-        log.warning("%s: %s: %s", checkpoint.key, checkpoint.path, told)
+        tell("%s: %s: %s", checkpoint.key, checkpoint.path, told)
 
 
 def differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
@@ -258,8 +270,3 @@ def listed(names: Collection[str]) -> str:
     """The first few of some names, and how many there are."""
     some = list(names)
     return ", ".join(some[:5]) + (f", ... ({len(some)} in all)" if len(some) > 5 else "")
-
-
-def checkpoint_folder(path: str) -> Path:
-    """The folder in which a checkpoint lies."""
-    return Path(path).resolve().parent

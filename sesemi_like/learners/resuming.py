@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 from ..errors import ConfigError, ConfigProblem, shown
 from ..schedulers.lr import WarmupLR
 from .base import Learner
-from .checkpoints import Checkpoint, Match, differences, hparams_differences, listed
-
-log = logging.getLogger(__name__)
+from .checkpoints import Checkpoint, Match, differences, hparams_differences, listed, tell
 
 _INITIAL = {"pretrained", "weights", "checkpoint_path"}
 """Settings of a backbone that do not matter once other weights have been loaded."""
@@ -43,7 +40,7 @@ def check_resuming(learner: Learner, path: str, *, key: str, max_iterations: int
     found = [*_fact_differences(learner, checkpoint), *differences(learner, checkpoint)]
     found += _hparams_differences(learner, checkpoint)
     if found:
-        log.warning(
+        tell(
             "%s: the run will not end where it would have without a break, nor where one of these "
             "settings would: %s",
             key,

@@ -243,3 +243,11 @@ def test_a_classifier_of_a_checkpoint_answers_images(tmp_path):
     assert expected.shape == (5, 10)
     for given in (images, images / 255):
         torch.testing.assert_close(classifier(given), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_of_several_processes_one_tells_what_differs(weights, caplog, monkeypatch):
+    other = [f"{WIDTHS}=[4,8]", "learner.hparams.num_classes=7", weights[0]]
+    monkeypatch.setattr("pytorch_lightning.utilities.rank_zero_only.rank", 1)
+    with caplog.at_level("INFO", logger="sesemi_like"):
+        started(*other)
+    assert "of another shape" not in caplog.text
