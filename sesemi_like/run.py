@@ -278,7 +278,8 @@ def _rehearse_evaluation(learner: Learner, data: DataModule) -> None:
 
 def _evaluation(config: DictConfig, data: DataModule | None, found: Problems) -> Evaluation:
     evaluators = _evaluators(config, found)
-    known = data.fields if data else {}
+    loaded = data.datasets if data else {}
+    known = [name.removeprefix(TRAIN) for name in loaded if name.startswith(TRAIN)]
     for name, loader in ((n, loader) for n, e in evaluators.items() for loader in e.reads):
         if data is not None and loader not in known:
             expected = f"there is no train loader {loader!r}; {near(loader, known, noun='loaders')}"

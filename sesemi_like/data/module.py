@@ -207,8 +207,9 @@ class DataModule(pl.LightningDataModule):
 
     @property
     def _train(self) -> list[str]:
-        """The train loaders, as users name them."""
-        return [name.removeprefix(TRAIN) for name in self.datasets if name.startswith(TRAIN)]
+        """The train loaders that a step draws from; those that evaluators alone read are none."""
+        names = [name.removeprefix(TRAIN) for name in self.datasets if name.startswith(TRAIN)]
+        return [name for name in names if self.read is None or self.read[name]]
 
     @property
     def trained(self) -> list[str]:

@@ -404,6 +404,15 @@ def test_train_loaders_that_evaluators_read_are_there_in_every_mode():
         "train.supervised", "test"}  # fmt: skip
 
 
+def test_loaders_that_evaluators_alone_read_take_no_part_in_training():
+    data = module(read={"supervised": {"image", "target"}, "unlabeled": set()})
+    assert set(data.datasets) == {"train.supervised", "train.unlabeled", "val", "test"}
+    assert data.iterations_per_epoch == 2
+    assert set(data.fields) == set(data.label_counts()) == {"supervised"}
+    assert set(next(iter(data.train_dataloader()))) == {"supervised"}
+    assert len(next(data.evaluation_loader("unlabeled"))["index"]) == 512
+
+
 def test_labels_that_are_not_trained_on_are_not_listed(pets, tmp_path):
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     read = {"supervised": {"image", "target"}, "rotation_prediction": {"image", "target"}}
