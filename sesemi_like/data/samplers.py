@@ -155,7 +155,12 @@ class RepeatedShard(Sampler[Any]):
         self.next_pass = self.skipped = 0
 
     def __len__(self) -> int:
-        return math.ceil(self.repeat * len(self.sampler) / self.world_size)  # type: ignore[arg-type]
+        return math.ceil(self.num_read / self.world_size)
+
+    @property
+    def num_read(self) -> int:
+        """Rows or batches of a pass of all processes, those that are read again left out."""
+        return self.repeat * len(self.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
         rows = [row for _ in range(self.repeat) for row in self._pass()]
@@ -205,7 +210,8 @@ class RowBatches(Sampler[Rows]):
     Args:
         shard: Its share of the rows of a pass; or of the batches, if there is no batch size.
         batch_size: Rows of a batch.
-        drop_last: Whether a last batch of fewer rows is left out.
+        drop_last: Whether a last batch of fewer rows is left out, counted over all processes: one
+            that rows read again would fill up is left out, as one process alone would.
     """
 
     def __init__(
@@ -215,8 +221,11 @@ class RowBatches(Sampler[Rows]):
         self.number = self.skipped = 0
 
     def __len__(self) -> int:
-        size = self.batch_size or 1
-        return len(self.shard) // size if self.drop_last else -(-len(self.shard) // size)
+        if self.batch_size is None:
+            return len(self.shard)
+        if self.drop_last:
+            return self.shard.num_read // (self.batch_size * self.shard.world_size)
+        return -(-len(self.shard) // self.batch_size)
 
     def __iter__(self) -> Iterator[Rows]:
         # Only when the first batch is asked for: a loader with workers makes two iterators.
@@ -232,11 +241,11 @@ class RowBatches(Sampler[Rows]):
 
     def _cut(self, rows: Iterator[int], number: int, skipped: int) -> Iterator[Rows]:
         size, every = self.batch_size or 1, self.shard.world_size
-        for own in itertools.count(skipped * size, size):
+        for own in range(skipped, len(self)):
             batch = list(itertools.islice(rows, size))
             if not batch or (self.drop_last and len(batch) < size):
                 return
-            start = own * every + self.shard.rank
+            start = own * size * every + self.shard.rank
             yield Rows(batch, number, range(start, start + len(batch) * every, every))
 
     def set_pass(self, number: int, skipped: int = 0) -> None:

@@ -52,6 +52,18 @@ def test_length_by_hand(count, batch_size, drop_last, repeat, world_size, expect
     assert len(rows(built)) == expected
 
 
+@pytest.mark.parametrize("repeat", [1, 3])
+@pytest.mark.parametrize("count", [19, 20, 21, 23])  # in batches of 4, of 2 rows a process
+def test_without_incomplete_batches_processes_share_those_of_one_process(count, repeat):
+    config = {"drop_last": True, "repeat": repeat, "shuffle": True}
+    whole = loader(count, 4, **config)
+    parts = [loader(count, 2, rank=r, world_size=2, **config) for r in range(2)]
+    assert [len(part) for part in parts] == [len(whole)] * 2
+    shared = zip(*(rows(part) for part in parts), strict=True)
+    together = [[row for pair in zip(*each, strict=True) for row in pair] for each in shared]
+    assert together == rows(whole)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_order_does_not_depend_on_workers_and_changes_from_pass_to_pass(workers):
     built = loader(20, shuffle=True, num_workers=workers)
