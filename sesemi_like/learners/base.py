@@ -296,7 +296,7 @@ class Learner(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the generators' state until training starts, and runs forwards as before."""
-        self._rng_states = checkpoint.get("rng")
+        self._rng_states = rng.of_processes(checkpoint.get("rng"))
         if self.inputs is None:
             self.inputs = Inputs.from_plain(checkpoint.get("data"))
         way = checkpoint.get("forward")

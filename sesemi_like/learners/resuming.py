@@ -140,5 +140,7 @@ def _fact_differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]
         for key, own, other in hparams_differences(learner.facts, theirs):
             if key != "samplers":
                 yield f"{key} is {shown(own)} instead of {shown(other)}"
+    else:
+        yield "it is of an earlier version, whose runs drew otherwise"
     for name in learner.facts.get("samplers", []):
         yield f"{name} may draw its order from a generator of its own, which was elsewhere then"

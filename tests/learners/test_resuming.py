@@ -154,6 +154,21 @@ def test_a_run_that_goes_on_unchanged_says_nothing(stopped, caplog, tmp_path):
     assert not caplog.text
 
 
+def test_a_checkpoint_of_version_0_1_goes_on_and_says_that_it_drew_otherwise(
+    stopped, tmp_path, caplog
+):
+    content = torch.load(stopped, weights_only=True)
+    content["rng"] = content["rng"][0]  # it had the first process's generators alone
+    for later in ("run", "data"):
+        del content[later]
+    torch.save(content, tmp_path / "old.ckpt")
+    steps = ["run.num_iterations=12", f"{KEY}={tmp_path / 'old.ckpt'}"]
+    with caplog.at_level("WARNING", logger="sesemi_like"):
+        _, summary = fit(tmp_path / "new", *steps)
+    assert summary["steps"] == 12
+    assert "of an earlier version" in caplog.text
+
+
 def test_a_sampler_that_draws_from_the_global_generator_goes_on(stopped):
     sampler = "data.train.supervised.sampler={_target_: torch.utils.data.RandomSampler}"
     unshuffled = "data.train.supervised.shuffle=false"
