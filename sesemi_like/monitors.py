@@ -19,7 +19,7 @@ _OURS = ("pytorch_lightning", "lightning", "sesemi_like")
 def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[ConfigProblem]:
     """Finds callbacks and schedules that watch a metric which this run does not measure.
 
-    Nothing is said where a callback of one's own may log what others watch.
+    Nothing is said where a callback or learner of one's own may log what others watch.
 
     Args:
         prepared: What is to be run.
@@ -35,7 +35,8 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
     schedule = prepared.learner.settings.get("lr_scheduler")
     if isinstance(schedule, Mapping) and schedule.get("monitor") and schedule.get("strict", True):
         watched["learner.hparams.lr_scheduler.monitor"] = schedule["monitor"]
-    is_open = any(type(c).__module__.split(".")[0] not in _OURS for c in callbacks)
+    logging = [*callbacks, prepared.learner]
+    is_open = any(type(one).__module__.split(".")[0] not in _OURS for one in logging)
     known = None if is_open or not watched else _measured(prepared)
     if known is None:
         return []

@@ -8,6 +8,7 @@ from composing import composed
 from sesemi_like.config.check import check
 from sesemi_like.config.length import RunLength
 from sesemi_like.errors import ConfigError
+from sesemi_like.learners import Classifier
 from sesemi_like.run import prepare, run
 from sesemi_like.validating import interval_problems, validation_settings
 
@@ -131,6 +132,20 @@ def test_metrics_that_a_callback_of_ones_own_may_log_are_told_in_the_run(tmp_pat
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}", own)
     with pytest.raises(ConfigError, match=r"trainer: .*`val/nope` which is not available"):
         run(config)
+
+
+class Logging(Classifier):
+    """A classifier that logs a figure of its own."""
+
+    def on_train_epoch_end(self):
+        self.log("own", 1.0)
+
+
+def test_metrics_that_a_learner_of_ones_own_logs_may_be_watched(tmp_path):
+    watching = f"trainer.callbacks=[{{_target_: {CALLBACKS}.EarlyStopping, monitor: own}}]"
+    learner = f"learner._target_={__name__}.Logging"
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", learner, watching)
+    assert run(config)["steps"] == 10
 
 
 def test_evaluators_name_what_they_measure():
