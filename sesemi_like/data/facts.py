@@ -8,6 +8,7 @@ from typing import Any
 from ..views.inputs import Inputs
 from .labels import TRAIN
 from .module import DataModule
+from .samples import StreamedSamples
 
 
 def inputs_of(data: DataModule) -> Inputs:
@@ -27,20 +28,28 @@ def inputs_of(data: DataModule) -> Inputs:
 
 
 def facts_of(data: DataModule) -> dict[str, Any]:
-    """What decides which rows a step reads; under ``samplers`` the keys of what no seed settles."""
+    """What decides which rows a step reads, and what does not go on where it stopped.
+
+    Under ``samplers`` are the keys of those whose order no seed settles, under ``streams`` those of
+    loaders that begin again. In which order shards are read hangs on the number of workers.
+    """
     facts: dict[str, Any] = {"run.seed": data.seed, "processes": data.world_size}
-    samplers = []
+    samplers, streams = [], []
     for name in data.configs:
         if not name.startswith(TRAIN):
             continue
         facts[f"rows a step of data.{name}"] = data.batch_sizes[name] * data.world_size
         facts[f"samples of data.{name}"] = data.datasets[name].num_samples
+        source = data.datasets[name]
+        if isinstance(source, StreamedSamples):
+            facts[f"workers of data.{name}"] = data.workers[name]
+            streams += [f"data.{name}"] if source.pass_length is None else []
         samplers += [
             f"data.{name}.{kind}"
             for kind in ("sampler", "batch_sampler")
             if _draws_by_itself(data.configs[name].get(kind))
         ]
-    return {**facts, "samplers": samplers}
+    return {**facts, "samplers": samplers, "streams": streams}
 
 
 def _draws_by_itself(sampler: Any) -> bool:

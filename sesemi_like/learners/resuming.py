@@ -134,13 +134,15 @@ def _hparams_differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[s
 
 
 def _fact_differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
-    """Compares numbers of the runs, and names samplers whose order no seed settles."""
+    """Compares numbers of the runs, and names what of the data does not go on where it stopped."""
     theirs = checkpoint.content.get("run")
     if isinstance(theirs, Mapping) and theirs:
         for key, own, other in hparams_differences(learner.facts, theirs):
-            if key != "samplers":
+            if key not in ("samplers", "streams"):
                 yield f"{key} is {shown(own)} instead of {shown(other)}"
     else:
         yield "it is of an earlier version, whose runs drew otherwise"
     for name in learner.facts.get("samplers", []):
         yield f"{name} may draw its order from a generator of its own, which was elsewhere then"
+    for name in learner.facts.get("streams", []):
+        yield f"{name} is a stream, which is read from its beginning again"

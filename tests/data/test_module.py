@@ -12,6 +12,8 @@ from PIL import Image
 from sesemi_like.data import DataModule, cached, dataset, registry
 from sesemi_like.data.cached import CachedReader
 from sesemi_like.data.convert import write_shards
+from sesemi_like.data.facts import facts_of
+from sesemi_like.data.samples import StreamedSamples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 DIGITS = ("quickstart", "data.train.supervised.repeat=1", "data.train.unlabeled.repeat=1")
@@ -304,6 +306,16 @@ def test_classes_of_streams_must_be_those_of_evaluation(streamed):
     found = problems(*streamed("cat", "eel"), name="base")
     assert set(found) == {"data.val.dataset"}
     assert "only here: dog; missing: eel" in found["data.val.dataset"]
+
+
+def test_what_a_resumed_run_must_share_of_streams_is_noted(streamed):
+    data = module(*streamed("cat", "dog"), name="base")
+    facts = facts_of(data)
+    assert facts["workers of data.train.supervised"] == data.workers["train.supervised"]
+    assert facts["streams"] == []  # shards go on where they stopped
+    assert not any("rotation" in name for name in facts if name.startswith("workers"))
+    data.datasets["train.supervised"] = StreamedSamples(range(3))
+    assert facts_of(data)["streams"] == ["data.train.supervised"]
 
 
 def test_classes_of_streams_are_counted(streamed):

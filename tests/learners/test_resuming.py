@@ -183,6 +183,17 @@ def test_another_number_of_processes_is_said(stopped, caplog):
     assert "processes is 2 instead of 1" in caplog.text
 
 
+def test_a_stream_that_begins_again_is_said(stopped, caplog):
+    learner = prepared(stopped).learner
+    learner.facts = {**learner.facts, "streams": ["data.train.x"], "workers of data.train.y": 2}
+    caplog.clear()
+    with caplog.at_level("WARNING", logger="sesemi_like"):
+        check_resuming(learner, str(stopped), key=KEY, max_iterations=20)
+    assert "data.train.x is a stream, which is read from its beginning again" in caplog.text
+    assert "workers of data.train.y is 2 instead of null" in caplog.text
+    assert "streams is" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [
