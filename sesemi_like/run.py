@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from .config.choices import choices
 from .config.from_run import COMPOSED, composed_text
 from .config.instantiate import instantiate, plain
-from .config.length import run_length
+from .config.length import RunLength, run_length
 from .config.resolvers import AppAttributes, app_attributes
 from .data import DataModule
 from .data.facts import facts_of, inputs_of
@@ -66,9 +66,9 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
         given = _trainer_settings(prepared)
         folder = _folder(config)
         try:
-            most = prepared.attributes.max_iterations
+            length = _length(config, prepared.data)
             devices, evaluation = prepared.devices, prepared.evaluation
-            trainer = build_trainer(config, given, devices, evaluation, most, folder)
+            trainer = build_trainer(config, given, devices, evaluation, length, folder)
         except ConfigError:
             _remove(folder)
             raise
@@ -126,9 +126,13 @@ def _validation_settings(config: DictConfig, data: DataModule) -> dict[str, Any]
         return {}
     trainer = plain(config.trainer) or {}
     watches = OmegaConf.select(config, "learner.hparams.lr_scheduler.monitor")
-    length = run_length(config.run, trainer, data.iterations_per_epoch)
-    every = config.run.validate_every
+    every, length = config.run.validate_every, _length(config, data)
     return validation_settings(every, trainer, length, watches=watches)
+
+
+def _length(config: DictConfig, data: DataModule | None) -> RunLength:
+    batches = data.iterations_per_epoch if data else 1
+    return run_length(config.run, plain(config.trainer) or {}, batches)
 
 
 def _seed(config: DictConfig, found: Problems) -> int:
@@ -146,8 +150,7 @@ def run_attributes(config: DictConfig, data: DataModule | None, devices: Devices
     Where the data could not be read the run is bound to fail; a length of one then lets the rest of
     the config be checked all the same.
     """
-    batches = data.iterations_per_epoch if data else 1
-    length = run_length(config.run, plain(config.trainer) or {}, batches)
+    length = _length(config, data)
     return AppAttributes(length.epoch, length.steps, devices.num_gpus, devices.num_nodes)
 
 
@@ -190,8 +193,7 @@ def _data(
 
 def _length_problems(config: DictConfig, data: DataModule) -> list[ConfigProblem]:
     problems = []
-    settings = plain(config.trainer) or {}
-    length = run_length(config.run, settings, data.iterations_per_epoch)
+    settings, length = plain(config.trainer) or {}, _length(config, data)
     is_fit = config.run.mode.name == "FIT"
     if is_fit and length.batches is None and length.steps is None and not settings.get("max_time"):
         expected = "data of unknown length need run.num_iterations"

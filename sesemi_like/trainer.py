@@ -14,12 +14,14 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from .config.check import named_loaders
 from .config.instantiate import instantiate, plain
+from .config.length import RunLength
 from .devices import Devices
 from .evaluation import Evaluation
 from .learners.nonfinite import NonFiniteLosses
 from .learners.saving import AtomicCheckpointIO, CarryBestOver, LastCheckpoint, StepsGoOn
 from .report import ProgressBar, TensorBoardPictures, metrics_loggers
 from .stopping import KeepSignalHandlers
+from .validating import epochs_between
 
 
 def trainer_settings(config: DictConfig) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def build_trainer(
     given: Mapping[str, Any],
     devices: Devices,
     evaluation: Evaluation,
-    max_iterations: int | None,
+    length: RunLength,
     folder: Path,
 ) -> pl.Trainer:
     """Builds the Trainer of a run.
@@ -57,7 +59,7 @@ def build_trainer(
         given: What :func:`trainer_settings` made of it; it goes before the defaults here.
         devices: Where the run computes.
         evaluation: What is measured.
-        max_iterations: Steps of the run, or None where that is open.
+        length: How long the run is.
         folder: The run's folder.
 
     Raises:
@@ -72,7 +74,7 @@ def build_trainer(
         CarryBestOver(),
         NonFiniteLosses(run.on_nonfinite),
         StepsGoOn(),
-        *_with_checkpoints(given["callbacks"], config, folder),
+        *_with_checkpoints(given["callbacks"], config, length, folder),
     ]
     settings = {
         "max_epochs": -1 if run.num_epochs is None else run.num_epochs,
@@ -80,7 +82,7 @@ def build_trainer(
         "default_root_dir": str(folder),
         "enable_model_summary": False,
         "use_distributed_sampler": False,  # the data module's samplers know about processes
-        "log_every_n_steps": _log_interval(max_iterations or 3000),
+        "log_every_n_steps": _log_interval(length.steps or 3000),
         **devices.trainer_settings(),
         **given,
         "logger": metrics_loggers(folder) if given["logger"] is None else given["logger"],
@@ -96,24 +98,29 @@ def _log_interval(iterations: int) -> int:
     return max(1, min(10, iterations // 10), min(50, iterations // 60))
 
 
-def _with_checkpoints(callbacks: list[Any], config: DictConfig, folder: Path) -> list[pl.Callback]:
+def _with_checkpoints(
+    callbacks: list[Any], config: DictConfig, length: RunLength, folder: Path
+) -> list[pl.Callback]:
     """Puts checkpoints into the run's folder; keeps the best and the last unless told otherwise."""
     chosen = [c for c in callbacks if isinstance(c, ModelCheckpoint)]
-    if not chosen:
-        is_validated = any(key == "data.val" for key, _ in named_loaders(config.data))
-        best: dict[str, Any] = {"monitor": "val/top1", "mode": "max"} if is_validated else {}
-        chosen = [ModelCheckpoint(save_top_k=1, save_last=True, **best)]
+    is_validated = any(key == "data.val" for key, _ in named_loaders(config.data))
+    is_kept = not chosen or any(c.save_last for c in chosen)
+    if not chosen and is_validated:
+        chosen = [ModelCheckpoint(save_top_k=1, monitor="val/top1", mode="max")]
         callbacks = [*callbacks, *chosen]
     for checkpoint in chosen:
         checkpoint.dirpath = checkpoint.dirpath or str(folder / "checkpoints")
-    keep_last = [c for c in chosen if c.save_last]
-    for checkpoint in keep_last:
+    place = next((c.dirpath for c in chosen if c.save_last), folder / "checkpoints")
+    for checkpoint in chosen:
         checkpoint.save_last = None
-    if keep_last and not _says_what_is_saved(config):
+    if not is_kept:
+        return callbacks
+    if not _says_what_is_saved(config):
         for checkpoint in chosen:  # what training needs to go on is in the last one
             checkpoint.save_weights_only |= checkpoint.monitor is not None
     # After the others, so that it knows which checkpoint is the best by now.
-    return [*callbacks, *(LastCheckpoint(str(c.dirpath)) for c in keep_last[:1])]
+    every = 1 if is_validated else epochs_between(length)
+    return [*callbacks, LastCheckpoint(str(place), every_n_epochs=every)]
 
 
 def _says_what_is_saved(config: DictConfig) -> bool:

@@ -70,10 +70,22 @@ def interval_problems(trainer: Mapping[str, Any], length: RunLength) -> list[Con
     return [ConfigProblem("trainer.val_check_interval", interval, expected)]
 
 
-def _default(length: RunLength) -> str:
+def epochs_between(length: RunLength) -> int:
+    """Epochs from one validation to the next, or one checkpoint to the next, unless a run says so.
+
+    Args:
+        length: How long the run is.
+
+    Returns:
+        1, or what makes about 20 of a run with more epochs than that, of fewer than 100 steps each.
+    """
     if not length.epoch or not length.steps or length.epoch >= _SHORT:
-        return "1 epoch"
-    return f"{max(1, math.ceil(length.steps / length.epoch / _MOST))} epochs"
+        return 1
+    return max(1, math.ceil(length.steps / length.epoch / _MOST))
+
+
+def _default(length: RunLength) -> str:
+    return f"{epochs_between(length)} epochs"
 
 
 def _batches(every: Duration, length: RunLength) -> int | None:

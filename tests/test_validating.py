@@ -9,6 +9,7 @@ from sesemi_like.config.check import check
 from sesemi_like.config.length import RunLength
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Classifier
+from sesemi_like.learners.saving import LastCheckpoint
 from sesemi_like.run import prepare, run
 from sesemi_like.validating import interval_problems, validation_settings
 
@@ -52,6 +53,26 @@ def test_after_which_steps(overrides, expected, tmp_path):
     assert Validations.steps == expected
     (last,) = tmp_path.rglob("last.ckpt")
     assert torch.load(last, weights_only=True)["global_step"] == expected[-1]
+
+
+def test_short_epochs_without_validation_are_not_all_kept(tmp_path, monkeypatch):
+    """60 epochs of one step: every third is saved, and the last one, to one file alone."""
+    steps, save = [], LastCheckpoint._save_checkpoint
+
+    def saved(self, trainer, path):
+        steps.append(trainer.global_step)
+        save(self, trainer, path)
+
+    monkeypatch.setattr(LastCheckpoint, "_save_checkpoint", saved)
+    one_step = ["data.train.supervised.batch_size_per_gpu=40", "data.val=null"]
+    config = composed(
+        "quickstart", *TINY, *one_step, f"run.dir={tmp_path}", "~trainer.callbacks",
+        "run.num_iterations=59", "++trainer.logger=false",
+    )  # fmt: skip
+    run(config, check(config))
+    assert steps == [*range(3, 58, 3), 59]
+    (last,) = tmp_path.rglob("*.ckpt")
+    assert torch.load(last, weights_only=True)["global_step"] == 59
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,17 @@ class LastCheckpoint(ModelCheckpoint):
 
     Args:
         dirpath: The folder.
+        every_n_epochs: Epochs from one to the next where nothing is validated.
     """
 
-    def __init__(self, dirpath: str) -> None:
-        super().__init__(dirpath, filename="last", save_top_k=1, enable_version_counter=False)
+    def __init__(self, dirpath: str, every_n_epochs: int = 1) -> None:
+        super().__init__(
+            dirpath,
+            filename="last",
+            save_top_k=1,
+            every_n_epochs=every_n_epochs,
+            enable_version_counter=False,
+        )
         self._is_due = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
