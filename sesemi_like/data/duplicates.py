@@ -36,7 +36,7 @@ def duplicate_warnings(datasets: Datasets, trained: Sequence[str]) -> Iterator[s
 
 def repeated_images(source: Samples) -> str | None:
     """Says which samples of a data set come more than once, or None where none does."""
-    marks = _marks(source.row_ids())
+    marks = _marks(map(source.ids.__getitem__, map(int, source.positions)))
     order = np.argsort(marks, kind="stable")
     is_again = np.zeros(len(marks), dtype=bool)
     is_again[order[1:]] = marks[order[1:]] == marks[order[:-1]]
@@ -68,7 +68,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _marks(names: Iterator[str] | list[str]) -> npt.NDArray[np.int64]:
+def _marks(names: Iterator[str]) -> npt.NDArray[np.int64]:
     """A number for each name, by which as many names as there may be are compared in little memory.
 
     Of ten million names two that differ have the same one once in 200,000 runs.
