@@ -172,4 +172,4 @@ def test_the_command_ends_with_a_sentence(capsys, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 1
-    assert said in capsys.readouterr().err
+    assert capsys.readouterr().err.strip() == said
