@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -269,11 +270,17 @@ class Learner(pl.LightningModule):
     def _fused(self, config: Mapping[str, Any]) -> dict[str, bool]:
         """Asks torch's optimizers for their fused kernel, where the config leaves that open.
 
-        A gradient scaler that clips gradients cannot work with it.
+        In mixed precision Lightning clips no gradients for them, nor does a gradient scaler.
         """
-        scales = self._attached and getattr(self.trainer.precision_plugin, "scaler", None)
         is_open = not {"fused", "foreach", "differentiable"} & set(config)
-        return {"fused": True} if is_open and not scales and takes_fused(config) else {}
+        return {"fused": True} if is_open and not self._unscales and takes_fused(config) else {}
+
+    @property
+    def _unscales(self) -> bool:
+        """Whether gradients of mixed precision are changed before a step: unscaled or clipped."""
+        if not self._attached or not isinstance(self.trainer.precision_plugin, MixedPrecision):
+            return False
+        return bool(self.trainer.precision_plugin.scaler or self.trainer.gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimizer and its schedule from the hyperparameters."""

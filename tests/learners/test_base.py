@@ -225,6 +225,27 @@ def test_optimizers_of_torch_run_fused_unless_the_config_says_otherwise():
     assert "fused" not in make(optimizer=other).configured_optimizer().defaults
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_are_clipped_in_every_precision(tmp_path, precision):
+    learner = make(optimizer=SGD)
+    trainer = pl.Trainer(
+        max_steps=2,
+        accelerator="cpu",
+        precision=precision,
+        gradient_clip_val=1e-3,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+        enable_model_summary=False,
+    )
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    trainer.fit(learner, DataLoader(Pairs(), batch_size=ROWS // 4))
+    after = learner.state_dict()
+    moved = sum((after[name] - value).square().sum() for name, value in before.items()).sqrt()
+    assert 0 < moved < 2e-2
+
+
 def test_convolutions_are_stored_channels_last_with_the_same_weights():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
     before = {name: value.clone() for name, value in network.state_dict().items()}
