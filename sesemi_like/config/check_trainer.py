@@ -64,7 +64,21 @@ def trainer_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     yield from wrong
     if not wrong:
         yield from length_problems(config.run, given)
+    yield from _callback_problems(given.get("callbacks"))
     yield from _accumulation_problems(config.run, given)
+
+
+def _callback_problems(callbacks: Any) -> Iterator[ConfigProblem]:
+    several = callbacks if isinstance(callbacks, list) else [callbacks]
+    if callbacks is not None and not all(map(_is_described, several)):
+        expected = "needs a callback with its _target_, or a list of them"
+        yield ConfigProblem("trainer.callbacks", callbacks, expected)
+
+
+def _is_described(callback: Any) -> bool:
+    if isinstance(callback, dict):
+        return "_target_" in callback
+    return isinstance(callback, str) and "${" in callback
 
 
 def _value_problems(given: Mapping[str, Any]) -> Iterator[ConfigProblem]:

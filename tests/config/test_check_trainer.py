@@ -38,6 +38,9 @@ def problems_of(section, **run):
         ("max_time=5", "days:hours:minutes:seconds"),
         ("gradient_clip_val=-1", "0 or more"),
         ("fast_dev_run=-2", "true or a count"),
+        ("callbacks=5", "_target_"),
+        ("callbacks=[null]", "_target_"),
+        ("callbacks=[{monitor: val/top1}]", "_target_"),
     ],
 )
 def test_it_is_told(setting, expected):
