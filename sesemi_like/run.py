@@ -322,7 +322,10 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
     resolved = OmegaConf.create(plain(prepared.config))
     resolved.run.seed = prepared.seed
     write_atomically(folder / "config.yaml", OmegaConf.to_yaml(resolved))
-    write_atomically(folder / COMPOSED, composed_text(prepared.config, seed=prepared.seed))
+    found = choices()
+    chosen = {"config": found.config, "groups": found.groups}
+    text = composed_text(prepared.config, seed=prepared.seed, chosen=chosen)
+    write_atomically(folder / COMPOSED, text)
     prepared.data.write_label_list(folder / "labels.csv")
 
 

@@ -74,3 +74,13 @@ def test_the_command_notes_method_groups_and_overrides(tmp_path, monkeypatch, ca
     out = capsys.readouterr().out
     assert "[red]: 2 steps" in out
     assert f"Everything is in {path.parent}" in out
+
+    given = [f"run.from_run='{path.parent}'", "run.mode=TEST", "run.id=tested", "evaluation=knn"]
+    monkeypatch.setattr(sys, "argv", ["open_cli", *given])
+    cli.main()
+    (path,) = tmp_path.glob("tested/*/summary.json")
+    tested = json.loads(path.read_text())
+    assert tested["config"] == "quickstart"
+    assert tested["method"] == "supervised"
+    assert tested["groups"] == {**found["groups"], "evaluation": "knn"}
+    assert tested["overrides"] == given

@@ -10,6 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
+from .from_run import FROM_RUN, chosen_then
+
 _LONGEST = 100
 """Characters of a label: names of folders may have 255 bytes, of which a time takes some."""
 
@@ -19,7 +21,8 @@ class Choices:
     """How a config came about.
 
     Attributes:
-        config: The primary config (`-cn`); None where Hydra composed nothing.
+        config: The primary config (`-cn`), or that of the run gone on from; None where Hydra
+            composed nothing.
         groups: The choice of each config group, those that are null left out.
         overrides: The overrides of this run, as they were written.
         differing: Those that tell the run from the others of its sweep: values by key.
@@ -53,7 +56,11 @@ def choices() -> Choices:
     if hydra.mode == RunMode.MULTIRUN:
         alike = hydra.job.config.override_dirname.exclude_keys
         differing = {k: v for k, v in values_by_key(overrides).items() if k not in alike}
-    return Choices(hydra.job.config_name, groups, overrides, differing)
+    config = hydra.job.config_name
+    if config == FROM_RUN:
+        config, earlier = chosen_then(overrides)
+        groups = earlier | groups
+    return Choices(config, groups, overrides, differing)
 
 
 def values_by_key(overrides: Sequence[str]) -> dict[str, str]:

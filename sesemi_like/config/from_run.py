@@ -26,6 +26,9 @@ FROM_RUN = "from_run"
 COMPOSED = "composed.yaml"
 """The file of a run's folder with its config as it was composed, ``${...}`` left open."""
 
+_CHOSEN = "chosen"
+"""The key of that file with the primary config and the choices of groups; no part of the config."""
+
 _WEIGHTS = ("run.resume_from_checkpoint", "run.pretrained_checkpoint_path")
 
 _PLACES = {
@@ -38,12 +41,13 @@ _PLACES = {
 """What the choice of a group takes the place of; a method's file replaces the heads by itself."""
 
 
-def composed_text(config: DictConfig, *, seed: int) -> str:
-    """What a run's folder keeps for later runs: YAML with a defaults list, as any config file.
+def composed_text(config: DictConfig, *, seed: int, chosen: Mapping[str, Any] | None = None) -> str:
+    """What a run's folder keeps for later runs: YAML with a defaults list.
 
     Args:
         config: The composed config.
         seed: The run's seed.
+        chosen: What :func:`chosen_then` is to answer: `config` and `groups`.
     """
     content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     content["run"] |= {"seed": seed, "from_run": None}
@@ -52,8 +56,23 @@ def composed_text(config: DictConfig, *, seed: int) -> str:
     return (
         "# What this run was composed of, ${...} left open. It is run again, with changes, by\n"
         f"#     open_cli {KEY}=<this folder> key=value\n"
-        + OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **content}))
+        + OmegaConf.to_yaml(OmegaConf.create({_CHOSEN: dict(chosen or {}), "defaults": defaults, **content}))
     )
+
+
+def chosen_then(overrides: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """What the run that a command line goes on from was made of.
+
+    Args:
+        overrides: The overrides of the command line, `run.from_run` among them.
+
+    Returns:
+        Its primary config and its choices of groups; None and nothing where its folder, made by an
+        older version, does not tell.
+    """
+    folder = _parsed(overrides)[KEY].value()
+    noted = _content(str(folder)).get(_CHOSEN) or {}
+    return noted.get("config"), dict(noted.get("groups", {}))
 
 
 def begin_from_run(config_name: str, overrides: Sequence[str]) -> str:
@@ -81,6 +100,7 @@ def begin_from_run(config_name: str, overrides: Sequence[str]) -> str:
         expected = f"{KEY} has a config of its own; leave one of the two out"
         raise ConfigError([ConfigProblem("-cn", config_name, expected)])
     content = _content(str(folder))
+    content.pop(_CHOSEN, None)
     run = content["run"]
     run |= dict.fromkeys((key.removeprefix("run.") for key in _WEIGHTS), None)
     if not set(_WEIGHTS) & set(given):
