@@ -118,6 +118,8 @@ def _table(rows: Mapping[str, str | list[str]], width: int) -> Table:
     """Two columns; lists are broken between their items alone."""
     room = width - max(cell_len(name) for name in rows) - _FRAME
     table = Table(title="What it learned", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # the end of a path says which checkpoint it is
     for name, value in rows.items():
         shown = value if isinstance(value, str) else packed(value, room, ", ")
         table.add_row(Text(name), Text(shown))

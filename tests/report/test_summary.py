@@ -90,6 +90,16 @@ def test_weights_that_no_checkpoint_holds_and_given_ones():
         assert "test top-1 0.500" in squeezed
 
 
+def test_the_end_of_a_long_path_is_shown_which_says_which_checkpoint_it_is():
+    path = f"/{'folder/' * 15}epoch=3-step=48.ckpt"
+    entry = {"network": "model", "checkpoint": "given", "path": path, "step": None}
+    content = {**CONTENT, "measured": {"test/top1": entry}, "metrics": {"test/top1": 0.5}}
+    text = text_of(print_summary, content)
+    cells = [line.split("│")[2].strip() for line in text.splitlines() if line.startswith("│")]
+    assert path in "".join(cells)
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
 def test_a_class_without_samples_is_left_out():
     text = text_of(print_summary, {**CONTENT, "skipped": {}}, np.array([[0, 0], [1, 4]]))
     assert "1 0.80" in text
