@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from ..config.from_run import COMPOSED, KEY
 from ..schedulers.durations import steps_of_run
 from .lines import packed
 
@@ -91,8 +93,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         self._stop()
         kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
         if self._enabled and kept and kept[-1].best_model_path:
-            last = kept[-1].best_model_path
-            text = f"stopped; run.resume_from_checkpoint={last} goes on from the last epoch"
+            text = f"stopped; {_going_on(Path(kept[-1].best_model_path))} goes on from the last epoch"
             self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def _stop(self) -> None:
@@ -160,3 +161,11 @@ def _clock(seconds: float | None) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _going_on(checkpoint: Path) -> str:
+    """The words of a command line that resume from a checkpoint, with its run's config if kept."""
+    folder = checkpoint.parent.parent
+    if checkpoint == folder / "checkpoints" / "last.ckpt" and (folder / COMPOSED).is_file():
+        return f"open_cli {KEY}={folder}"
+    return f"run.resume_from_checkpoint={checkpoint}"

@@ -5,6 +5,7 @@ import re
 import types
 
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from rich.console import Console
 
 from sesemi_like.report.progress import ProgressBar, _clock
@@ -100,3 +101,17 @@ def test_lines_on_a_terminal_are_broken_between_figures():
 
 def test_clock():
     assert [_clock(s) for s in (None, 5.9, 65, 3725)] == ["?", "0:05", "1:05", "1:02:05"]
+
+
+def test_a_stopped_run_says_how_it_goes_on_with_its_config_where_that_is_kept(tmp_path):
+    output, callback, trainer = io.StringIO(), ModelCheckpoint(), Trainer()
+    trainer.checkpoint_callbacks = [callback]
+    bar = ProgressBar(Console(file=output))
+    bar.on_exception(trainer, None, KeyboardInterrupt())
+    assert output.getvalue() == ""
+    callback.best_model_path = str(tmp_path / "checkpoints" / "last.ckpt")
+    bar.on_exception(trainer, None, KeyboardInterrupt())
+    assert f"; run.resume_from_checkpoint={callback.best_model_path} goes" in output.getvalue()
+    (tmp_path / "composed.yaml").touch()
+    bar.on_exception(trainer, None, KeyboardInterrupt())
+    assert f"; open_cli run.from_run={tmp_path} goes on from" in output.getvalue()
