@@ -58,8 +58,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     given = [f"--{name.replace('_', '-')}" for name in shows if getattr(found, name)]
     if len(given) > 1 and not found.help:
         command.error(f"give only one of {', '.join(given)}")
-    if found.resolve and not (found.cfg or found.help):
-        command.error("--resolve goes with --cfg")
+    for option in ("package", "resolve"):
+        if getattr(found, option) and not (found.cfg or found.help):
+            command.error(f"--{option} goes with --cfg")
     return found
 
 

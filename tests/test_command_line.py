@@ -36,6 +36,7 @@ def test_the_version_is_that_of_the_package(capsys):
         (["-cn"], "expected one argument"),
         (["--info", "--multirun"], "give only one of --multirun, --info"),
         (["--resolve"], "--resolve goes with --cfg"),
+        (["-p", "run"], "--package goes with --cfg"),
     ],
 )
 def test_what_cannot_be_read_ends_with_2(arguments, message, capsys):
