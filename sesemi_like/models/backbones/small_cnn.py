@@ -1,4 +1,4 @@
-"""A small convolutional network for pictures of 8 to 28 pixels."""
+"""A small convolutional network for images of 8 to 64 pixels."""
 
 from __future__ import annotations
 
