@@ -184,6 +184,8 @@ def _explained(error: Exception, arguments: Namespace, is_composed: bool) -> Con
     """Tells an error in the user's words, with all problems behind a failed composition."""
     if isinstance(error, ConfigError):
         return error
+    if isinstance(error, NonFiniteLossError):
+        return str(error)
     if isinstance(error, UnreadableSampleError):
         return f"{error}; {SKIP_HINT}"
     if isinstance(error, NonFiniteLossError):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from sesemi_like import cli
+from sesemi_like.errors import NonFiniteLossError
 
 DESIGN = """\
 run:
@@ -140,6 +141,14 @@ def in_process(monkeypatch, tmp_path, capsys):
         return message
 
     return run
+
+
+def test_a_loss_that_is_not_finite_is_told_as_it_is(in_process, monkeypatch):
+    def job(config):
+        raise NonFiniteLossError("step 5: the loss of supervised is nan")
+
+    monkeypatch.setattr(cli, "job", job)
+    assert in_process("-cn", "quickstart") == "step 5: the loss of supervised is nan\n"
 
 
 def test_all_wrong_overrides_are_told_at_once(open_cli, tmp_path):
