@@ -142,7 +142,7 @@ def data_problems(config: DictConfig) -> Problems:
     """Checks the section `data`, reading no files."""
     data = config.data
     split = _SPLIT_KEYS[config.run.mode.name]
-    if not data[split]:
+    if not data[split] or (split != "train" and data[split].dataset is None):
         what = "a data loader" if split != "train" else "data loaders by name"
         yield ConfigProblem(f"data.{split}", None, f"{config.run.mode.name} needs {what}")
     yield from _exclusive(data, "data", _BUDGETS)

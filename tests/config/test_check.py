@@ -85,6 +85,13 @@ def test_each_mistake_is_found_at_its_key(override, key):
     assert keys == ([] if key is None else [key])
 
 
+@pytest.mark.parametrize(("mode", "key"), [("VALIDATE", "data.val"), ("TEST", "data.test")])
+def test_what_is_to_be_measured_is_there(mode, key):
+    off = composed(f"run.mode={mode}", f"{key}={{batch_size: 3, dataset: null}}")
+    assert [problem.key for problem in check(off)] == [key]
+    assert check(composed(f"run.mode={mode}", f"{key}={{dataset: {{name: digits}}}}")) == []
+
+
 def test_one_of_two_lengths_can_be_taken_back_as_the_message_says():
     length = "run.num_iterations=200"
     (problem,) = check(composed(length))
