@@ -16,6 +16,7 @@ from .config.check import named_loaders
 from .config.instantiate import instantiate, plain
 from .config.length import RunLength
 from .devices import Devices
+from .errors import ConfigError, ConfigProblem
 from .evaluation import Evaluation
 from .learners.nonfinite import NonFiniteLosses
 from .learners.saving import AtomicCheckpointIO, CarryBestOver, LastCheckpoint, StepsGoOn
@@ -39,6 +40,8 @@ def trainer_settings(config: DictConfig) -> dict[str, Any]:
     for name in ("callbacks", "plugins"):
         several = given[name] or []
         given[name] = several if isinstance(several, list) else [several]
+    if problems := _callback_problems(given["callbacks"]):
+        raise ConfigError(problems)
     if not any(isinstance(plugin, CheckpointIO) for plugin in given["plugins"]):
         given["plugins"].append(AtomicCheckpointIO())
     return given
@@ -91,6 +94,15 @@ def build_trainer(
     target = {"_target_": "pytorch_lightning.Trainer"}
     trainer: pl.Trainer = instantiate(target, key="trainer", **settings)
     return trainer
+
+
+def _callback_problems(callbacks: list[Any]) -> list[ConfigProblem]:
+    expected = "is no Lightning callback; needs the _target_ of one"
+    return [
+        ConfigProblem(f"trainer.callbacks.{number}", callback, expected)
+        for number, callback in enumerate(callbacks)
+        if not isinstance(callback, pl.Callback)
+    ]
 
 
 def _log_interval(iterations: int) -> int:
