@@ -75,7 +75,8 @@ def test_the_command_notes_method_groups_and_overrides(tmp_path, monkeypatch, ca
     assert "[red]: 2 steps" in out
     assert f"Everything is in {path.parent}" in out
 
-    given = [f"run.from_run='{path.parent}'", "run.mode=TEST", "run.id=tested", "evaluation=knn"]
+    given = [f"run.from_run='{path.parent}'", "run.mode=TEST", "run.id=tested", "evaluation=knn",
+             "data.test=${data.val}"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["open_cli", *given])
     cli.main()
     (path,) = tmp_path.glob("tested/*/summary.json")

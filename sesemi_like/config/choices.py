@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from .from_run import FROM_RUN, chosen_then
 
@@ -51,7 +53,7 @@ def choices() -> Choices:
         for name, choice in hydra.runtime.choices.items()
         if choice is not None and not name.startswith("hydra/")
     }
-    overrides = list(hydra.overrides.task)
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     differing = {}
     if hydra.mode == RunMode.MULTIRUN:
         alike = hydra.job.config.override_dirname.exclude_keys
