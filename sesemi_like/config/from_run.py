@@ -56,7 +56,9 @@ def composed_text(config: DictConfig, *, seed: int, chosen: Mapping[str, Any] | 
     return (
         "# What this run was composed of, ${...} left open. It is run again, with changes, by\n"
         f"#     open_cli {KEY}=<this folder> key=value\n"
-        + OmegaConf.to_yaml(OmegaConf.create({_CHOSEN: dict(chosen or {}), "defaults": defaults, **content}))
+        + OmegaConf.to_yaml(
+            OmegaConf.create({_CHOSEN: dict(chosen or {}), "defaults": defaults, **content})
+        )
     )
 
 

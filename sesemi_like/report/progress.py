@@ -93,7 +93,9 @@ class ProgressBar(pl.callbacks.ProgressBar):
         self._stop()
         kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
         if self._enabled and kept and kept[-1].best_model_path:
-            text = f"stopped; {_going_on(Path(kept[-1].best_model_path))} goes on from the last epoch"
+            text = (
+                f"stopped; {_going_on(Path(kept[-1].best_model_path))} goes on from the last epoch"
+            )
             self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def _stop(self) -> None:
