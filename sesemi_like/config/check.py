@@ -199,12 +199,21 @@ def learner_problems(config: DictConfig) -> Problems:
     hparams, key = config.learner.hparams, "learner.hparams"
     if not OmegaConf.is_missing(hparams, "num_classes"):
         yield from _at_least(hparams, key, "num_classes", 1)
+    if config.run.mode.name == "FIT":
+        yield from _needed(hparams, key, "optimizer")
+    yield from _needed(hparams.model, f"{key}.model", "backbone")
     yield from _model_problems(hparams.model, f"{key}.model")
     if hparams.lr_scheduler is not None:
         yield from _one_of(
             hparams.lr_scheduler, f"{key}.lr_scheduler", "interval", ("step", "epoch")
         )
         yield from _at_least(hparams.lr_scheduler, f"{key}.lr_scheduler", "frequency", 1)
+
+
+def _needed(node: DictConfig, key: str, name: str) -> Problems:
+    if not OmegaConf.is_missing(node, name) and node[name] is None:
+        expected = f"a value is needed: {_help(f'{key}.{name}')}"
+        yield ConfigProblem(f"{key}.{name}", None, expected)
 
 
 def _model_problems(model: DictConfig, key: str) -> Problems:

@@ -56,6 +56,8 @@ def test_every_missing_value_is_named_with_what_it_is_for():
         ("data.image_size=0", "data.image_size"),
         ("data.image_size=32", None),
         ("data.train.a=null", None),
+        ("learner.hparams.optimizer=null", "learner.hparams.optimizer"),
+        ("learner.hparams.model.backbone=null", "learner.hparams.model.backbone"),
         ("run.num_epochs=0", "run.num_epochs"),
         ("run.accelerator=tpu", "run.accelerator"),
         ("run.gpus=two", "run.gpus"),
