@@ -37,6 +37,8 @@ _ANY_OR_NONE: _Test = (lambda v: v == 0 or _SOME[0](v), f"{_SOME[1]}, or 0")
 _TESTS: dict[str, _Test] = {
     "max_epochs": _LENGTH,
     "max_steps": _LENGTH,
+    "devices": (lambda v: v not in (0, []), "must be at least 1 device, -1 or auto for all"),
+    "num_nodes": _COUNT,
     "accumulate_grad_batches": _COUNT,
     "check_val_every_n_epoch": _COUNT,
     "val_check_interval": _INTERVAL,
