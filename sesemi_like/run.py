@@ -229,8 +229,9 @@ def _learner(
         learner.inputs = inputs_of(data)
         learner.facts = {**facts_of(data), "trainer.accumulate_grad_batches": accumulated}
     is_fit = config.run.mode.name == "FIT"
+    has_length = not found.under("run.num_epochs", "run.num_iterations")  # as schedules need
     with found.collected():
-        if learner is not None and is_fit:
+        if learner is not None and is_fit and has_length:
             learner.configure_optimizers()  # tells a wrong optimizer or schedule now
     if learner is not None and data is not None:
         _rehearse(learner, data, found, is_fit=is_fit)

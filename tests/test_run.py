@@ -503,3 +503,10 @@ def test_unreadable_pictures_are_named_in_the_summary(tmp_path, cifar10_pictures
     summary = json.loads(next(tmp_path.glob("*/*/summary.json")).read_text())
     name = str(broken.relative_to(root))
     assert summary["skipped"] == {"supervised": [name], "unlabeled": [name]}
+
+
+def test_a_run_without_a_length_is_told_so_and_no_schedule_is_accused():
+    config = composed("quickstart", *TINY, "run.num_iterations=null")
+    with pytest.raises(ConfigError) as caught:
+        run(config, check(config))
+    assert [problem.key for problem in caught.value.problems] == ["run.num_epochs"]
