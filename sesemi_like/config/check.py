@@ -208,6 +208,7 @@ def learner_problems(config: DictConfig) -> Problems:
             hparams.lr_scheduler, f"{key}.lr_scheduler", "interval", ("step", "epoch")
         )
         yield from _at_least(hparams.lr_scheduler, f"{key}.lr_scheduler", "frequency", 1)
+        yield from _needed(hparams.lr_scheduler, f"{key}.lr_scheduler", "scheduler")
 
 
 def _needed(node: DictConfig, key: str, name: str) -> Problems:

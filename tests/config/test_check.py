@@ -56,7 +56,6 @@ def test_every_missing_value_is_named_with_what_it_is_for():
         ("data.image_size=0", "data.image_size"),
         ("data.image_size=32", None),
         ("data.train.a=null", None),
-        ("learner.hparams.optimizer=null", "learner.hparams.optimizer"),
         ("learner.hparams.model.backbone=null", "learner.hparams.model.backbone"),
         ("run.num_epochs=0", "run.num_epochs"),
         ("run.accelerator=tpu", "run.accelerator"),
@@ -75,6 +74,13 @@ def test_every_missing_value_is_named_with_what_it_is_for():
         ("data.train.a.dataset.part=labeled", "data.train.a.dataset.part"),
         ("data.num_labels=3", None),
         ("learner.hparams.model.forward=both", "learner.hparams.model.forward"),
+        ("learner.hparams.optimizer=null", "learner.hparams.optimizer"),
+        ("learner.hparams.lr_scheduler=null", None),
+        ("learner.hparams.lr_scheduler={scheduler: {_target_: x}}", None),
+        (
+            "learner.hparams.lr_scheduler={scheduler: null}",
+            "learner.hparams.lr_scheduler.scheduler",
+        ),
         ("learner.hparams.model.ema={decay: 1.5}", "learner.hparams.model.ema.decay"),
         (
             "learner.hparams.model.supervised_loss.reduction=max",
