@@ -120,10 +120,11 @@ class Evaluation(pl.Callback):
     def _evaluate(
         self, split: str, evaluators: list[Evaluator], trainer: pl.Trainer, pl_module: Any
     ) -> None:
-        if not self._batches:
+        batches, self._batches = self._batches, []
+        predicted = _gathered(batches)
+        if predicted is None:
             return
-        data = {split: _unique(_gathered(_joined(self._batches)))}
-        self._batches = []
+        data = {split: _unique(predicted)}
 
         def predict(name: str) -> Predictions:
             return self._predicted(name, trainer, pl_module)
@@ -180,10 +181,10 @@ def _joined(batches: list[Predictions]) -> Predictions:
     return Predictions(target, index, outputs)
 
 
-def _gathered(own: Predictions) -> Predictions:
-    """The predictions of all processes, on every process."""
-    parts = gather_objects(own)
-    return own if len(parts) == 1 else _joined(parts)
+def _gathered(batches: list[Predictions]) -> Predictions | None:
+    """The predictions of all processes, on every process; one without batches asks as well."""
+    parts = [part for part in gather_objects(_joined(batches) if batches else None) if part]
+    return _joined(parts) if len(parts) > 1 else next(iter(parts), None)
 
 
 def _unique(predictions: Predictions) -> Predictions:

@@ -70,6 +70,17 @@ def test_keeps_what_evaluators_need_logs_scalars_and_remembers_the_rest():
     assert callback.origins == {name: Origin("model", 7, 8) for name in callback.last}
 
 
+def test_a_process_without_batches_takes_part_in_gathering(monkeypatch):
+    """A stream of fewer samples than processes leaves some without; the others wait for them."""
+    own = outputs(0)
+    others = Predictions(own["target"], own["index"], {"model": {"logits": own["model"]["logits"]}})
+    monkeypatch.setattr(f"{Evaluation.__module__}.gather_objects", lambda mine: [mine, others])
+    counter, module = Counter(), Module()
+    Evaluation({"counter": counter}).on_validation_epoch_end(Trainer(), module)
+    assert counter.seen[0].index.tolist() == [0, 1, 2, 3]
+    assert module.logged == {"val/count": 4.0}
+
+
 def test_every_counts_validations_and_goes_on_after_a_checkpoint():
     counter, module = Counter(every=2), Module()
     callback = Evaluation({"counter": counter})
