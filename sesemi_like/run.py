@@ -231,8 +231,8 @@ def _learner(
     is_fit = config.run.mode.name == "FIT"
     has_length = not found.under("run.num_epochs", "run.num_iterations")  # as schedules need
     with found.collected():
-        if learner is not None and is_fit and has_length:
-            learner.configure_optimizers()  # tells a wrong optimizer or schedule now
+        if learner is not None and is_fit:  # tells a wrong optimizer or schedule now
+            _ = learner.configure_optimizers() if has_length else learner.configured_optimizer()
     if learner is not None and data is not None:
         _rehearse(learner, data, found, is_fit=is_fit)
     with found.collected():
