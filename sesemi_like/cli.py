@@ -188,8 +188,6 @@ def _explained(error: Exception, arguments: Namespace, is_composed: bool) -> Con
         return str(error)
     if isinstance(error, UnreadableSampleError):
         return f"{error}; {SKIP_HINT}"
-    if isinstance(error, NonFiniteLossError):
-        return str(error)
     if (reason := failure(error)) is not None:
         return reason
     if is_composed:

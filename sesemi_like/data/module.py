@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +211,7 @@ class DataModule(pl.LightningDataModule):
         names = [name.removeprefix(TRAIN) for name in self.datasets if name.startswith(TRAIN)]
         return [name for name in names if self.read is None or self.read[name]]
 
-    @property
+    @cached_property  # asking builds collations, and classes are asked for throughout a run
     def trained(self) -> list[str]:
         """The train loaders, as users name them, whose labels are trained on."""
         return [name for name in self._train if self._is_trained(name)]
