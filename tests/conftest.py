@@ -1,5 +1,6 @@
 """What all tests share: the command as a user runs it, real pictures, and quiet threads."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def cache_home(tmp_path_factory):
     """Keeps decoded pictures out of the user's cache folder."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def log_levels():
+    """Puts back the log levels that a run of the command within a test leaves behind."""
+    loggers = [logging.getLogger(name) for name in (None, "sesemi_like", "pytorch_lightning")]
+    before = [(logger, logger.level) for logger in loggers]
+    yield
+    for logger, level in before:
+        logger.setLevel(level)
 
 
 @pytest.fixture
