@@ -29,7 +29,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from sesemi_like.cli import job
+from sesemi_like.cli.command import job
 from sesemi_like.config.resolvers import register_resolvers
 from sesemi_like.config.store import builtin_configs, register_configs
 

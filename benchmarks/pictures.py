@@ -26,8 +26,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from sesemi_like.data import Samples, dataset
-from sesemi_like.data.cached import with_cache
-from sesemi_like.data.loaders import build_loader
+from sesemi_like.data.cache.plan import with_cache
+from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.devices import tune_process
 from sesemi_like.views import Compose, HorizontalFlip, Normalize, RandomResizedCrop
 

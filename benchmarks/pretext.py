@@ -21,9 +21,9 @@ from torchvision import transforms as v1
 
 from sesemi_like.collation import RotationTransformer
 from sesemi_like.data import Samples
-from sesemi_like.data.arrays import ArrayImages
-from sesemi_like.data.loaders import build_loader
+from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.data.samples import ImageReader
+from sesemi_like.data.sources.in_memory import ArrayImages
 from sesemi_like.devices import tune_process
 from sesemi_like.views import Compose, Jigsaw, Normalize, Rotation, permutation_set
 

@@ -27,9 +27,9 @@ from common import in_own_process, print_machine
 from torch.utils.data import DataLoader, Dataset
 
 from sesemi_like.data import Samples
-from sesemi_like.data.cache import on_disk
-from sesemi_like.data.cached import CachedReader
-from sesemi_like.data.loaders import build_loader
+from sesemi_like.data.cache.file import on_disk
+from sesemi_like.data.cache.plan import CachedReader
+from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.data.names import Names
 from sesemi_like.data.samples import ImageReader
 from sesemi_like.devices import tune_process

@@ -8,7 +8,7 @@ from .signals import stopped_by_signals
 def main() -> None:
     """Runs the command; importing what it needs is a part of it that may be interrupted."""
     with stopped_by_signals():
-        from .cli import main as command
+        from .cli.command import main as command
 
         command()
 

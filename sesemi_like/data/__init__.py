@@ -1,15 +1,15 @@
-from . import arrays, files, shards, tables
 from .module import DataModule
 from .registry import dataset, register_dataset
 from .samples import Samples, StreamedSamples
+from .sources import image_files, in_memory, shards, tables
 
 __all__ = [
     "DataModule",
     "Samples",
     "StreamedSamples",
-    "arrays",
     "dataset",
-    "files",
+    "image_files",
+    "in_memory",
     "register_dataset",
     "shards",
     "tables",

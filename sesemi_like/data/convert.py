@@ -1,4 +1,4 @@
-"""Writes a data set of any kind as tar shards, which :mod:`sesemi_like.data.shards` reads.
+"""Writes a data set of any kind as tar shards, which :mod:`sesemi_like.data.sources.shards` reads.
 
 python -m sesemi_like.data.convert --name image_folder --root data/pictures --out data/shards
 """
@@ -18,10 +18,10 @@ import numpy as np
 from ..errors import ConfigError, ConfigProblem, UnreadableSampleError, near
 from ..files import write_atomically
 from . import dataset
-from .decoding import decode, shrink
-from .files import PictureFiles
 from .samples import UNLABELLED, UNREADABLE, ImageReader, Samples
-from .shards import INDEX
+from .sources.decoding import decode, shrink
+from .sources.image_files import PictureFiles
+from .sources.shards import INDEX
 
 _QUALITY = 95
 

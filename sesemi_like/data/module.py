@@ -24,11 +24,10 @@ from ..errors import (
     Problems,
 )
 from ..views.images import as_float
-from .cached import CachePlan, plan_cache
-from .collating import Batch, build_collation
-from .duplicates import duplicate_warnings
-from .first_look import first_batch
-from .labels import (
+from .cache.plan import CachePlan, plan_cache
+from .checks.duplicates import duplicate_warnings
+from .checks.first_look import first_batch
+from .checks.labels import (
     EVALUATED,
     TRAIN,
     class_problems,
@@ -38,16 +37,17 @@ from .labels import (
     num_classes_found,
     write_label_list,
 )
-from .loaders import (
+from .checks.unreadable import settle_unreadable
+from .loading.collating import Batch, build_collation
+from .loading.loaders import (
     NamedLoaders,
     batch_size_of,
     build_loader,
 )
+from .loading.seeds import batch_generator
+from .loading.workers import AUTO, share_out, usable_cpus
 from .registry import dataset
 from .samples import Samples, StreamedSamples
-from .seeds import batch_generator
-from .unreadable import settle_unreadable
-from .workers import AUTO, share_out, usable_cpus
 
 log = logging.getLogger(__name__)
 

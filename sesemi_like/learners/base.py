@@ -21,10 +21,10 @@ from ..models.heads.loss.base import Fields, Forward, Step
 from ..models.networks import Networks
 from ..schedulers.durations import steps_of_run
 from ..views.inputs import Inputs
-from . import rng
-from .choice import is_joined_faster
+from .checkpoints import rng
 from .exactness import joined_where_exact, without_inexact
 from .forwards import ForwardPlan, request_problems
+from .joining import is_joined_faster
 from .reductions import reduce_losses
 from .rehearsal import rehearse
 from .step_log import StepLog

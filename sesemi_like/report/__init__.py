@@ -1,7 +1,7 @@
 from .folder import make_run_folder, metrics_loggers
-from .pictures import TensorBoardPictures
+from .images import TensorBoardPictures
+from .library_messages import quiet_libraries
 from .progress import ProgressBar
-from .quiet import quiet_libraries
 from .summary import print_opening, print_summary, write_summary
 
 __all__ = [

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 import sesemi_like.config.instantiate
-import sesemi_like.run
-from sesemi_like import cli
+import sesemi_like.run.prepare
+from sesemi_like.cli import command as cli
 
 WEAK = "data.train.unlabeled.views.weak"
 FLIP = "{_target_: sesemi_like.views.HorizontalFlip, p: 0.25}"
@@ -27,7 +27,7 @@ def built(monkeypatch, tmp_path, capsys):
         views.append(sesemi_like.config.instantiate.instantiate(view, key=WEAK))
         return {"headline": None}
 
-    monkeypatch.setattr(sesemi_like.run, "run", build)
+    monkeypatch.setattr(sesemi_like.run.prepare, "run", build)
 
     def run(text, *overrides):
         (tmp_path / "custom.yaml").write_text(CUSTOM % text)

@@ -5,7 +5,7 @@ import sys
 import pytest
 from composing import composed
 
-from sesemi_like import cli
+from sesemi_like.cli import command as cli
 from sesemi_like.config.places import missing_data
 from sesemi_like.errors import ConfigError
 
@@ -60,7 +60,7 @@ def test_what_may_not_be_read_is_not_looked_at(root):
 
 
 def test_they_are_told_before_torch_is_imported(root, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sesemi_like.run", None)  # whose import then fails
+    monkeypatch.setitem(sys.modules, "sesemi_like.run.prepare", None)  # whose import then fails
     wrong = ("run.num_epochs=0", f"run.data_root={root / 'nothing'}")
     with pytest.raises(ConfigError) as caught:
         cli.job(composed("base", *wrong))

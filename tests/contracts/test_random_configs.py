@@ -7,8 +7,8 @@ import sys
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import sesemi_like.run
-from sesemi_like import cli
+import sesemi_like.run.prepare
+from sesemi_like.cli import command as cli
 
 PROFILE = settings(
     max_examples=12,
@@ -74,7 +74,7 @@ broken = st.sampled_from([(key, value) for key, values in BREAKS.items() for val
 def outcome(monkeypatch, overrides, then):
     """Runs the command up to the point where training would start; its exit code and message."""
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.gpus=0", *overrides])
-    monkeypatch.setattr(sesemi_like.run, "run", then)
+    monkeypatch.setattr(sesemi_like.run.prepare, "run", then)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     errors, code = io.StringIO(), 0
     with contextlib.redirect_stderr(errors):
@@ -86,7 +86,7 @@ def outcome(monkeypatch, overrides, then):
 
 
 def build(config, problems):
-    sesemi_like.run.prepare(config, problems)
+    sesemi_like.run.prepare.prepare(config, problems)
     return {"headline": None}
 
 

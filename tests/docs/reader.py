@@ -12,7 +12,7 @@ import pytest
 from composing import composed
 from omegaconf import DictConfig, OmegaConf
 
-from sesemi_like import cli
+from sesemi_like.cli import command as cli
 from sesemi_like.config.check import named_loaders
 from sesemi_like.config.from_run import begin_from_run
 from sesemi_like.data import convert

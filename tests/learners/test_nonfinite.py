@@ -10,12 +10,12 @@ import pytorch_lightning as pl
 import torch
 from composing import composed
 
-from sesemi_like import cli
+from sesemi_like.cli import command as cli
 from sesemi_like.config.check import check
 from sesemi_like.data import DataModule
 from sesemi_like.errors import NonFiniteLossError
 from sesemi_like.learners import nonfinite
-from sesemi_like.run import run
+from sesemi_like.run.prepare import run
 
 TINY = [
     "run.gpus=0", "run.precision=32", "run.num_iterations=8", "data.test=null",
@@ -118,7 +118,7 @@ def test_a_skipped_step_changes_nothing_and_is_counted(
     optimizer, extra, break_at, tmp_path, caplog, monkeypatch
 ):
     ends = Ends()
-    monkeypatch.setattr("sesemi_like.trainer.CarryBestOver", lambda: ends)
+    monkeypatch.setattr("sesemi_like.trainer.build.CarryBestOver", lambda: ends)
     break_at(3, 7)
     with caplog.at_level(logging.WARNING):
         summary, last = fit(tmp_path, "run.on_nonfinite=skip", f"optimizer={optimizer}", *extra)
@@ -142,7 +142,7 @@ def test_of_accumulated_batches_one_that_is_broken_spoils_its_step_alone(
     break_at, tmp_path, monkeypatch
 ):
     ends = Ends()
-    monkeypatch.setattr("sesemi_like.trainer.CarryBestOver", lambda: ends)
+    monkeypatch.setattr("sesemi_like.trainer.build.CarryBestOver", lambda: ends)
     break_at(3)  # the first batch of the second step
     summary, _ = fit(tmp_path, "run.on_nonfinite=skip", "++trainer.accumulate_grad_batches=2",
                      "run.num_iterations=4")  # fmt: skip

@@ -10,7 +10,7 @@ from torch import nn
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners.reach import reached_by
 from sesemi_like.models.backbones.base import Backbone, global_average
-from sesemi_like.run import prepare
+from sesemi_like.run.prepare import prepare
 
 TINY = ["run.gpus=0", "run.num_iterations=2", "learner.hparams.model.backbone.widths=[4,8]"]
 ROTATION_ALONE = ["method=rotation", "learner.hparams.model.supervised_loss=null"]

@@ -1,0 +1,123 @@
+"""What `open_cli` tells without running anything: first steps, `-h` and `--info`."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra._internal.hydra import Hydra
+from omegaconf import OmegaConf
+
+from ..config.origins import COMMAND_LINE, DEFAULT, Part, leaves, origins, parts
+from ..config.search import composed, config_files, covered, groups, opening
+from .arguments import parser
+
+_TITLE = "open_cli trains image classifiers from few labels and plenty of unlabeled images."
+
+FIRST_STEPS = f"""{_TITLE}
+
+Start with
+
+  open_cli -cn quickstart                      train on forty labeled digits, half a minute
+  open_cli -cn quickstart method=supervised    the baseline: the forty labels alone
+  open_cli -h                                  all configs, those for your own images too
+
+--info in place of running shows a config, and which file each value comes from."""
+
+_COMMENT_COLUMN = 64
+
+
+def help_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides: list[str]) -> str:
+    """What `-h` prints: how to call the command, what there is to choose, and the keys.
+
+    Args:
+        hydra: Hydra, with its search path.
+        config_name: The config whose keys are shown.
+        config_dir: A person's own folder of configs, or None.
+        overrides: The overrides of the command line.
+    """
+    config = composed(hydra, config_name, overrides)
+    configs = {name: opening(path) for name, path in config_files(config_dir).items()}
+    choices = {name: ", ".join(names) for name, names in groups(config_dir).items()}
+    usage, _, options = parser().format_help().rstrip().partition("\n\n")
+    sections = [
+        f"{_TITLE}\n\n{usage}",
+        "Configs, open_cli -cn NAME:\n\n" + _list(configs),
+        "Groups, group=choice:\n\n" + _list({**choices, "learner": "classifier"}),
+        options.replace("options", "Options", 1),
+        "Keys, key=value; +key=value adds one that is not there, ~key removes one.\n"
+        f"Those of `{config_name}`:\n\n{OmegaConf.to_yaml(config).rstrip()}",
+        "Powered by Hydra (https://hydra.cc); open_cli --hydra-help tells more.",
+    ]
+    return "\n\n".join(sections)
+
+
+def info_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides: list[str]) -> str:
+    """What `--info` prints: the files of a config, then its values, each with its file.
+
+    Args:
+        hydra: Hydra, with its search path.
+        config_name: The config that is shown.
+        config_dir: A person's own folder of configs, or None.
+        overrides: The overrides of the command line.
+    """
+    config = composed(hydra, config_name, overrides)
+    found = [p for p in parts(hydra.config_loader, config_name, overrides) if p.content]
+    content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+    title = f"# The config `{config_name}` is composed of these; what stands lower wins."
+    lines = [title, *_sources(found, overrides), *_covered(config_dir), ""]
+    return "\n".join([*lines, *_annotated(content, origins(found))])
+
+
+def _list(entries: Mapping[str, str]) -> str:
+    """Names beside what they are, wrapped to the terminal's width."""
+    width, column = shutil.get_terminal_size().columns, max(map(len, entries)) + 4
+    rows = []
+    for name, text in entries.items():
+        start, rest = f"  {name + ':':<{column - 2}}", " " * column
+        wrapped = textwrap.fill(text, max(width, 60), initial_indent=start, subsequent_indent=rest)
+        rows.append(wrapped.rstrip() or start)
+    return "\n".join(rows)
+
+
+def _sources(found: Sequence[Part], overrides: Sequence[str]) -> Iterator[str]:
+    width = max(len(part.name) for part in found)
+    for part in found:
+        source = " ".join(overrides) if part.name == COMMAND_LINE else part.source
+        yield f"#   {part.name:<{width}}  {source}"
+
+
+def _covered(config_dir: str | None) -> Iterator[str]:
+    names = ", ".join(covered(config_dir))
+    if names:
+        yield f"# {config_dir} has files of its own in place of the built-in {names}"
+
+
+def _annotated(content: Mapping[str, Any], known: Mapping[str, Part]) -> Iterator[str]:
+    """YAML whose values name, in comments, the config they come from; defaults name none."""
+    for line, origin in _lines(content, known, ""):
+        yield f"{line:<{_COMMENT_COLUMN}}# {origin}" if origin else line
+
+
+def _lines(
+    content: Mapping[str, Any], known: Mapping[str, Part], parent: str
+) -> Iterator[tuple[str, str | None]]:
+    """Each line with its origin, which a mapping tells once for all that it holds."""
+    for name, value in content.items():
+        key = f"{parent}.{name}" if parent else str(name)
+        inside = {_origin(leaf, known) for leaf in leaves(value, key)}
+        origin = inside.pop() if len(inside) == 1 else None
+        if isinstance(value, Mapping) and value:
+            yield f"{name}:", origin
+            deeper = _lines(value, {} if origin else known, key)
+            yield from ((f"  {line}", source) for line, source in deeper)
+        else:
+            first, *rest = OmegaConf.to_yaml(OmegaConf.create({name: value})).splitlines()
+            yield from [(first, origin), *((line, None) for line in rest)]
+
+
+def _origin(key: str, known: Mapping[str, Part]) -> str | None:
+    part = known.get(key)
+    return part.name if part and part.source != DEFAULT else None

@@ -1,0 +1,1 @@
+"""Images decoded once: what is kept, in which file, or in memory."""

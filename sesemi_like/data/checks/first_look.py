@@ -1,0 +1,72 @@
+"""A look at the first samples of a loader, so that mistakes show before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...errors import SKIP_HINT, ConfigError, ConfigProblem, TransformError, UnreadableSampleError
+from ..loading.collating import Batch, build_collation
+from ..samples import Sample, Samples, StreamedSamples
+from .images import AN_IMAGE, odd_image
+from .labels import EVALUATED
+from .unreadable import first_readable
+
+
+def first_batch(
+    source: Samples | StreamedSamples,
+    loader: Mapping[str, Any],
+    key: str,
+    with_views: Callable[[Batch], Batch],
+) -> Batch:
+    """Collates two samples and makes every view of them.
+
+    Args:
+        source: The data set.
+        loader: The loader's config.
+        key: Its config key.
+        with_views: Adds the loader's views to a batch.
+
+    Raises:
+        ConfigError: If there is no sample, or none that can be read, made a batch of or evaluated.
+    """
+    try:
+        samples = _first_two(source)
+    except Exception as error:  # whatever a data set or transform of anybody's raises
+        raise ConfigError([_unreadable(error, key, loader)]) from error
+    if not samples:
+        raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples at all")])
+    try:
+        batch = with_views(build_collation(loader, key)(samples))
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a collation or view of anybody's raises
+        expected = f"its first samples do not become a batch: {type(error).__name__}: {error}"
+        odd = odd_image(samples[0]["image"]) if "image" in samples[0] else ""
+        hint = f"; its image is {odd}, and {AN_IMAGE}" if odd else ""
+        name = key.removeprefix("data.")
+        raise ConfigError([ConfigProblem(key, name, expected + hint)]) from error
+    lacking = {"target", "index"} - set(batch)
+    if lacking and key.removeprefix("data.") in EVALUATED:
+        expected = f"its batches have no {' and no '.join(sorted(lacking))} to evaluate with"
+        raise ConfigError([ConfigProblem(key, sorted(batch), expected)])
+    return batch
+
+
+def _unreadable(error: Exception, key: str, loader: Mapping[str, Any]) -> ConfigProblem:
+    """What is wrong with a loader's first samples: the transform, the files, or the data set."""
+    config = loader["dataset"]
+    if isinstance(error.__cause__, TransformError):
+        transform = config.get("image_transform")
+        target = transform.get("_target_") if isinstance(transform, Mapping) else transform
+        return ConfigProblem(f"{key}.dataset.image_transform", target, str(error))
+    if isinstance(error, UnreadableSampleError):
+        return ConfigProblem(f"{key}.dataset", config.get("name"), f"{error}; {SKIP_HINT}")
+    expected = f"its first samples cannot be read: {type(error).__name__}: {error}"
+    return ConfigProblem(f"{key}.dataset", config.get("name"), expected)
+
+
+def _first_two(source: Samples | StreamedSamples) -> list[Sample]:
+    if isinstance(source, StreamedSamples):
+        return [sample for sample, _ in zip(source, range(2), strict=False)]
+    return first_readable(source)

@@ -1,0 +1,52 @@
+"""What the image of a sample is, and what is said of one that is something else.
+
+Shapes: B samples, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...errors import ConfigProblem
+
+AN_IMAGE = (
+    "an image is a uint8 tensor or array in [0, 255], or a float32 one in [0, 1], with its "
+    "channels first: (C, H, W), and (1, H, W) where it is gray"
+)
+_CHANNELS = (1, 3, 4)
+_DTYPES = {torch.uint8, torch.float32, torch.float16, torch.bfloat16}
+
+
+def odd_image(image: Any) -> str:
+    """What an image is where it is not what networks and views take; nothing where it is that.
+
+    Args:
+        image: The field `image` of a sample.
+    """
+    if not isinstance(image, torch.Tensor | np.ndarray):
+        return f"{type(image).__module__.split('.')[0]} {type(image).__name__}"
+    try:
+        tensor = torch.as_tensor(image)
+    except TypeError:  # an array of a type that torch has not
+        return f"{image.dtype} {tuple(image.shape)}"
+    is_last = tensor.ndim == 3 and tensor.shape[0] not in _CHANNELS and tensor.shape[2] in _CHANNELS
+    if tensor.dtype not in _DTYPES:
+        return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+    return f"{tuple(tensor.shape)}" if tensor.ndim != 3 or is_last else ""
+
+
+def odd_images(batches: Mapping[str, Mapping[str, Any]]) -> list[ConfigProblem]:
+    """Says which loaders have odd images, for when a network has refused some batch.
+
+    Args:
+        batches: A batch of each loader; its `image`, if it has one, is a tensor (B, ...).
+    """
+    images = {name: batch["image"][0] for name, batch in batches.items() if "image" in batch}
+    odd = {name: odd_image(image) for name, image in images.items()}
+    return [
+        ConfigProblem(f"data.{name}.dataset", what, AN_IMAGE) for name, what in odd.items() if what
+    ]

@@ -1,0 +1,173 @@
+"""Data sets made of image files: class folders and loose files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError, ConfigProblem, near
+from ..names import Names
+from ..registry import register_dataset
+from ..samples import UNLABELLED, ImageReader, Samples
+from .decoding import Pixels, decode
+from .folders import EXTENSIONS, ImageListing, folders_in
+from .subsets import comparable, look_alikes, printable, subset_names
+
+log = logging.getLogger(__name__)
+
+ImageTransform = Callable[[Any], Any] | None
+
+
+@register_dataset
+def image_folder(
+    root: str, subset: str | list[str] | None = None, image_transform: ImageTransform = None
+) -> Samples:
+    """Pictures in class folders: ``root/subset/class/picture``.
+
+    Pictures that lie in a subset's folder itself, in no class folder, are unlabelled. Where the
+    root's folders hold pictures and no further folders, and no subset is asked for, they are the
+    classes: ``root/class/picture``.
+
+    Args:
+        root: The folder.
+        subset: A subset folder or a list of them, one after the other; None means all.
+        image_transform: Applied to each picture.
+
+    Raises:
+        ConfigError: If the root, a subset or its pictures are missing.
+    """
+    top = _folder(root)
+    subsets = _subsets(top, subset)
+    if subset is None and subsets and not any(folders_in(s) for s in subsets):
+        subsets = [top]
+    listing = ImageListing()
+    files: list[Path] = []
+    names: list[str | None] = []
+    for folder in subsets:
+        loose = listing.within(folder)
+        files += loose
+        names += [None] * len(loose)
+        for kind in folders_in(folder):
+            images = listing.below(kind)
+            files += images
+            names += [comparable(kind.name)] * len(images)
+    classes = sorted({comparable(kind.name) for folder in subsets for kind in folders_in(folder)})
+    for name, other in look_alikes(classes):
+        log.warning("%s: class folder %r looks like %r, and is another class", top, name, other)
+    number = {name: index for index, name in enumerate(classes)}
+    targets = [UNLABELLED if name is None else number[name] for name in names]
+    _check_found(files, top, listing)
+    return image_samples(top, files, targets, classes, image_transform)
+
+
+@register_dataset
+def image_files(
+    root: str, subset: str | list[str] | None = None, image_transform: ImageTransform = None
+) -> Samples:
+    """Unlabelled pictures anywhere below a folder, or below some of its folders.
+
+    Args:
+        root: The folder.
+        subset: A folder below it or a list of them; None means all of it.
+        image_transform: Applied to each picture.
+
+    Raises:
+        ConfigError: If the root, a subset or its pictures are missing.
+    """
+    top = _folder(root)
+    folders = [top] if subset is None else _subsets(top, subset)
+    listing = ImageListing()
+    files = [path for folder in folders for path in listing.below(folder)]
+    _check_found(files, top, listing)
+    return image_samples(top, files, [UNLABELLED] * len(files), None, image_transform)
+
+
+def image_samples(
+    top: Path,
+    files: list[Path],
+    targets: list[int],
+    classes: list[str] | None,
+    image_transform: ImageTransform,
+) -> Samples:
+    """Makes a data set of image files, which are named by their paths below a folder.
+
+    Args:
+        top: The folder.
+        files: The files.
+        targets: The class index of each, -1 for none.
+        classes: The names of the classes.
+        image_transform: Applied to each image.
+    """
+    return Samples(
+        ImageReader(PictureFiles(files), image_transform),
+        (printable(str(f.relative_to(top) if f.is_relative_to(top) else f)) for f in files),
+        np.asarray(targets, dtype=np.int64),
+        classes,
+    )
+
+
+class PictureFiles:
+    """Decodes picture files to RGB.
+
+    Args:
+        files: Their paths.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self.files = Names(map(str, files))
+
+    def __call__(self, position: int, least: int | None = None) -> Pixels:
+        """Decodes one: uint8 (H, W, 3); see :func:`~sesemi_like.data.sources.decoding.decode`."""
+        return decode(Path(self.files[position]).read_bytes(), least)
+
+    def head(self, position: int, size: int) -> bytes:
+        """The first bytes of one."""
+        with Path(self.files[position]).open("rb") as file:
+            return file.read(size)
+
+    def fingerprint(self, position: int) -> str:
+        """What tells this file from others and from what it was before: path, size, time."""
+        path = Path(self.files[position])
+        found = path.stat()
+        return f"{printable(str(path.absolute()))} {found.st_size} {found.st_mtime_ns}"
+
+
+def _folder(root: str) -> Path:
+    top = Path(root)
+    if top.is_file():
+        raise ConfigError([ConfigProblem("root", root, "is a file; give a folder")])
+    if not top.is_dir():
+        known = [p.name for p in top.parent.iterdir()] if top.parent.is_dir() else []
+        beside = near(top.name, known, noun=f"{top.parent} holds") if known else "give a folder"
+        raise ConfigError([ConfigProblem("root", root, f"no such folder; {beside}")])
+    return top
+
+
+def _subsets(top: Path, subset: str | list[str] | None) -> list[Path]:
+    names, folders = subset_names(subset), folders_in(top)
+    if names is None:
+        return folders
+    known = {comparable(folder.name): folder for folder in folders}
+    wanted = [known.get(comparable(name), top / name) for name in names]
+    problems = [
+        ConfigProblem(
+            "subset", name, f"no such folder in {top}; {near(name, known, noun='it has')}"
+        )
+        for name, folder in zip(names, wanted, strict=True)
+        if not folder.is_dir()
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return wanted
+
+
+def _check_found(files: list[Path], top: Path, listing: ImageListing) -> None:
+    listing.tell(top)
+    if not files:
+        beside = f"; {listing.unread} are there, which are not read" if listing.unread else ""
+        expected = f"holds no pictures ({', '.join(sorted(EXTENSIONS))}){beside}"
+        raise ConfigError([ConfigProblem("root", str(top), expected)])

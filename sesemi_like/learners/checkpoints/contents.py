@@ -1,0 +1,272 @@
+"""Checkpoints read: what one holds, what of it fits a learner, and whether that is enough."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+
+from ...errors import ConfigError, ConfigProblem, shown
+from ...models.torch_files import UnreadableFileError, read_torch_file
+from ...views.inputs import Inputs
+from ..base import Learner
+from . import tensor_names
+
+log = logging.getLogger(__name__)
+
+LEAST_SHARE = 0.5
+"""Share of the tensors, and of their values, that weights of the same backbone have at least."""
+
+_INITIAL = {"pretrained", "weights", "checkpoint_path", "freeze"}
+"""Settings of a backbone that do not matter once other weights have been loaded."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of weights holds.
+
+    Attributes:
+        path: The file.
+        key: The config key that names it, for messages.
+        tensors: Its tensors by name.
+        content: Everything in it; of a bare state dict, the tensors.
+    """
+
+    path: str
+    key: str
+    tensors: dict[str, Tensor]
+    content: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: str, *, key: str) -> Checkpoint:
+        """Reads a file, with ``weights_only=True``.
+
+        Args:
+            path: A Lightning checkpoint, or a file with a state dict.
+            key: The config key that names the path, for messages.
+
+        Raises:
+            ConfigError: If the file cannot be read or holds no tensors.
+        """
+        try:
+            content = read_torch_file(path)
+        except UnreadableFileError as error:
+            problem = ConfigProblem(key, path, f"cannot be read: {error}")
+            raise ConfigError([problem]) from error
+        content = content if isinstance(content, Mapping) else {}
+        state = content.get("state_dict", content)
+        state = state if isinstance(state, Mapping) else {}
+        tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+        if not tensors:
+            raise ConfigError([ConfigProblem(key, path, "holds no weights; give a checkpoint")])
+        return cls(path, key, tensors, content)
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """What images its networks were evaluated on, or None where it does not say."""
+        return Inputs.from_plain(self.content.get("data"))
+
+    @property
+    def hparams(self) -> Mapping[str, Any]:
+        """The hyperparameters of its learner; empty where it does not say."""
+        given = self.content.get("hyper_parameters")
+        found = given.get("hparams") if isinstance(given, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
+
+    def problem(self, expected: str) -> ConfigError:
+        """The error of a file that is not what was expected."""
+        return ConfigError([ConfigProblem(self.key, self.path, expected)])
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the names of a checkpoint and a learner compare.
+
+    Attributes:
+        loaded: Names whose weights fit.
+        reshaped: Names that both have, with different shapes.
+        unused: Names that the checkpoint alone has.
+        untouched: Names that the learner alone has; they keep their values.
+    """
+
+    loaded: list[str]
+    reshaped: list[str]
+    unused: list[str]
+    untouched: list[str]
+
+    @classmethod
+    def between(cls, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Match:
+        """Compares a learner's own tensors with given ones."""
+        fits = {name for name in given if name in own and own[name].shape == given[name].shape}
+        return cls(
+            loaded=sorted(fits),
+            reshaped=sorted(name for name in given if name in own and name not in fits),
+            unused=sorted(name for name in given if name not in own),
+            untouched=sorted(name for name in own if name not in given),
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the two have the same tensors."""
+        return not (self.reshaped or self.unused or self.untouched)
+
+    def __str__(self) -> str:
+        rest = {
+            "of another shape": self.reshaped,
+            "only in the checkpoint": self.unused,
+            "only in the model": self.untouched,
+        }
+        lines = [f"loaded {len(self.loaded)} tensors"]
+        lines += [f"{len(n)} {what}: {listed(n)}" for what, n in rest.items() if n]
+        return "; ".join(lines)
+
+
+def load_weights(
+    learner: Learner, checkpoint: Checkpoint, *, strict: bool | None, evaluates: bool
+) -> Match:
+    """Loads what matches by name and shape, and says what did not and what else differs.
+
+    An EMA teacher of which the checkpoint has nothing begins as a copy of what it averages.
+
+    Args:
+        learner: The learner that takes the weights.
+        checkpoint: Where they come from.
+        strict: `run.strict_loading`: True takes no mismatch at all and False any; None needs at
+            least half of the backbone, and every evaluated network whole where `evaluates`.
+        evaluates: Whether the learner is to be evaluated as it is, without training.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        ConfigError: If too little fits, or labels would mean other classes than in the
+            checkpoint. The learner is left as it was.
+    """
+    own = learner.state_dict()
+    match = Match.between(own, checkpoint.tensors)
+    if not match.loaded:
+        raise checkpoint.problem(f"nothing in it fits the model, whose tensors are {listed(own)}")
+    problems = [*_misfits(learner, match, strict, evaluates)]
+    problems += [*_class_problems(learner, checkpoint, match, evaluates)]
+    if problems:
+        raise ConfigError(
+            ConfigProblem(checkpoint.key, checkpoint.path, expected) for expected in problems
+        )
+    learner.load_state_dict({n: checkpoint.tensors[n] for n in match.loaded}, strict=False)
+    _begin_averages(learner, match)
+    tell("%s: %s", checkpoint.path, match, is_warning=not match.is_whole)
+    for difference in differences(learner, checkpoint):
+        tell("%s: %s: %s", checkpoint.key, checkpoint.path, difference)
+    return match
+
+
+@rank_zero_only
+def tell(text: str, *arguments: Any, is_warning: bool = True) -> None:
+    """Logs a sentence, of several processes by the first one alone.
+
+    Args:
+        text: The sentence, with ``%s`` for each argument.
+        *arguments: What it is about.
+        is_warning: Whether it is a warning, or just said.
+    """
+    log.log(logging.WARNING if is_warning else logging.INFO, text, *arguments)
+
+
+def _misfits(learner: Learner, match: Match, strict: bool | None, evaluates: bool) -> Iterator[str]:
+    """Says what of the weights is missing that must be there."""
+    if strict is False:
+        return
+    relax = "run.strict_loading=false loads what fits all the same"
+    if strict and not match.is_whole:
+        yield f"does not fit the model as run.strict_loading=true asks: {match}"
+        return
+    if evaluates:
+        missing = sorted(tensor_names.evaluated(learner) - set(match.loaded))
+        if missing:
+            yield (
+                f"lacks {len(missing)} tensors of the networks to be evaluated: "
+                f"{listed(missing)}; {relax}"
+            )
+        return
+    wanted, own = tensor_names.transferred(learner), learner.state_dict()
+    fitting = wanted & set(match.loaded)
+    values = sum(own[name].numel() for name in wanted)
+    share = min(
+        len(fitting) / max(1, len(wanted)),
+        sum(own[name].numel() for name in fitting) / max(1, values),
+    )
+    if wanted and share < LEAST_SHARE:
+        yield (
+            f"has {len(fitting)} of the {len(wanted)} tensors of the backbone, which is another "
+            f"one: {match}; {relax}"
+        )
+
+
+def _class_problems(
+    learner: Learner, checkpoint: Checkpoint, match: Match, evaluates: bool
+) -> Iterator[str]:
+    """Compares the classes' names, where the layers that answer them are loaded."""
+    own, theirs = learner.inputs, checkpoint.inputs
+    if own is None or theirs is None or not own.classes or not theirs.classes:
+        return
+    if own.classes == theirs.classes:
+        return
+    told = f"its classes are {listed(theirs.classes)}, those of the data {listed(own.classes)}"
+    if evaluates:
+        yield f"{told}: labels would mean other classes"
+    elif not match.reshaped:
+        tell("%s: %s: %s", checkpoint.key, checkpoint.path, told)
+
+
+def differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
+    """Says in what images and backbone differ from those the weights were trained with."""
+    if learner.inputs is not None and checkpoint.inputs is not None:
+        for difference in learner.inputs.differences(checkpoint.inputs):
+            yield f"{difference}, on which it was trained"
+    if checkpoint.hparams:
+        for key, own, theirs in hparams_differences(learner.settings, checkpoint.hparams):
+            parts = key.split(".")
+            if (
+                parts[:2] in (["model", "backbone"], ["model", "head"])
+                and parts[-1] not in _INITIAL
+            ):
+                yield f"{learner.key}.{key} is {shown(own)} instead of {shown(theirs)}"
+
+
+def hparams_differences(
+    own: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yields (dotted key, own value, their value) of all single values that differ."""
+    mine, others = dict(_leaves(own)), dict(_leaves(theirs))
+    for key in sorted({*mine, *others}):
+        if mine.get(key) != others.get(key):
+            yield key, mine.get(key), others.get(key)
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+        for place, inner in enumerate(value):
+            yield from _leaves(inner, f"{key}.{place}")
+    else:
+        yield key, list(value) if isinstance(value, tuple) else value
+
+
+def _begin_averages(learner: Learner, match: Match) -> None:
+    loaded = set(match.loaded)
+    for teacher, source in learner.averaged_networks().items():
+        average: Any = learner.networks.module(teacher)
+        if not loaded & tensor_names.of_networks(learner, [teacher]):
+            average.module.load_state_dict(learner.networks.module(source).state_dict())
+
+
+def listed(names: Collection[str]) -> str:
+    """The first few of some names, and how many there are."""
+    some = list(names)
+    return ", ".join(some[:5]) + (f", ... ({len(some)} in all)" if len(some) > 5 else "")

@@ -1,0 +1,82 @@
+"""Metrics that callbacks and schedules watch: what a run does not measure is told before it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+
+from ..errors import ConfigError, ConfigProblem, near
+from .prepared import Prepared
+
+_ALWAYS = ("lr", "epoch", "step", "train/loss")
+_OURS = ("pytorch_lightning", "lightning", "sesemi_like")
+
+
+def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[ConfigProblem]:
+    """Finds callbacks and schedules that watch a metric which this run does not measure.
+
+    Nothing is said where a callback or learner of one's own may log what others watch.
+
+    Args:
+        prepared: What is to be run.
+        callbacks: The callbacks of the section `trainer`, built.
+    """
+    watched = {
+        f"trainer.callbacks.{number}.monitor": callback.monitor
+        for number, callback in enumerate(callbacks)
+        if isinstance(callback, EarlyStopping | ModelCheckpoint)
+        and callback.monitor
+        and getattr(callback, "strict", True)
+    }
+    schedule = prepared.learner.settings.get("lr_scheduler")
+    if isinstance(schedule, Mapping) and schedule.get("monitor") and schedule.get("strict", True):
+        watched["learner.hparams.lr_scheduler.monitor"] = schedule["monitor"]
+    logging = [*callbacks, prepared.learner]
+    is_open = any(type(one).__module__.split(".")[0] not in _OURS for one in logging)
+    known = None if is_open or not watched else _measured(prepared)
+    if known is None:
+        return []
+    return [
+        ConfigProblem(key, name, f"this run does not measure it; {near(name, known, noun='but')}")
+        for key, name in watched.items()
+        if name not in known
+    ]
+
+
+def _measured(prepared: Prepared) -> Collection[str] | None:
+    """The names of what is logged, or None where evaluators do not say on a few samples."""
+    known = {*_ALWAYS, *prepared.learner.logged}
+    samples = prepared.data.sample_batches.get("val")
+    if samples is None:
+        return known
+    learner, was_training = prepared.learner, prepared.learner.training
+    learner.eval()
+    names = prepared.evaluation.names(learner.predict_batch(samples))
+    learner.train(was_training)
+    return None if names is None else known | names
+
+
+@contextmanager
+def told_by_key() -> Iterator[None]:
+    """Tells what Lightning finds wrong with settings of the Trainer while it runs.
+
+    Raises:
+        ConfigError: In place of Lightning's own errors.
+    """
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise ConfigError([_problem(error)]) from error
+    except RuntimeError as error:
+        if not str(error).startswith("Early stopping conditioned on metric"):
+            raise
+        raise ConfigError([_problem(error)]) from error
+
+
+def _problem(error: Exception) -> ConfigProblem:
+    reason = " ".join(str(error).split())
+    return ConfigProblem("trainer", "settings that Lightning refuses", reason)

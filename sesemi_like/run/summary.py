@@ -1,0 +1,146 @@
+"""What came of a run: its figures, and of which weights and how many images each of them is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from ..config.command_line import choices
+from ..evaluation import wilson_interval
+from ..learners.checkpoints.saving import LastCheckpoint
+from ..learners.nonfinite import skipped_steps
+from ..report import print_summary, write_summary
+from ..trainer.build import best_checkpoint
+from .ending import ending
+from .prepared import Prepared
+
+
+def scalars(values: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Those of the values that are single numbers."""
+    return {n: float(v) for n, v in values.items() if torch.as_tensor(v).ndim == 0}
+
+
+def summarize(
+    prepared: Prepared,
+    trainer: pl.Trainer,
+    folder: Path,
+    *,
+    training: Mapping[str, float],
+    seconds: float,
+) -> dict[str, Any]:
+    """What came of a run, as plain values.
+
+    Args:
+        prepared: What was run.
+        trainer: What ran it.
+        folder: The run's folder.
+        training: The metrics of the last training step that was logged.
+        seconds: How long it took, start-up included.
+    """
+    evaluated = {**trainer.callback_metrics, **prepared.evaluation.last}
+    metrics = {n: v for n, v in scalars(evaluated).items() if n.startswith(("val/", "test/"))}
+    best = best_checkpoint(trainer)
+    headline = metrics.get("val/top1", metrics.get("test/top1"))
+    if best and best.monitor == "val/top1":
+        headline = best.score
+    chosen = choices()
+    return {
+        **ending(trainer, prepared.config.run.mode.name),
+        "mode": prepared.config.run.mode.name,
+        "id": prepared.config.run.id,
+        "config": chosen.config,
+        "method": chosen.groups.get("method"),
+        "groups": chosen.groups,
+        "overrides": chosen.overrides,
+        "seed": prepared.seed,
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "seconds": round(seconds, 2),
+        "headline": headline,
+        "best": asdict(best) if best else None,
+        "metrics": metrics,
+        "measured": measured(prepared, trainer, metrics),
+        "labels": prepared.data.label_counts(),
+        "skipped": prepared.data.skipped(),
+        "skipped_steps": skipped_steps(trainer),
+        "devices": f"{prepared.devices.world_size} x {prepared.devices.accelerator}",
+        "precision": trainer.precision,
+        "forward": prepared.learner.forward_in_use,
+        "folder": str(folder),
+        "training": dict(training),
+    }
+
+
+def measured(
+    prepared: Prepared, trainer: pl.Trainer, metrics: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """Says of each metric which weights and images it is of.
+
+    Args:
+        prepared: What was run.
+        trainer: What ran it.
+        metrics: The values of evaluators, by full name.
+
+    Returns:
+        By metric: `network` (``model``, ``ema``); `checkpoint`: ``best``, ``last``, ``given`` by
+        the config, or None where no file holds these weights; its `path`; the `step` it was taken
+        at, None where that is not known; the number of `images`; and for accuracies `interval`,
+        in which the true value is with a confidence of 95 %.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    weights: dict[tuple[str, int], dict[str, Any]] = {}
+    for name, origin in prepared.evaluation.origins.items():
+        if name not in metrics:
+            continue
+        key = (name.partition("/")[0], origin.step)
+        if key not in weights:
+            weights[key] = _weights(*key, prepared, trainer)
+        found[name] = {"network": origin.network, **weights[key], "images": origin.images}
+        if re.search(r"top\d+$", name) and origin.images:
+            found[name]["interval"] = list(wilson_interval(metrics[name], origin.images))
+    return found
+
+
+def report(content: Mapping[str, Any], prepared: Prepared, folder: Path) -> None:
+    """Writes and shows what came of a run.
+
+    Args:
+        content: What :func:`summarize` answered.
+        prepared: What was run.
+        folder: The run's folder.
+    """
+    write_summary(folder / "summary.json", content)
+    matrices = [prepared.evaluation.last.get(f"{split}/confusion") for split in ("test", "val")]
+    found = [matrix.numpy() for matrix in matrices if isinstance(matrix, Tensor)]
+    print_summary(content, found[0] if found else None, prepared.data.classes)
+
+
+def _weights(
+    split: str, step: int, prepared: Prepared, trainer: pl.Trainer
+) -> dict[str, str | int | None]:
+    """The checkpoint that holds the weights that were evaluated, its path and its step."""
+    run = prepared.config.run
+    if run.mode.name != "FIT":
+        path = run.resume_from_checkpoint or run.pretrained_checkpoint_path
+        return {"checkpoint": "given" if path else None, "path": path, "step": None}
+    best = best_checkpoint(trainer)
+    if split == "test" and best:
+        return {"checkpoint": "best", "path": best.path, "step": _step_of(best.path)}
+    for callback in trainer.checkpoint_callbacks:
+        # Where the best checkpoint was tested, its state has come over the callbacks' own.
+        path = str(Path(str(getattr(callback, "dirpath", ""))) / "last.ckpt")
+        if isinstance(callback, LastCheckpoint) and Path(path).is_file() and _step_of(path) == step:
+            return {"checkpoint": "last", "path": path, "step": step}
+    return {"checkpoint": None, "path": None, "step": step}
+
+
+def _step_of(path: str) -> int | None:
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return content.get("global_step")

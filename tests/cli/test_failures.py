@@ -1,0 +1,90 @@
+"""Failures of the machine, raised by the machine: told in a sentence, with what to do."""
+
+import errno
+import os
+import resource
+import socket
+import sys
+import tempfile
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from sesemi_like.cli import command as cli
+from sesemi_like.cli.failures import failure
+
+
+def raised_by(action):
+    with pytest.raises(Exception) as caught:
+        action()
+    return caught.value
+
+
+def write_to_a_full_disk():
+    with open("/dev/full", "w") as file:
+        file.write("x" * 100_000)
+
+
+def test_a_full_disk():
+    assert failure(raised_by(write_to_a_full_disk)).startswith("No space left on device; free some")
+
+
+def test_a_name_that_is_too_long_is_told():
+    text = failure(raised_by(lambda: os.mkdir("/tmp/" + "x" * 300)))
+    assert text.startswith("/tmp/xxx")
+    assert "File name too long; give a shorter name" in text
+
+
+def test_a_file_without_permission_is_told_beside_what_it_led_to():
+    try:
+        try:
+            raise PermissionError(errno.EACCES, "Permission denied", "/runs/x")
+        except OSError:
+            raise RuntimeError("writer failed") from None
+    except RuntimeError as error:
+        text = failure(error)
+    assert text == "/runs/x: Permission denied; this user may not do that there"
+
+
+def test_a_port_in_use(monkeypatch):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        error = raised_by(lambda: dist.TCPStore("127.0.0.1", port, 2, True))
+    assert failure(error) == (
+        f"MASTER_PORT {port} is in use by another program; set it to a free one"
+    )
+
+
+def test_memory():
+    assert "device's memory is full" in failure(torch.OutOfMemoryError("CUDA out of memory."))
+    assert "machine's memory is full" in failure(MemoryError())
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(2, "no", "x"), KeyError(1)])
+def test_mistakes_of_the_program_are_not_excused(error):
+    assert failure(error) is None
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_in_a_sentence(tmp_path, monkeypatch, capsys):
+    overrides = [
+        "run.gpus=0", "method=supervised", "data.train.unlabeled=null", "run.num_iterations=13",
+        "++trainer.logger=false", f"run.dir={tmp_path}",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", *overrides])
+    tempfile.gettempdir()  # found by trying to write
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert stop.value.code == 1
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    assert "File too large; files may not be that large here" in shown.err
+    assert not list(tmp_path.glob("*/*/summary.json"))

@@ -1,0 +1,230 @@
+"""The pixel cache: what it holds, and what becomes of it when builds meet or end half-way."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from sesemi_like.data.cache.file import PixelCache, in_memory, key_of, on_disk, opened
+
+SHAPES = [(4, 5, 3), (2, 2, 3), (7, 1, 3)]
+
+
+def picture(position):
+    if position == 5:
+        return None
+    generator = np.random.default_rng(position)
+    return generator.integers(0, 256, SHAPES[position % 3], dtype=np.uint8)
+
+
+def of_one_shape(position):
+    return np.full((3, 2, 2), position % 256, np.uint8)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["disk", "ram"])
+def test_it_holds_what_was_decoded(tmp_path, kind, workers):
+    count = 200
+    cache = (
+        on_disk(tmp_path, "k", picture, count, workers)
+        if kind == "disk"
+        else in_memory(picture, count, workers)
+    )
+    assert len(cache) == count
+    assert not cache.is_one_shape
+    for position in range(count):
+        expected = picture(position)
+        found = cache[position]
+        assert (found is None and expected is None) or np.array_equal(found, expected)
+
+
+def test_pictures_of_one_shape_are_taken_at_once(tmp_path):
+    cache = on_disk(tmp_path, "k", of_one_shape, 150)
+    assert cache.is_one_shape
+    rows = np.array([140, 3, 3])
+    assert np.array_equal(cache.take(rows), np.stack([of_one_shape(row) for row in rows]))
+
+
+def test_memory_is_filled_in_several_pieces(monkeypatch):
+    monkeypatch.setattr("sesemi_like.data.cache.file._LARGEST_CHUNK", 1000)
+    cache = in_memory(of_one_shape, 300)
+    assert len(cache.chunks) > 2
+    assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(300))
+
+
+def test_other_processes_can_be_handed_a_cache(tmp_path):
+    cache = on_disk(tmp_path, "k", of_one_shape, 5000)
+    cache.take(np.arange(10))
+    handed = pickle.dumps(cache.chunks)
+    assert len(handed) < 1000  # the file's name, not its pixels
+    again = PixelCache(pickle.loads(handed), cache.places, cache.shapes)
+    assert np.array_equal(again[4999], of_one_shape(4999))
+
+
+def test_a_file_cut_off_after_it_was_opened_is_told(tmp_path):
+    cache = on_disk(tmp_path, "k", of_one_shape, 70)
+    os.truncate(tmp_path / "k" / "pixels.bin", 100)
+    with pytest.raises(OSError, match=r"pixels\.bin is shorter than its index says"):
+        cache[69]
+
+
+def test_it_is_built_once(tmp_path):
+    calls = []
+    decode = lambda position: calls.append(position) or of_one_shape(position)  # noqa: E731
+    for _ in range(2):
+        on_disk(tmp_path, "k", decode, 70)
+    assert len(calls) == 70
+    on_disk(tmp_path, "other", decode, 70)
+    assert len(calls) == 140
+
+
+@pytest.mark.parametrize("name", ["pixels.bin", "index.npz"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_damage_is_noticed_and_mended(tmp_path, name, damage):
+    on_disk(tmp_path, "k", of_one_shape, 70)
+    path = tmp_path / "k" / name
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(content[:-1])
+    else:
+        path.write_bytes(bytes(255 - b for b in content))
+    assert opened(tmp_path / "k", 70) is None
+    cache = on_disk(tmp_path, "k", of_one_shape, 70)
+    assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(70))
+
+
+def test_a_cache_of_another_number_of_pictures_is_none(tmp_path):
+    on_disk(tmp_path, "k", of_one_shape, 70)
+    assert opened(tmp_path / "k", 71) is None
+
+
+def test_a_failing_build_leaves_nothing(tmp_path):
+    def fails(position):
+        if position == 100:
+            raise RuntimeError("gone")
+        return of_one_shape(position)
+
+    with pytest.raises(RuntimeError, match="gone"):
+        on_disk(tmp_path, "k", fails, 150)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
+SLOW_BUILD = """
+    import sys, time
+    import numpy as np
+    from pathlib import Path
+    from sesemi_like.data.cache.file import on_disk
+
+    def decode(position):
+        print("decoding", flush=True)
+        time.sleep(float(sys.argv[2]))
+        return np.full((3, 2, 2), position % 256, np.uint8)
+
+    cache = on_disk(Path(sys.argv[1]), "k", decode, 130)
+    print("whole", int(cache[129][0, 0, 0]))
+"""
+
+
+def builder(folder, seconds):
+    command = [sys.executable, "-c", textwrap.dedent(SLOW_BUILD), str(folder), str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path):
+    process = builder(tmp_path, 0.05)
+    assert process.stdout.readline() == "decoding\n"
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list(tmp_path.glob("k.tmp-*"))
+    assert opened(tmp_path / "k", 130) is None
+    cache = on_disk(tmp_path, "k", of_one_shape, 130)
+    assert np.array_equal(cache[129], of_one_shape(129))
+    assert not list(tmp_path.glob("k.tmp-*"))
+
+
+def test_of_runs_that_build_at_once_one_decodes(tmp_path):
+    outputs = [process.communicate()[0] for process in [builder(tmp_path, 0.01) for _ in range(2)]]
+    assert all(output.endswith("whole 129\n") for output in outputs)
+    assert sorted(output.count("decoding") for output in outputs) == [0, 130]
+
+
+def test_runs_that_build_at_once_get_along_where_files_cannot_be_locked(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuses(file, operation):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    other = []
+
+    def decode(position):
+        if position == 100 and not other:  # another run is as far as this one, and then done
+            (tmp_path / "k.tmp-other").mkdir()
+            other.append(on_disk(tmp_path, "k", of_one_shape, 130))
+        return of_one_shape(position)
+
+    cache = on_disk(tmp_path, "k", decode, 130)
+    assert (tmp_path / "k.tmp-other").exists()
+    for found in (cache, *other):
+        assert all(np.array_equal(found[p], of_one_shape(p)) for p in range(130))
+
+
+def test_building_draws_no_random_numbers(tmp_path):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    in_memory(of_one_shape, 100, workers=1)
+    on_disk(tmp_path, "k", of_one_shape, 100)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_building_needs_no_shared_memory(tmp_path, monkeypatch):
+    def is_full(storage, *arguments):
+        raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")
+
+    def waited_too_long(*arguments):
+        raise TimeoutError("the build waits for a batch that never comes")
+
+    for name in ("_share_fd_cpu_", "_share_filename_cpu_"):
+        monkeypatch.setattr(torch.UntypedStorage, name, is_full)
+    before = signal.signal(signal.SIGALRM, waited_too_long)
+    signal.alarm(20)
+    try:
+        cache = on_disk(tmp_path, "k", of_one_shape, 130, workers=1)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(130))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["disk", "ram"])
+def test_building_holds_few_files_open(tmp_path, kind):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        count = 64 * 300
+        cache = (
+            on_disk(tmp_path, "k", of_one_shape, count, 2)
+            if kind == "disk"
+            else in_memory(of_one_shape, count, 2)
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert np.array_equal(cache[count - 1], of_one_shape(count - 1))
+
+
+def test_a_key_stands_for_all_its_parts():
+    keys = {key_of(parts) for parts in (["a", "b"], ["ab"], ["b", "a"], ["a", "b", ""])}
+    assert len(keys) == 4
+    assert key_of(["a", "b"]) == key_of(iter(["a", "b"]))

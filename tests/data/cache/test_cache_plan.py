@@ -1,0 +1,268 @@
+"""Which data sets are decoded once: always the same samples, whatever is kept of them."""
+
+import os
+import signal
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms import v2
+
+from sesemi_like.data import StreamedSamples, dataset
+from sesemi_like.data.cache import plan as cached
+from sesemi_like.data.cache.plan import CachedReader, plan_cache, with_cache
+from sesemi_like.data.samples import is_deterministic
+from sesemi_like.data.sources import decoding
+from sesemi_like.data.splits import choose_part
+from sesemi_like.errors import ConfigError, UnreadableSampleError
+from sesemi_like.transforms import train_transforms
+
+TO_32 = v2.Compose([v2.Resize(32), v2.CenterCrop(32), v2.PILToTensor()])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """30 pictures of 60 x 50 pixels in two classes."""
+    generator = np.random.default_rng(0)
+    for number in range(30):
+        path = tmp_path / "pictures" / "ab"[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(path)
+    return tmp_path / "pictures"
+
+
+def is_cached(samples):
+    return isinstance(samples.read, CachedReader)
+
+
+def assert_same(samples, others):
+    assert len(samples) == len(others)
+    for row in range(len(samples)):
+        one, other = samples[row], others[row]
+        assert one.keys() == other.keys()
+        assert torch.equal(one["image"], other["image"])
+        assert (one["target"], one["index"]) == (other["target"], other["index"])
+
+
+@pytest.mark.parametrize("kind", ["auto", "disk", "ram"])
+@pytest.mark.parametrize("transform", [None, TO_32])
+def test_samples_are_the_same_and_are_read_at_once(pictures, tmp_path, kind, transform):
+    samples = dataset("image_folder", str(pictures), image_transform=transform)
+    found = with_cache(samples, kind, folder=tmp_path / "cache")
+    assert is_cached(found)
+    assert (tmp_path / "cache").exists() is (kind != "ram")
+    assert_same(found, samples)
+    batch = found.__getitems__([7, 2])
+    assert torch.equal(batch.fields["image"][1], samples[2]["image"])
+    assert batch.fields["target"].tolist() == [samples[7]["target"], samples[2]["target"]]
+    assert batch.fields["index"].tolist() == [7, 2]
+
+
+def test_rows_with_a_label_budget_keep_positions_and_labels(pictures, tmp_path):
+    samples = choose_part(
+        dataset("image_folder", str(pictures)), part="labelled", labels_per_class=3
+    )
+    assert_same(with_cache(samples, "disk", folder=tmp_path / "cache"), samples)
+
+
+def test_random_transforms_are_applied_at_each_reading(pictures, tmp_path):
+    transform = train_transforms(crop_dim=16)
+    samples = dataset("image_folder", str(pictures), image_transform=transform)
+    found = with_cache(samples, "auto", folder=tmp_path / "cache")
+    assert is_cached(found)  # 50 pixels: nothing need be made smaller
+    torch.manual_seed(0)
+    first = found[3]["image"]
+    assert not torch.equal(first, found[3]["image"])
+    torch.manual_seed(0)
+    assert torch.equal(first, samples[3]["image"])
+
+
+def test_auto_never_makes_pictures_smaller_and_disk_bounds_them(tmp_path):
+    path = tmp_path / "pictures" / "a" / "large.png"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (900, 600), (10, 20, 30)).save(path)
+    transform = train_transforms(crop_dim=112)
+    samples = dataset("image_folder", str(tmp_path / "pictures"), image_transform=transform)
+    assert not is_cached(with_cache(samples, "auto", folder=tmp_path / "cache"))
+    kept = with_cache(samples, "disk", folder=tmp_path / "cache")
+    assert kept.read.cache[0].shape == (128, 192, 3)  # 8/7 of 112
+    larger = with_cache(samples, "disk", side=300, folder=tmp_path / "cache")
+    assert larger.read.cache[0].shape == (300, 450, 3)
+    assert kept[0]["image"].shape == (3, 112, 112)
+
+
+def test_a_changed_picture_is_decoded_anew(pictures, tmp_path):
+    samples = dataset("image_folder", str(pictures))
+    with_cache(samples, "disk", folder=tmp_path / "cache")
+    path = sorted(pictures.rglob("*.png"))[0]
+    Image.new("RGB", (60, 50), (1, 2, 3)).save(path)
+    os.utime(path, ns=(1, 1))
+    found = with_cache(samples, "disk", folder=tmp_path / "cache")
+    assert found[0]["image"].flatten(1).unique(dim=1).flatten().tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["disk", "ram"])
+def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "images" / "a" / "phone.jpg"
+    path.parent.mkdir(parents=True)
+    Image.effect_noise((60, 40), 80).save(path, exif=exif, quality=95)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    found = with_cache(dataset("image_folder", str(path.parents[1])), kind, folder=tmp_path / "c")
+    assert is_cached(found)
+    assert np.array_equal(found[0]["image"][0].numpy(), expected)
+
+
+def test_a_cache_of_what_files_became_once_is_built_anew(pictures, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(pictures))
+    key = plan_cache(samples, "disk", folder=tmp_path).key
+    assert plan_cache(samples, "disk", folder=tmp_path).key == key
+    monkeypatch.setattr(decoding, "VERSION", decoding.VERSION + 1)
+    assert plan_cache(samples, "disk", folder=tmp_path).key != key
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_unreadable_pictures_are_told_or_skipped_as_without_a_cache(pictures, tmp_path, on_error):
+    broken = sorted(pictures.rglob("*.png"))[4]
+    broken.write_bytes(b"no picture")
+    samples = dataset("image_folder", str(pictures), on_error=on_error)
+    found = with_cache(samples, "disk", folder=tmp_path / "cache")
+    assert is_cached(found)
+    if on_error == "raise":
+        with pytest.raises(UnreadableSampleError, match=broken.name):
+            found[4]
+    else:
+        assert found[4]["index"] == 5
+        assert found.skipped == [f"a/{broken.name}"]
+
+
+Usage = namedtuple("Usage", "free")
+
+
+@pytest.mark.parametrize(
+    ("disk", "memory", "place"),
+    [(10**9, 10**9, "disk"), (1000, 10**9, "ram"), (1000, 1000, None)],
+)
+def test_auto_takes_the_place_with_room(pictures, tmp_path, monkeypatch, disk, memory, place):
+    monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(disk))
+    monkeypatch.setattr(cached, "free_memory", lambda: memory)
+    found = with_cache(dataset("image_folder", str(pictures)), "auto", folder=tmp_path / "cache")
+    assert is_cached(found) is (place is not None)
+    assert (tmp_path / "cache").exists() is (place == "disk")
+
+
+def test_processes_on_a_machine_share_its_memory(pictures, monkeypatch):
+    monkeypatch.setattr(cached, "_free_disk", lambda folder: 0)
+    samples = dataset("image_files", str(pictures))
+    needed = cached.plan_cache(samples).needed
+    monkeypatch.setattr(cached, "free_memory", lambda: 6 * needed)
+    assert cached.plan_cache(samples, processes=2).places() == ["ram"]
+    assert cached.plan_cache(samples, processes=3) is None
+    with pytest.raises(ConfigError, match="of memory are free"):
+        cached.plan_cache(samples, "ram", processes=7)
+
+
+@pytest.mark.parametrize("kind", ["auto", "disk", "ram"])
+def test_a_killed_worker_ends_the_build_with_its_reason(pictures, tmp_path, monkeypatch, kind):
+    decode, main = cached.Storage.pixels, os.getpid()
+
+    def killed_at_the_third(storage, position):
+        if os.getpid() != main and position == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decode(storage, position)
+
+    monkeypatch.setattr(cached.Storage, "pixels", killed_at_the_third)
+    samples = dataset("image_files", str(pictures))
+    with pytest.raises(ConfigError, match=rf"cache: found '{kind}'; decoding ended: .*[Kk]illed"):
+        with_cache(samples, kind, folder=tmp_path / "cache", workers=1)
+    assert not list(tmp_path.glob("cache/*.tmp*"))
+    assert not list(tmp_path.glob("cache/*/"))
+
+
+def test_what_cannot_be_kept_is_told(pictures, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(pictures))
+    monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
+    with pytest.raises(ConfigError, match=r"cache: found 'disk'; the pixels take 0\.0 GB"):
+        with_cache(samples, "disk", folder=tmp_path / "cache")
+    monkeypatch.undo()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="no cache can be kept in"):
+        with_cache(samples, "disk", folder=tmp_path / "file")
+    for other in (dataset("digits"), StreamedSamples([])):
+        assert with_cache(other, "auto") is other
+        with pytest.raises(ConfigError, match="no picture files"):
+            with_cache(other, "ram")
+
+
+def test_auto_goes_on_where_the_disk_refuses(pictures, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    samples = dataset("image_folder", str(pictures))
+    found = with_cache(samples, "auto", folder=tmp_path / "file")
+    assert is_cached(found)
+    assert "no cache can be kept in" in caplog.text
+    assert_same(found, samples)
+    monkeypatch.setattr(cached, "free_memory", lambda: 0)
+    assert with_cache(samples, "auto", folder=tmp_path / "file") is samples
+
+
+def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(pictures, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(pictures))
+    with_cache(samples, "disk", folder=tmp_path / "cache")
+    monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
+    for kind in ("auto", "disk"):
+        assert is_cached(with_cache(samples, kind, folder=tmp_path / "cache"))
+
+
+def test_memory_is_looked_at_again_before_it_is_filled(pictures, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(pictures))
+    with_cache(samples, "disk", folder=tmp_path / "cache")
+    needed = 30 * 50 * 60 * 3
+    monkeypatch.setattr(cached, "free_memory", lambda: needed - 1)
+    with pytest.raises(ConfigError, match="of memory are free"):  # a cache on disk is no help
+        plan_cache(samples, "ram", folder=tmp_path / "cache")
+    monkeypatch.setattr(cached, "free_memory", lambda: needed)
+    plan = plan_cache(samples, "ram", folder=tmp_path / "cache")
+    monkeypatch.setattr(cached, "free_memory", lambda: needed - 1)
+    with pytest.raises(ConfigError, match="of memory are free"):
+        plan.carried_out()
+
+
+def test_a_user_without_a_home_gets_along(pictures, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cached.Path, "home", no_home)
+    samples = dataset("image_folder", str(pictures))
+    found = with_cache(samples, "auto")
+    assert isinstance(found.read.cache.chunks[0], np.ndarray)
+    with pytest.raises(ConfigError, match=r"no home folder .* give run\.cache_dir"):
+        with_cache(samples, "disk")
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [(None, True), (TO_32, True), (v2.RandomHorizontalFlip(), False), (lambda image: image, False),
+     (v2.Compose([v2.Resize(8), v2.ColorJitter(0.1)]), False)],
+)  # fmt: skip
+def test_transforms_that_always_do_the_same_are_known(transform, expected):
+    assert is_deterministic(transform) is expected
+
+
+def test_large_pictures_are_decoded_smaller_where_the_transform_resizes_them(tmp_path):
+    path = tmp_path / "a" / "large.jpg"
+    path.parent.mkdir()
+    Image.effect_noise((1600, 1200), 80).convert("RGB").save(path)
+    seen = []
+    record = v2.Lambda(lambda image: seen.append(image.size) or image)
+    resized = dataset("image_folder", str(tmp_path), image_transform=v2.Compose([v2.Resize(100)]))
+    assert resized.read.least == 200
+    resized.read.image_transform, resized.read.is_deterministic = record, False
+    resized[0]
+    plain = dataset("image_folder", str(tmp_path), image_transform=record)
+    plain[0]
+    assert seen == [(400, 300), (1600, 1200)]

@@ -1,0 +1,86 @@
+"""Images that are no images of the right kind are named as what they are."""
+
+import numpy as np
+import pytest
+import torch
+from composing import composed
+from PIL import Image
+from torch.utils.data import Dataset
+
+from sesemi_like.config.check import check
+from sesemi_like.data import register_dataset
+from sesemi_like.data.checks.images import AN_IMAGE, odd_image
+from sesemi_like.errors import ConfigError
+from sesemi_like.run.prepare import prepare
+
+COLOR, GRAY = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8))
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (torch.zeros(3, 8, 8), ""),
+        (torch.zeros(1, 8, 8, dtype=torch.uint8), ""),
+        (torch.zeros(2, 8, 8), ""),
+        (np.zeros((3, 8, 8), np.float32), ""),
+        (GRAY, "float64 (8, 8)"),
+        (GRAY.astype(np.float32), "(8, 8)"),
+        (COLOR, "(8, 8, 3)"),
+        (np.zeros((3, 8, 8)), "float64 (3, 8, 8)"),
+        (torch.zeros(3, 8, 8, dtype=torch.int64), "int64 (3, 8, 8)"),
+        (np.array(["a"]), "<U1 (1,)"),
+        (Image.new("RGB", (8, 8)), "PIL Image"),
+    ],
+)
+def test_what_an_image_is_instead_is_said(image, said):
+    assert odd_image(image) == said
+
+
+class Same(Dataset):
+    """The same image again and again."""
+
+    def __init__(self, image):
+        self.image, self.targets, self.classes = image, np.arange(16) % 2, ["a", "b"]
+
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, row):
+        return self.image, self.targets[row]
+
+
+def told(tmp_path, image, channels=3):
+    """The problems of a run on such images, by key."""
+    register_dataset("same_images")(lambda root, subset, image_transform: Same(image))
+    (tmp_path / "own.yaml").write_text(f"""
+defaults: [sesemi_config, override backbone: small_cnn, override optimizer: sgd,
+           override method: supervised, _self_]
+run: {{num_iterations: 2, gpus: 0, batch_size_per_gpu: 4}}
+data:
+  train: {{supervised: {{dataset: {{name: same_images}}}}}}
+  val: {{dataset: {{name: same_images}}}}
+learner: {{hparams: {{num_classes: 2, model: {{backbone: {{in_chans: {channels}}},
+    supervised_loss: {{callable: {{_target_: torch.nn.CrossEntropyLoss}}}}}}}}}}
+""")
+    config = composed("own", folder=tmp_path)
+    try:
+        prepare(config, check(config))
+    except ConfigError as error:
+        return {p.key: f"{p.value}; {p.expected}" for p in error.problems}
+    return {}
+
+
+@pytest.mark.parametrize("image", [GRAY, COLOR, np.zeros((3, 8, 8)), Image.new("RGB", (8, 8))])
+def test_a_run_on_odd_images_is_refused_with_what_an_image_is(tmp_path, image):
+    found = told(tmp_path, image, channels=1 if image is GRAY else 3)
+    said = [text for text in found.values() if AN_IMAGE in text]
+    assert all(odd_image(image) in text for text in said)
+    assert len(said) == 2
+    assert AN_IMAGE in next(iter(found.values()))
+
+
+def test_images_are_not_accused_of_what_is_wrong_elsewhere(tmp_path):
+    assert told(tmp_path, COLOR.transpose(2, 0, 1)) == {}
+    found = told(tmp_path, COLOR.transpose(2, 0, 1), channels=1)
+    assert found
+    assert not any(AN_IMAGE in text for text in found.values())

@@ -1,0 +1,98 @@
+"""Checkpoints appear whole or not at all, whatever happens while they are written."""
+
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from composing import composed
+
+from sesemi_like.learners.checkpoints.saving import AtomicCheckpointIO
+from sesemi_like.trainer.build import trainer_settings
+
+
+def another_file_system(path):
+    """A folder on another file system than a path, where there is one."""
+    shared = Path("/dev/shm")
+    is_other = shared.is_dir() and shared.stat().st_dev != path.stat().st_dev
+    return str(shared) if is_other else None
+
+
+def state(number):
+    return {"number": number, "weights": torch.full((2_000_000,), float(number))}
+
+
+def save_for_ever(path, first):
+    for number in range(first, 1_000_000):
+        AtomicCheckpointIO().save_checkpoint(state(number), path)
+
+
+def test_a_killed_save_leaves_a_whole_checkpoint_and_the_next_one_no_litter(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", another_file_system(tmp_path) or str(tmp_path))
+    path = tmp_path / "run" / "last.ckpt"
+    save = AtomicCheckpointIO().save_checkpoint
+    save(state(0), path)
+    draw = random.Random(0)
+    context, first, litter = multiprocessing.get_context("fork"), 1, 0
+    for _ in range(12):
+        child = context.Process(target=save_for_ever, args=(path, first))
+        child.start()
+        time.sleep(0.05 + 0.1 * draw.random())
+        child.kill()
+        child.join()
+        litter += len(os.listdir(path.parent)) - 1
+        content = torch.load(path, weights_only=True)
+        assert bool((content["weights"] == content["number"]).all())
+        first = content["number"] + 1
+    assert first > 12  # it was killed while it saved, not before
+    assert litter  # some kills were in the middle
+    save(state(0), path)
+    assert os.listdir(path.parent) == ["last.ckpt"]
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path):
+    save = AtomicCheckpointIO().save_checkpoint
+    context = multiprocessing.get_context("fork")
+    others = [
+        context.Process(target=save_for_ever, args=(tmp_path / f"{n}.ckpt", 0)) for n in range(2)
+    ]
+    for other in others:
+        other.start()
+    try:
+        for number in range(10):
+            save({"number": number}, tmp_path / "own.ckpt")
+            time.sleep(0.02)
+        assert all(other.is_alive() for other in others)
+    finally:
+        for other in others:
+            other.kill()
+            other.join()
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    save = AtomicCheckpointIO().save_checkpoint
+    save({"number": 1}, path)
+
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    for owner, name in ((os, "fsync"), (Path, "replace")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fails)
+            with pytest.raises(OSError, match="No space"):
+                save({"number": 2}, path)
+        assert torch.load(path, weights_only=True) == {"number": 1}
+        assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_runs_save_so_unless_they_bring_a_way_of_their_own():
+    (plugin,) = trainer_settings(composed("quickstart"))["plugins"]
+    assert isinstance(plugin, AtomicCheckpointIO)
+    own = "+trainer.plugins={_target_: pytorch_lightning.plugins.io.TorchCheckpointIO}"
+    (plugin,) = trainer_settings(composed("quickstart", own))["plugins"]
+    assert not isinstance(plugin, AtomicCheckpointIO)

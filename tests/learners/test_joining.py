@@ -1,0 +1,261 @@
+"""Joined or separate forwards: trying changes nothing, and the choice changes speed alone."""
+
+import time
+from contextlib import nullcontext
+
+import pytest
+import torch
+from composing import composed
+from torch import nn
+
+from sesemi_like.data import DataModule
+from sesemi_like.learners import joining as choice
+from sesemi_like.learners.exactness import joined_where_exact, without_inexact
+from sesemi_like.learners.forwards import ForwardPlan
+from sesemi_like.learners.joining import is_joined_faster
+from sesemi_like.models.backbones.base import Backbone, global_average
+from sesemi_like.models.heads.loss.base import Forward
+from sesemi_like.models.networks import Networks
+from sesemi_like.run.prepare import prepare, run
+
+REQUESTS = {"h": {"a": Forward("a.x", "net"), "b": Forward("b.x", "net")}}
+BATCH = {"a.x": torch.randn(4, 3), "b.x": torch.randn(6, 3)}
+SMALL = ["run.gpus=0", "run.num_iterations=2", "learner.hparams.model.backbone.widths=[4,8]"]
+
+
+class Sleeper(nn.Module):
+    """Takes some time a call and some a row, and has everything that a trial could disturb."""
+
+    def __init__(self, per_call: float, per_row: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout())
+        self.per_call, self.per_row = per_call, per_row
+
+    def forward(self, rows):
+        time.sleep(self.per_call + self.per_row * len(rows) ** 2)
+        return self.layers(rows)
+
+
+@pytest.mark.parametrize(("per_call", "per_row", "faster"), [(0.02, 0, True), (0, 0.0005, False)])
+def test_the_faster_way_is_found_and_nothing_is_disturbed(per_call, per_row, faster):
+    networks = Networks({"net": Sleeper(per_call, per_row)})
+    before = {name: value.clone() for name, value in networks.state_dict().items()}
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    assert is_joined_faster(*plans, BATCH, nullcontext()) is faster
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
+    assert all(parameter.grad is None for parameter in networks.parameters())
+
+
+class Unstackable(nn.Module):
+    """Answers something that is not one row for each row of its input."""
+
+    def __init__(self, extra) -> None:
+        super().__init__()
+        self.extra = extra
+        self.layers = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+
+    def forward(self, rows):
+        return {"rows": self.layers(rows), "extra": self.extra}
+
+
+@pytest.mark.parametrize("extra", [None, 1.5, torch.tensor(1.0), torch.zeros(3)])
+def test_answers_that_cannot_be_joined_stay_separate(extra, caplog):
+    networks = Networks({"net": Unstackable(extra)})
+    before = {name: value.clone() for name, value in networks.state_dict().items()}
+    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    with caplog.at_level("INFO"):
+        assert is_joined_faster(*plans, BATCH, nullcontext()) is False
+    assert "forwards stay separate" in caplog.text
+    assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
+    with pytest.raises(ValueError, match=r"model\.forward: separate"):
+        plans[1].run(BATCH)
+
+
+class WithoutBatchNorm(Backbone):
+    """Rows do not see each other."""
+
+    def __init__(self, **_):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(1, 4), nn.ReLU())
+        self.out_features = 4
+
+    def forward(self, images):
+        return global_average(self.layers(images))
+
+
+WITHOUT_BATCHNORM = [f"learner.hparams.model.backbone._target_={__name__}.WithoutBatchNorm"]
+
+
+def learner_with(forward, tmp_path, *overrides):
+    config = composed(
+        "quickstart", *SMALL, f"learner.hparams.model.forward={forward}", f"run.dir={tmp_path}",
+        *overrides,
+    )  # fmt: skip
+    return config, prepare(config)
+
+
+@pytest.mark.parametrize("forward", ["separate", "joined"])
+def test_the_config_settles_how_forwards_are_run(forward, tmp_path):
+    _, prepared = learner_with(forward, tmp_path)
+    assert prepared.learner.plan.joined is (forward == "joined")
+    assert prepared.learner.forward_in_use == forward
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_auto_decides_at_the_first_batch_and_a_resumed_run_keeps_to_it(
+    faster, tmp_path, monkeypatch, caplog
+):
+    trials = []
+    monkeypatch.setattr(
+        "sesemi_like.learners.base.is_joined_faster", lambda *_: trials.append(1) or faster
+    )
+    config, _ = learner_with("auto", tmp_path, *WITHOUT_BATCHNORM)
+    run(config)
+    (checkpoint,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
+    way = "joined" if faster else "separate"
+    assert torch.load(checkpoint, weights_only=True)["forward"] == way
+    config.run.resume_from_checkpoint, config.run.num_iterations = str(checkpoint), 3
+    run(config)
+    assert len(trials) == 1
+    assert "goes on as before" not in caplog.text
+    other = "separate" if faster else "joined"
+    config.learner.hparams.model.forward = other
+    config.data.val = config.data.test = None
+    run(config)
+    assert f"model.forward: {way} goes on as before" in caplog.text
+
+
+def test_auto_never_joins_what_batchnorm_would_see(tmp_path, monkeypatch):
+    """However fast it were: nothing that changes what is learned is decided by a stopwatch."""
+    monkeypatch.setattr("sesemi_like.learners.base.is_joined_faster", lambda *_: True)
+    config, _ = learner_with("auto", tmp_path)
+    run(config)
+    (checkpoint,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
+    assert torch.load(checkpoint, weights_only=True)["forward"] == "separate"
+
+
+class BatchMean(nn.Module):
+    """Looks at the whole batch, and is no BatchNorm."""
+
+    def forward(self, rows):
+        return rows - rows.mean(dim=0)
+
+
+class Counting(nn.Module):
+    """Keeps count of its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, rows):
+        self.calls += 1
+        return rows
+
+
+def frozen(module):
+    return module.eval()
+
+
+LAYERS = {
+    "layer norm": (nn.LayerNorm(3), True),
+    "group norm": (nn.GroupNorm(1, 3), True),
+    "frozen batch norm": (frozen(nn.BatchNorm1d(3)), True),
+    "dropout of nothing": (nn.Dropout(0), True),
+    "frozen dropout": (frozen(nn.Dropout(0.5)), True),
+    "batch norm": (nn.BatchNorm1d(3), False),
+    "lazy batch norm": (nn.LazyBatchNorm1d(), False),
+    "synchronized batch norm": (nn.SyncBatchNorm(3), False),
+    "tracking instance norm": (nn.InstanceNorm1d(3, track_running_stats=True), False),
+    "dropout": (nn.Dropout(0.5), False),
+    "looks at the batch": (BatchMean(), False),
+    "counts calls": (Counting(), False),
+    "none of a row each": (nn.Flatten(0), False),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_rows_are_joined_only_where_each_gives_what_it_gives_alone(name):
+    layer, joins = LAYERS[name]
+    networks = Networks({"net": nn.Sequential(nn.Linear(3, 3), layer)})
+    separate = ForwardPlan(REQUESTS, networks)
+    draws = torch.get_rng_state()
+    before = {
+        key: value.clone() for key, value in networks.state_dict().items() if "lazy" not in name
+    }
+    joined = joined_where_exact(separate)
+    found = without_inexact(separate, joined, BATCH) if joined.stacked else joined
+    assert found.stacked == ({"net"} if joins else set())
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert all(torch.equal(networks.state_dict()[key], value) for key, value in before.items())
+
+
+def test_networks_are_joined_each_for_itself():
+    nets = {
+        "net": nn.Sequential(nn.Linear(3, 3)),
+        "other": nn.Sequential(nn.Linear(3, 3), nn.Dropout()),
+    }
+    networks = Networks(nets)
+    requests = {"h": {f"{d}{net}": Forward(f"{d}.x", net) for d in "ab" for net in nets}}
+    separate = ForwardPlan(requests, networks)
+    joined = without_inexact(separate, joined_where_exact(separate), BATCH)
+    assert joined.stacked == {"net"}
+    assert joined.num_calls == 3
+
+
+@pytest.mark.parametrize("worked", [True, False])
+def test_a_process_where_joining_failed_is_not_outvoted(worked, monkeypatch):
+    """Another process says that it worked and was faster; all go the way of this one."""
+    asked = []
+    monkeypatch.setattr(choice, "all_processes", lambda answer, _: asked.append(answer) or answer)
+    networks = Networks({"net": Sleeper(0.02, 0) if worked else Unstackable(None)})
+    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    assert is_joined_faster(*plans, BATCH, nullcontext()) is worked
+    assert asked == [worked]
+
+
+def gradients(learner, batch):
+    learner.zero_grad()
+    learner.training_step(batch, 0).backward()
+    return [p.grad.clone() for p in learner.networks.parameters() if p.grad is not None]
+
+
+def test_with_batchnorm_in_eval_mode_both_ways_learn_the_same(tmp_path):
+    """Statistics of a batch are the one thing that rows of a joined forward share."""
+    _, prepared = learner_with("joined", tmp_path)
+    learner = prepared.learner
+    batch = step_of(prepared.data)
+    plans = {True: learner.plan, False: None}
+    learner.settings["model"]["forward"] = "separate"
+    plans[False] = learner.make_plan(prepared.data.fields)
+    learner.networks.eval()
+    found = {}
+    for joined, plan in plans.items():
+        learner.plan = plan
+        found[joined] = gradients(learner, batch)
+    for a, b in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+    learner.networks.train()
+    learner.plan = plans[True]
+    in_train_mode = gradients(learner, batch)
+    assert any(not torch.allclose(a, b) for a, b in zip(in_train_mode, found[True], strict=True))
+
+
+def step_of(data: DataModule):
+    batch = next(iter(data.train_dataloader()))
+    return {
+        f"{name}.{field}": value
+        for name, fields in batch.items()
+        for field, value in data._with_views(f"train.{name}", fields).items()
+    }
+
+
+def test_a_network_without_gradients_can_be_tried(monkeypatch):
+    monkeypatch.setattr(choice, "REPEATS", 1)
+    networks = Networks({"net": nn.Linear(3, 3).requires_grad_(False)})
+    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    assert is_joined_faster(*plans, BATCH, nullcontext()) in (False, True)

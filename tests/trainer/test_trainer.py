@@ -1,0 +1,16 @@
+"""The Lightning Trainer that a config describes."""
+
+import pytest
+from composing import composed
+
+from sesemi_like.errors import ConfigError
+from sesemi_like.trainer.build import trainer_settings
+
+TIMER = "{_target_: pytorch_lightning.callbacks.Timer, duration: {hours: 1}}"
+
+
+@pytest.mark.parametrize("callback", ["null", "3", "{_targt_: x}", "{_target_: torch.nn.ReLU}"])
+def test_what_is_no_callback_is_told(callback):
+    config = composed("quickstart", f"trainer.callbacks=[{TIMER}, {callback}]")
+    with pytest.raises(ConfigError, match=r"trainer\.callbacks\.1: .*no Lightning callback"):
+        trainer_settings(config)

@@ -1,0 +1,177 @@
+"""How often a run is validated, by hand; the last step always is, and is kept."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from composing import composed
+
+from sesemi_like.config.check import check
+from sesemi_like.config.length import RunLength
+from sesemi_like.errors import ConfigError
+from sesemi_like.learners import Classifier
+from sesemi_like.learners.checkpoints.saving import LastCheckpoint
+from sesemi_like.run.prepare import prepare, run
+from sesemi_like.trainer.validation import interval_problems, validation_settings
+
+TINY = [
+    "run.gpus=0", "run.num_iterations=10", "data.train.unlabeled.repeat=1",
+    "data.train.supervised.repeat=1", "++data.train.unlabeled.batch_size_per_gpu=256",
+    "learner.hparams.model.backbone.widths=[4,8]", "data.test=null", "method=supervised",
+    "data.train.supervised.batch_size_per_gpu=8",
+]  # fmt: skip
+CALLBACKS = "pytorch_lightning.callbacks"
+EPOCH = RunLength(batches=5, epoch=5, steps=23)
+
+
+class Validations(pl.Callback):
+    """Notes after which steps there was a validation."""
+
+    steps: list[int] = []  # noqa: RUF012
+
+    def on_validation_end(self, trainer, pl_module):
+        if not trainer.sanity_checking:
+            self.steps.append(trainer.global_step)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], [5, 10]),
+        (["run.validate_every=3"], [3, 6, 9, 10]),
+        (["run.validate_every=2 epochs", "run.num_iterations=23"], [10, 20, 23]),
+        (["run.validate_every=2 epochs", "run.num_iterations=null", "run.num_epochs=3"], [10, 15]),
+        (["run.validate_every=100"], [10]),
+        (["++trainer.check_val_every_n_epoch=2", "run.num_iterations=15"], [10, 15]),
+    ],
+)
+def test_after_which_steps(overrides, expected, tmp_path):
+    Validations.steps.clear()
+    kept = f"{{_target_: {CALLBACKS}.ModelCheckpoint, save_top_k: 0, save_last: true}}"
+    own = f"trainer.callbacks=[{{_target_: {__name__}.Validations}}, {kept}]"
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", own, *overrides)
+    run(config, check(config))
+    assert Validations.steps == expected
+    (last,) = tmp_path.rglob("last.ckpt")
+    assert torch.load(last, weights_only=True)["global_step"] == expected[-1]
+
+
+def test_short_epochs_without_validation_are_not_all_kept(tmp_path, monkeypatch):
+    """60 epochs of one step: every third is saved, and the last one, to one file alone."""
+    steps, save = [], LastCheckpoint._save_checkpoint
+
+    def saved(self, trainer, path):
+        steps.append(trainer.global_step)
+        save(self, trainer, path)
+
+    monkeypatch.setattr(LastCheckpoint, "_save_checkpoint", saved)
+    one_step = ["data.train.supervised.batch_size_per_gpu=40", "data.val=null"]
+    config = composed(
+        "quickstart", *TINY, *one_step, f"run.dir={tmp_path}", "~trainer.callbacks",
+        "run.num_iterations=59", "++trainer.logger=false",
+    )  # fmt: skip
+    run(config, check(config))
+    assert steps == [*range(3, 58, 3), 59]
+    (last,) = tmp_path.rglob("*.ckpt")
+    assert torch.load(last, weights_only=True)["global_step"] == 59
+
+
+@pytest.mark.parametrize(
+    ("every", "length", "batches"),
+    [
+        (None, RunLength(5, 5, 100), None),
+        (None, RunLength(5, 5, 101), 10),
+        (None, RunLength(5, 5, 1000), 50),
+        (None, RunLength(6, 3, 1000), 6 * 17),  # two batches a step
+        (None, RunLength(100, 100, 10**6), None),  # no short epochs
+        (None, RunLength(None, None, 1000), None),
+        (None, RunLength(5, 5, None), None),
+        ("1 epoch", RunLength(5, 5, 1000), None),
+        ("3 epochs", RunLength(5, 3, 1000), 15),
+        (7, RunLength(5, 5, 1000), 7),
+        ("7 steps", RunLength(None, None, 1000), 7),
+        (7, RunLength(10, 5, 1000), 14),
+        ("10%", RunLength(5, 5, 1000), 100),
+    ],
+)
+def test_batches_between_validations_by_hand(every, length, batches):
+    expected = (
+        {} if batches is None else {"check_val_every_n_epoch": None, "val_check_interval": batches}
+    )
+    assert validation_settings(every, {}, length) == expected
+
+
+def test_what_watches_a_metric_after_every_epoch_gets_one():
+    assert validation_settings(None, {}, RunLength(5, 5, 1000), watches="val/loss") == {}
+    assert validation_settings(None, {"check_val_every_n_epoch": 1}, RunLength(5, 5, 1000)) == {}
+    assert validation_settings(None, {"val_check_interval": 0.5}, RunLength(5, 5, 1000)) == {}
+
+
+@pytest.mark.parametrize(
+    ("every", "trainer"),
+    [(0, {}), ("often", {}), ("2 epochs", {"val_check_interval": 3}), (-1, {})],
+)
+def test_what_cannot_be_is_told(every, trainer):
+    with pytest.raises(ConfigError, match=r"run\.validate_every"):
+        validation_settings(every, trainer, EPOCH)
+    with pytest.raises(ConfigError, match=r"run\.validate_every: .*iterations_per_epoch"):
+        validation_settings("2 epochs", {}, RunLength(None, None, 9))
+
+
+def test_an_interval_longer_than_an_epoch_is_told():
+    (problem,) = interval_problems({"val_check_interval": 7}, EPOCH)
+    assert problem.key == "trainer.val_check_interval"
+    assert "run.validate_every" in problem.expected
+    for fine in (5, 0.5, "00:01:00:00"):
+        assert interval_problems({"val_check_interval": fine}, EPOCH) == []
+    over_epochs = {"val_check_interval": 7, "check_val_every_n_epoch": None}
+    assert interval_problems(over_epochs, EPOCH) == []
+
+
+def test_the_base_config_is_validated_after_every_epoch():
+    assert composed("base").run.validate_every == "1 epoch"
+
+
+STOPPING = f"{{_target_: {CALLBACKS}.EarlyStopping, monitor: val/nope}}"
+KEEPING = f"{{_target_: {CALLBACKS}.ModelCheckpoint, monitor: train/supervised/lss}}"
+
+
+def test_metrics_that_are_watched_and_not_measured_are_told_before_training(tmp_path):
+    watching = "++learner.hparams.lr_scheduler.monitor=val/lss"
+    callbacks = f"trainer.callbacks=[{STOPPING}, {KEEPING}]"
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", watching, callbacks)
+    with pytest.raises(ConfigError) as caught:
+        run(config)
+    found = {p.key: p.expected for p in caught.value.problems}
+    assert list(found) == ["trainer.callbacks.0.monitor", "trainer.callbacks.1.monitor",
+                           "learner.hparams.lr_scheduler.monitor"]  # fmt: skip
+    assert "did you mean 'train/supervised/loss'" in found["trainer.callbacks.1.monitor"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_metrics_that_a_callback_of_ones_own_may_log_are_told_in_the_run(tmp_path):
+    own = f"trainer.callbacks=[{{_target_: {__name__}.Validations}}, {STOPPING}]"
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", own)
+    with pytest.raises(ConfigError, match=r"trainer: .*`val/nope` which is not available"):
+        run(config)
+
+
+class Logging(Classifier):
+    """A classifier that logs a figure of its own."""
+
+    def on_train_epoch_end(self):
+        self.log("own", 1.0)
+
+
+def test_metrics_that_a_learner_of_ones_own_logs_may_be_watched(tmp_path):
+    watching = f"trainer.callbacks=[{{_target_: {CALLBACKS}.EarlyStopping, monitor: own}}]"
+    learner = f"learner._target_={__name__}.Logging"
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", learner, watching)
+    assert run(config)["steps"] == 10
+
+
+def test_evaluators_name_what_they_measure():
+    prepared = prepare(composed("quickstart", *TINY, "evaluation=knn"))
+    answers = prepared.learner.predict_batch(prepared.data.sample_batches["val"])
+    names = prepared.evaluation.names(answers)
+    assert {"val/top1", "val/ema/top1", "val/loss", "val/knn_top1"} <= names
+    assert "val/confusion" not in names
