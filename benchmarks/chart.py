@@ -17,8 +17,8 @@ BARS = [
     ("training", "sesemi_like, its defaults", 0, "whole run, FixMatch WRN-28-2 (semilearn)"),
     ("validation", "sesemi_like, its defaults without", 0, "validation, one network (semilearn)"),
     ("views", "sesemi_like, its default of 2", 1, "weak and strong views, batch 448 (semilearn)"),
-    ("pictures", "sesemi_like, first epoch", 0, "JPEG files, first epoch (torchvision)"),
-    ("pictures", "sesemi_like, later epochs", 0, "JPEG files, later epochs (torchvision)"),
+    ("images", "sesemi_like, first epoch", 0, "JPEG files, first epoch (torchvision)"),
+    ("images", "sesemi_like, later epochs", 0, "JPEG files, later epochs (torchvision)"),
     ("pretext", "sesemi_like, its default", 0, "rotation batches (four-fold float ones)"),
     ("ema", "sesemi_like, EMATeacher", 0, "EMA update (semilearn)"),
 ]  # fmt: skip

@@ -58,7 +58,7 @@ def measure(case: Case, units: float = 1.0) -> tuple[float, float]:
 
 
 def wait() -> None:
-    """Waits until a GPU has done what it was told."""
+    """Waits until a GPU has done what it was reported."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

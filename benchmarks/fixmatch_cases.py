@@ -41,10 +41,10 @@ class Job:
     """What every case trains on.
 
     Attributes:
-        root: A folder <root>/<class>/<picture> of 32x32 pictures.
+        root: A folder <root>/<class>/<image> of 32x32 images.
         images: The same, uint8 (N, 32, 32, 3).
         targets: int64 (N,).
-        batch: Labelled images a step; unlabelled ones are seven times as many.
+        batch: Labeled images a step; unlabeled ones are seven times as many.
         steps: Steps of a run, the first three of which are not counted.
     """
 
@@ -55,13 +55,13 @@ class Job:
     steps: int
 
     @property
-    def unlabelled(self) -> int:
-        """Unlabelled images a step."""
+    def unlabeled(self) -> int:
+        """Unlabeled images a step."""
         return 7 * self.batch
 
 
 def read_job(root: Path, batch: int, steps: int, per_class: int = 500) -> Job:
-    """Reads the first pictures of each class."""
+    """Reads the first images of each class."""
     files = [
         (number, file)
         for number, folder in enumerate(sorted(p for p in root.iterdir() if p.is_dir()))
@@ -94,7 +94,7 @@ class StepTimes(pl.Callback):
 
 
 def ours(job: Job, **settings: Any) -> list[float]:
-    """Runs the config `cifar10` on the pictures; returns the seconds of each step."""
+    """Runs the config `cifar10` on the images; returns the seconds of each step."""
     config = composed("cifar10", f"run.num_iterations={job.steps}", "run.seed=0")
     folder = tempfile.mkdtemp()
     config.run.dir = folder
@@ -103,7 +103,7 @@ def ours(job: Job, **settings: Any) -> list[float]:
         dataset = {"name": "image_folder", "root": root, "part": part, "labels_per_class": 4}
         config.data.train[name].dataset = dataset
     config.data.train.supervised.batch_size_per_gpu = job.batch
-    config.data.train.unlabeled.batch_size_per_gpu = job.unlabelled
+    config.data.train.unlabeled.batch_size_per_gpu = job.unlabeled
     config.data.val = config.data.test = None
     OmegaConf.set_struct(config, False)
     for key, value in settings.items():
@@ -165,19 +165,19 @@ def bare(job: Job, precision: torch.dtype, *, joined: bool = False) -> list[floa
     )
     teacher = EMATeacher(network)
     ends = []
-    for number, (labelled, targets, weak_view, strong_view) in enumerate(batches(job, device)):
+    for number, (labeled, targets, weak_view, strong_view) in enumerate(batches(job, device)):
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
         with autocast:
             if joined:
-                logits = network(torch.cat([labelled, strong_view]))["logits"]
-                of_labelled, of_strong = logits.split([len(labelled), len(strong_view)])
+                logits = network(torch.cat([labeled, strong_view]))["logits"]
+                of_labeled, of_strong = logits.split([len(labeled), len(strong_view)])
             else:
-                of_labelled = network(labelled)["logits"]
+                of_labeled = network(labeled)["logits"]
                 of_strong = network(strong_view)["logits"]
             with torch.no_grad():
                 confidence, pseudo = network(weak_view)["logits"].softmax(1).max(1)
             losses = F.cross_entropy(of_strong, pseudo, reduction="none") * (confidence >= 0.95)
-            loss = F.cross_entropy(of_labelled, targets) + losses.mean()
+            loss = F.cross_entropy(of_labeled, targets) + losses.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -194,9 +194,9 @@ def batches(job: Job, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
     make_weak, make_strong = (view(padding=4, mean=MEAN, std=STD) for view in (weak, strong))
     for _ in range(job.steps):
         rows = torch.randint(len(images), (job.batch,))
-        others = torch.randint(len(images), (job.unlabelled,))
-        labelled, unlabelled = images[rows].to(device), images[others].to(device)
-        views = (make_weak(labelled), make_weak(unlabelled), make_strong(unlabelled))
+        others = torch.randint(len(images), (job.unlabeled,))
+        labeled, unlabeled = images[rows].to(device), images[others].to(device)
+        views = (make_weak(labeled), make_weak(unlabeled), make_strong(unlabeled))
         first, *rest = (v.contiguous(memory_format=torch.channels_last) for v in views)  # type: ignore[union-attr]
         yield first, targets[rows].to(device), *rest
 

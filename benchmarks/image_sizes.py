@@ -1,8 +1,8 @@
-"""What the size of images costs on a CPU: seconds of a step of the config in docs/own_pictures.md.
+"""What the size of images costs on a CPU: seconds of a step of the config in docs/own_images.md.
 
     OMP_NUM_THREADS=1 python benchmarks/image_sizes.py
 
-Every case is a run of the config `custom` of that page with FixMatch, 32 labelled and 64 unlabelled
+Every case is a run of the config `custom` of that page with FixMatch, 32 labeled and 64 unlabeled
 images a step, of which the first is not counted. Images are parts of two photographs. CPU seconds
 are those of all threads; with one thread and an idle core they are what a step takes.
 """
@@ -20,8 +20,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 from common import cpu_seconds, figure, print_machine
+from images import write_images
 from own_images import configs_of_the_page, trained
-from pictures import write_pictures
 
 from sesemi_like.config.resolvers import register_resolvers
 from sesemi_like.config.store import register_configs
@@ -74,7 +74,7 @@ def main() -> None:
         folder = Path(temporary)
         configs_of_the_page(folder / "configs")
         for subset in ("train", "val"):
-            write_pictures(folder / subset, (320, 240), 64)
+            write_images(folder / subset, (320, 240), 64)
         rows = {
             name: [
                 figure(seconds_a_step(folder, name, size)) if size in CASES[name] else ""

@@ -36,7 +36,7 @@ def peak(root: Path, batch: int, name: str) -> dict[str, float]:
 def main() -> None:
     """Runs every case in its own process and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, required=True, help="<root>/<class>/<picture>, 32x32")
+    parser.add_argument("--root", type=Path, required=True, help="<root>/<class>/<image>, 32x32")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()

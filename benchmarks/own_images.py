@@ -1,12 +1,12 @@
-"""Every method on a small folder of photographs, as docs/own_pictures.md sets it up.
+"""Every method on a small folder of photographs, as docs/own_images.md sets it up.
 
     python benchmarks/own_images.py --archive cifar10-train.tar.xz
 
 The archive holds CIFAR-10's training images as train/<class>/<number>.jpg. Each seed draws 12
-labelled and 120 unlabelled images of each of five classes from the first 4,500 of the class; the
+labeled and 120 unlabeled images of each of five classes from the first 4,500 of the class; the
 next 100 of each class choose the best checkpoint, and the last 400 test it. The runs take the
 config `tested` of that page with each method. The floor is the better, by validation, of
-scikit-learn's classifiers on the pixels of the labelled images. Printed are the mean and standard
+scikit-learn's classifiers on the pixels of the labeled images. Printed are the mean and standard
 deviation over the seeds, and the seconds a run takes once its libraries are imported.
 """
 
@@ -33,7 +33,7 @@ from sesemi_like.cli.command import job
 from sesemi_like.config.resolvers import register_resolvers
 from sesemi_like.config.store import builtin_configs, register_configs
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "own_pictures.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "own_images.md"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer")
 METHODS = ("supervised", "fixmatch", "mean_teacher", "entropy_minimization", "pi_model", "rotation")
 LABELLED, UNLABELED = 12, 120
@@ -108,7 +108,7 @@ def pixels(folder: Path) -> tuple[np.ndarray, list[str]]:
 
 
 def floor(root: Path) -> dict[str, float]:
-    """Fits classifiers to the labelled images; returns the better one's figures."""
+    """Fits classifiers to the labeled images; returns the better one's figures."""
     train, val, test = (pixels(root / subset) for subset in ("train", "val", "test"))
     peers = [model(C=c) for c in (0.01, 0.1, 1, 10) for model in (LogisticRegression, SVC)]
     for peer in peers:

@@ -60,7 +60,7 @@ class _Event:
 
 
 class CIFAR10InMemory:
-    """Stands in for torchvision's CIFAR10: given pictures instead of a download."""
+    """Stands in for torchvision's CIFAR10: given images instead of a download."""
 
     images: np.ndarray
     targets_given: np.ndarray
@@ -70,7 +70,7 @@ class CIFAR10InMemory:
 
 
 def fixmatch(images: np.ndarray, targets: np.ndarray, steps: int, **settings: Any) -> Any:
-    """Builds semilearn's FixMatch on pictures (N, 32, 32, 3) with its published CIFAR-10 settings.
+    """Builds semilearn's FixMatch on images (N, 32, 32, 3) with its published CIFAR-10 settings.
 
     Args:
         images: uint8 (N, 32, 32, 3).

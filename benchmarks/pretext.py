@@ -1,10 +1,10 @@
-"""Loaders of self-made tasks: made of the batch on the device, or four-fold by the workers.
+"""Loaders of pretext tasks: made of the batch on the device, or four-fold by the workers.
 
     python benchmarks/pretext.py
 
-Rotation prediction on pictures of 224 x 224 that are already decoded, and jigsaw puzzles on
-32 x 32. The peers make floats and tasks for each picture in a worker process and hand them over;
-this package hands on uint8 pictures and makes the task on the device.
+Rotation prediction on images of 224 x 224 that are already decoded, and jigsaw puzzles on
+32 x 32. The peers make floats and tasks for each image in a worker process and hand them over;
+this package hands on uint8 images and makes the task on the device.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from sesemi_like.views import Compose, Jigsaw, Normalize, Rotation, permutation_
 MEAN, STD = 0.5, 0.25
 
 
-class PerPicture(Dataset[Any]):
-    """A plain data set: each picture becomes a normalised float tensor, or a puzzle of it."""
+class PerImage(Dataset[Any]):
+    """A plain data set: each image becomes a normalized float tensor, or a puzzle of it."""
 
     def __init__(self, images: np.ndarray, grid: int | None = None) -> None:
         self.images, self.grid = images, grid
@@ -62,7 +62,7 @@ def peer(images: np.ndarray, batch: int, grid: int | None) -> Case:
     collate = RotationTransformer() if grid is None else default_collate
 
     def epoch() -> None:
-        loader = DataLoader(PerPicture(images, grid), batch, num_workers=1, collate_fn=collate)
+        loader = DataLoader(PerImage(images, grid), batch, num_workers=1, collate_fn=collate)
         for _ in loader:
             pass
 
@@ -70,7 +70,7 @@ def peer(images: np.ndarray, batch: int, grid: int | None) -> Case:
 
 
 def ours(images: np.ndarray, batch: int, task: Any, workers: int) -> Case:
-    """An epoch of uint8 pictures whose task is made on the device."""
+    """An epoch of uint8 images whose task is made on the device."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     view = Compose([Normalize(MEAN, STD), task])
     names = [str(number) for number in range(len(images))]
@@ -78,7 +78,7 @@ def ours(images: np.ndarray, batch: int, task: Any, workers: int) -> Case:
 
     def epoch() -> None:
         config = {"num_workers": workers}
-        for fields in build_loader(config, samples, key="pictures", batch_size=batch, seed=0):
+        for fields in build_loader(config, samples, key="images", batch_size=batch, seed=0):
             view(fields["image"].to(device))
 
     return epoch
@@ -98,16 +98,16 @@ def main() -> None:
         ("Jigsaw puzzles of 2 x 2, 32 x 32, batches of 448", 32, 8960, 448, 2, Jigsaw(2)),
     ):
         images = generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-        first = "per picture, in a worker process"
+        first = "per image, in a worker process"
         cases = {
             first: peer(images, batch, grid),
             "sesemi_like, one worker process": ours(images, batch, task, 1),
             "sesemi_like, its default": ours(images, batch, task, 0),
             "of which loading": ours(images, batch, lambda images, generator: images, 0),
         }
-        print(f"{title}; per source picture:\n")
+        print(f"{title}; per source image:\n")
         times = interleaved(cases, options.repeats, count)
-        print_table(times, "ms a picture", against={"pictures per CPU-second over the peer": first})
+        print_table(times, "ms an image", against={"images per CPU-second over the peer": first})
 
 
 if __name__ == "__main__":

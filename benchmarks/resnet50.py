@@ -3,7 +3,7 @@
     python benchmarks/resnet50.py                        # on a GPU
     python benchmarks/resnet50.py --batch 4 --steps 6    # small enough for a CPU
 
-The run reads generated pictures from an image folder through the cache; the bare loop trains on one
+The run reads generated images from an image folder through the cache; the bare loop trains on one
 batch that already lies on the device, in the same precision, which no run can beat.
 """
 
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from common import print_machine, print_table, runs_in_turn, wait
 from fixmatch_cases import WARM_UP, StepTimes, composed, patched_callbacks
-from pictures import write_pictures
+from images import write_images
 from timm import create_model
 
 from sesemi_like.devices import choose_precision, tune_process
@@ -78,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     tune_process()
     folder = Path(tempfile.mkdtemp())
-    write_pictures(folder / "train", (500, 375), max(512, 2 * options.batch))
+    write_images(folder / "train", (500, 375), max(512, 2 * options.batch))
     floor = "bare loop on one batch"
     cases = {
         floor: lambda: bare(options.batch, options.steps),

@@ -1,12 +1,12 @@
-"""Time and memory as data, batches and pictures grow.
+"""Time and memory as data, batches and images grow.
 
     python benchmarks/scaling.py
 
 Names of samples are looked up at random in worker processes, from a list and from one array; told
 is what a worker then keeps for itself beyond one that looked up a single name. Each size runs in a
-process of its own. A cached data set of 16 x 16 pictures is built once on disk, then opened and
-read in random batches. Resident memory is told beyond that of the same process before; beside it
-the pages of 4 KiB of the file that were touched. Views are timed per image.
+process of its own. A cached data set of 16 x 16 images is built once on disk, then opened and
+read in random batches. Resident memory is reported beyond that of the same process before; beside
+it the pages of 4 KiB of the file that were touched. Views are timed per image.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ BATCHES = (16, 64, 256, 1024)
 MEMORY = ("MiB resident beyond start", "MiB of the file touched")
 
 
-def picture(position: int) -> np.ndarray:
-    """A picture that tells its position."""
+def image_at(position: int) -> np.ndarray:
+    """An image that tells its position."""
     return np.full((SIDE, SIDE, 3), position % 251, np.uint8)
 
 
@@ -52,12 +52,12 @@ def resident_bytes() -> int:
 
 
 def data_case(count: int, folder: Path) -> dict[str, float]:
-    """Opens a cache of so many pictures and reads batches from it."""
+    """Opens a cache of so many images and reads batches from it."""
     tune_process()
     torch.set_num_threads(1)
     before, start = resident_bytes(), time.perf_counter()
-    cache = on_disk(folder, f"pictures-{count}", picture, count)
-    reader = CachedReader(ImageReader(picture, None), cache, np.arange(count), is_transformed=True)
+    cache = on_disk(folder, f"images-{count}", image_at, count)
+    reader = CachedReader(ImageReader(image_at, None), cache, np.arange(count), is_transformed=True)
     ids = np.char.mod("%d", np.arange(count)) if count <= 1000 else range(count)
     samples = Samples(reader, ids, np.zeros(count, np.int64))
     loader = build_loader({"shuffle": True}, samples, key="data", batch_size=BATCH, seed=0)

@@ -3,8 +3,8 @@
     python benchmarks/training.py --root CIFAR10/train
     python benchmarks/training.py --root CIFAR10/train --batch 64 --steps 60     # for a GPU
 
-WRN-28-2 on 32x32 pictures, batches of 16 labelled and 7 x 16 unlabelled images. A run is everything
-that a step takes: loading, views, forwards, gradients, optimiser, EMA, logging. The first three
+WRN-28-2 on 32x32 images, batches of 16 labeled and 7 x 16 unlabeled images. A run is everything
+that a step takes: loading, views, forwards, gradients, optimizer, EMA, logging. The first three
 steps of a run are left out. Runs take turns, several times over.
 """
 
@@ -24,7 +24,7 @@ from sesemi_like.devices import tune_process
 def main() -> None:
     """Runs every case in turn and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, required=True, help="<root>/<class>/<picture>, 32x32")
+    parser.add_argument("--root", type=Path, required=True, help="<root>/<class>/<image>, 32x32")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--repeats", type=int, default=3)

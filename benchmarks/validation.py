@@ -1,8 +1,8 @@
-"""Validation of WRN-28-2 on 32x32 pictures: this package against semilearn.
+"""Validation of WRN-28-2 on 32x32 images: this package against semilearn.
 
     python benchmarks/validation.py --root CIFAR10/train
 
-Both evaluate the same pictures, loading included. semilearn evaluates the EMA teacher; this package
+Both evaluate the same images, loading included. semilearn evaluates the EMA teacher; this package
 evaluates the network and its teacher, two forwards, and here, in a last row, the network alone.
 """
 
@@ -41,7 +41,7 @@ class ValidationTime(pl.Callback):
 
 
 def ours(job: Job, precision: str, *overrides: str) -> tuple[float, float]:
-    """Validates the config `cifar10` on the pictures."""
+    """Validates the config `cifar10` on the images."""
     folder, clock = tempfile.mkdtemp(), ValidationTime()
     config = composed(
         "cifar10", "run.mode=VALIDATE", f"run.dir={folder}", f"run.precision={precision}",
@@ -55,7 +55,7 @@ def ours(job: Job, precision: str, *overrides: str) -> tuple[float, float]:
 
 
 def peer(job: Job) -> tuple[float, float]:
-    """Lets semilearn evaluate the same pictures."""
+    """Lets semilearn evaluate the same images."""
     with redirect_stdout(StringIO()), cuda_answered():
         algorithm = fixmatch(
             job.images, job.targets, 1, batch_size=16, uratio=7, eval_batch_size=512
@@ -72,7 +72,7 @@ def peer(job: Job) -> tuple[float, float]:
 def main() -> None:
     """Measures all in turn and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, required=True, help="<root>/<class>/<picture>, 32x32")
+    parser.add_argument("--root", type=Path, required=True, help="<root>/<class>/<image>, 32x32")
     parser.add_argument("--per-class", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
@@ -102,7 +102,7 @@ def main() -> None:
             times[name].cpu.append(cpu / len(job.images))
     for found in times.values():
         del found.wall[0], found.cpu[0]
-    print_machine(f"{len(job.images)} pictures, {options.repeats} interleaved repeats")
+    print_machine(f"{len(job.images)} images, {options.repeats} interleaved repeats")
     print_table(times, "ms an image", kind="wall", against={"images/s over semilearn": first})
 
 

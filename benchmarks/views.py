@@ -1,9 +1,9 @@
-"""Weak and strong views of 32x32 pictures: this package, semilearn, torchvision v2, kornia.
+"""Weak and strong views of 32x32 images: this package, semilearn, torchvision v2, kornia.
 
     python benchmarks/views.py
 
 One weak (shifted crop, flip) and one strong view (the same, then RandAugment and cutout) of every
-image, normalised, in float32. CPU: one thread, no worker processes, so CPU time is what each takes.
+image, normalized, in float32. CPU: one thread, no worker processes, so CPU time is what each takes.
 With a GPU the batched ones run on it.
 """
 
@@ -40,9 +40,11 @@ def semilearn_views() -> Callable[[torch.Tensor], Any]:
     make_strong = v1.Compose([*before, RandAugment(PEER_NUM_OPS, 5), *after])
 
     def make(images: torch.Tensor) -> Any:
-        pictures = [Image.fromarray(image) for image in images.permute(0, 2, 3, 1).numpy()]
+        pil_images = [Image.fromarray(image) for image in images.permute(0, 2, 3, 1).numpy()]
         stack = torch.stack
-        return stack([make_weak(p) for p in pictures]), stack([make_strong(p) for p in pictures])
+        return stack([make_weak(p) for p in pil_images]), stack(
+            [make_strong(p) for p in pil_images]
+        )
 
     return make
 

@@ -1,4 +1,4 @@
-"""Train the best classifier that few labels and plenty of unlabelled data allow."""
+"""Train the best classifier that few labels and plenty of unlabeled data allow."""
 
 import lazy_loader
 

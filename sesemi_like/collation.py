@@ -1,4 +1,4 @@
-"""Batch-building callables for a loader's `collate_fn`: self-made tasks instead of labels.
+"""Batch-building callables for a loader's `collate_fn`: pretext tasks instead of labels.
 
 Shapes: N samples, C channels, H height, W width.
 """
@@ -92,7 +92,7 @@ class JigsawTransformer:
 
         Args:
             samples: Dicts with `image` (C, H, W), tuples (image, ...) or bare images, all of one
-                shape and any type; sides that the grid does not divide are cropped at the centre.
+                shape and any type; sides that the grid does not divide are cropped at the center.
             generator: Source of the permutations; None takes torch's global one.
 
         Returns:

@@ -37,7 +37,7 @@ class ConfigError(Exception):
     """
 
     def __init__(self, problems: Iterable[ConfigProblem]) -> None:
-        # Values may be lists, which cannot be hashed: what is told twice is the same.
+        # Values may be lists, which cannot be hashed: what is reported twice is the same.
         self.problems = list({str(problem): problem for problem in problems}.values())
         super().__init__(str(self))
 

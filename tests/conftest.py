@@ -1,4 +1,4 @@
-"""What all tests share: the command as a user runs it, real pictures, and quiet threads."""
+"""What all tests share: the command as a user runs it, real images, and quiet threads."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_home(tmp_path_factory):
-    """Keeps decoded pictures out of the user's cache folder."""
+    """Keeps decoded images out of the user's cache folder."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
@@ -50,11 +50,11 @@ def open_cli(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def cifar10_pictures(tmp_path_factory):
-    """A folder <root>/{train,val}/<class>/<file>.jpg of 40 + 10 real pictures of each class."""
+def cifar10_images(tmp_path_factory):
+    """A folder <root>/{train,val}/<class>/<file>.jpg of 40 + 10 real images of each class."""
     archive = SHARED_DATA / "cifar10-train.tar.xz"
     if not archive.is_file():
-        pytest.skip(f"the CIFAR-10 pictures are not at {archive}")
+        pytest.skip(f"the CIFAR-10 images are not at {archive}")
     root = tmp_path_factory.mktemp("cifar10")
     with tarfile.open(archive) as tar:
         for member in tar:

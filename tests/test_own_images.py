@@ -49,10 +49,10 @@ def summary_of(folder, run_id):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("run_id", "text"), [("rotation", ROTATION), ("fixmatch", FIXMATCH)])
-def test_custom_config_trains_resumes_and_tests(open_cli, tmp_path, cifar10_pictures, run_id, text):
+def test_custom_config_trains_resumes_and_tests(open_cli, tmp_path, cifar10_images, run_id, text):
     (tmp_path / "configs").mkdir()
     path = tmp_path / "configs" / "custom.yaml"
-    path.write_text(text.replace("ROOT", str(cifar10_pictures)))
+    path.write_text(text.replace("ROOT", str(cifar10_images)))
     custom = ("-cd", "configs", "-cn", "custom")
 
     shown = open_cli(*custom, "--info")

@@ -43,7 +43,7 @@ from .sweep import Sweep
 _FULL_ERROR, _ASKED_FOR = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
 
 _TOLD = (ConfigError, OmegaConfBaseException, UnreadableSampleError, NonFiniteLossError)
-"""What is told in a sentence, as is what `failures` knows; anything else is a mistake of ours."""
+"""Reported in a sentence, as is what `failures` knows; anything else is a mistake of ours."""
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
 
 @contextmanager
 def _hydra_raises() -> Iterator[bool]:
-    """Has Hydra raise what it would otherwise print; answers whether stack traces are wanted.
+    """Has Hydra raise what it would otherwise print; returns whether stack traces are wanted.
 
     Processes that Lightning launches inherit the environment, so it also holds what was asked for.
     """
@@ -89,7 +89,7 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
     composed: list[DictConfig] = []
 
     def explain(error: Exception) -> str:
-        if wants_traceback or (composed and not _is_told(error)):
+        if wants_traceback or (composed and not _is_reported(error)):
             return "".join(traceback.format_exception(error)).rstrip()
         return str(_explained(error, arguments, bool(composed)))
 
@@ -182,7 +182,7 @@ def job(config: DictConfig) -> dict[str, Any]:
     return run(config, problems)
 
 
-def _is_told(error: Exception) -> bool:
+def _is_reported(error: Exception) -> bool:
     return isinstance(error, _TOLD) or failure(error) is not None
 
 

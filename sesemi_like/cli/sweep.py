@@ -66,7 +66,7 @@ class Sweep:
     """The task of every run of a sweep, which notes what came of it.
 
     Args:
-        job: Carries out a composed config; answers what ``summary.json`` holds.
+        job: Carries out a composed config; returns what ``summary.json`` holds.
         explain: Tells an error in one or more lines.
         overrides: The overrides of the command line, several values each.
     """

@@ -167,7 +167,7 @@ def _loader_problems(loader: DictConfig, key: str) -> Problems:
     yield from _at_least(loader, key, "timeout", 0)
     workers = loader.num_workers
     if workers != "auto" and (not isinstance(workers, int) or isinstance(workers, bool)):
-        yield ConfigProblem(f"{key}.num_workers", workers, "needs a whole number, or auto")
+        yield ConfigProblem(f"{key}.num_workers", workers, "needs an integer, or auto")
     elif workers != "auto":
         yield from _at_least(loader, key, "num_workers", 0)
     yield from _dataset_problems(loader.dataset, f"{key}.dataset")

@@ -21,8 +21,8 @@ def _is_count(value: Any, low: int) -> bool:
 
 
 _LENGTH: _Test = (lambda v: v == -1 or _is_count(v, 1), "must be at least 1, or -1 for no end")
-_COUNT: _Test = (lambda v: _is_count(v, 1), "must be a whole number of at least 1")
-_FROM_0: _Test = (lambda v: _is_count(v, 0), "must be a whole number of at least 0")
+_COUNT: _Test = (lambda v: _is_count(v, 1), "must be an integer of at least 1")
+_FROM_0: _Test = (lambda v: _is_count(v, 0), "must be an integer of at least 0")
 _SOME: _Test = (
     lambda v: _is_count(v, 1) or (isinstance(v, float) and 0 < v <= 1),
     "must be a number of batches of at least 1, or a share of them in (0.0, 1.0]",

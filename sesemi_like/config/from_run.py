@@ -130,7 +130,7 @@ def refuse_elsewhere(config: DictConfig, config_name: str) -> None:
 
 
 def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
-    """The overrides by key; those that cannot be read are told when the config is composed."""
+    """The overrides by key; those that cannot be read are reported when the config is composed."""
     try:
         found = OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException:

@@ -16,9 +16,9 @@ class AppAttributes:
     """What a config may refer to as ``${app:name}``.
 
     Attributes:
-        iterations_per_epoch: Optimiser steps of one pass over the longest train loader, or None
+        iterations_per_epoch: Optimizer steps of one pass over the longest train loader, or None
             without train data of known length.
-        max_iterations: Optimiser steps of the whole run, or None without train data.
+        max_iterations: Optimizer steps of the whole run, or None without train data.
         num_gpus: GPUs used on each node; 0 on the CPU.
         num_nodes: Machines that take part.
     """
@@ -55,7 +55,7 @@ def app_attributes(attributes: AppAttributes) -> Iterator[None]:
     """Makes the attributes of a run known while it lasts; runs in one process never mix.
 
     Args:
-        attributes: What ``${app:...}`` answers inside the context.
+        attributes: What ``${app:...}`` returns inside the context.
     """
     _current.append(attributes)
     try:

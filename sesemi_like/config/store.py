@@ -27,7 +27,7 @@ def register_configs(*, typed: bool = True) -> None:
 
     Args:
         typed: Whether Hydra refuses unknown keys and wrong types. Without types the same defaults
-            are composed and anything is let through, so that all mistakes can be told at once.
+            are composed and anything is let through, so that all mistakes can be reported at once.
     """
     nodes = {None: AppConfig, "learner": ClassifierConfig}
     for group, struct in nodes.items():

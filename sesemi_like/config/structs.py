@@ -24,14 +24,14 @@ class RunConfig:
     Attributes:
         seed: Seeds every random choice of the run; null draws one and notes it down.
         num_epochs: Passes over the longest train loader; exclusive with `num_iterations`.
-        num_iterations: Optimiser steps; exclusive with `num_epochs`.
+        num_iterations: Optimizer steps; exclusive with `num_epochs`.
         gpus: A count, a list, "0,2", null or 0 for the CPU, -1 for all there are (CPU when none).
         num_nodes: Machines that take part.
         accelerator: dp or ddp (the default with several devices).
         precision: auto | 32 | bf16 | 16; auto is bf16 where the hardware computes it natively.
         batch_size_per_gpu: The default batch size of every loader, per process.
         data_root: The parent of relative dataset roots, and the root of datasets without one.
-        cache_dir: Where decoded pictures are kept for later runs; null is ~/.cache/sesemi_like.
+        cache_dir: Where decoded images are kept for later runs; null is ~/.cache/sesemi_like.
         id: Names the run; outputs go to dir/id/<time>/.
         dir: The parent folder of all runs.
         mode: FIT, VALIDATE or TEST.
@@ -86,11 +86,11 @@ class DatasetConfig:
         num_labels: Keeps this many labels in all, spread over the classes as evenly as possible.
         label_fraction: Keeps this share of each class's labels, in (0, 1].
         label_seed: Seeds the choice of labels; the same on every process and machine.
-        part: labelled | unlabelled | all: which side of that choice to read.
+        part: labelled | unlabeled | all: which side of that choice to read.
         on_error: raise | skip: what to do with an unreadable image.
-        cache: auto | ram | disk | none: where picture files are kept decoded; auto never changes
+        cache: auto | ram | disk | none: where image files are kept decoded; auto never changes
             what a sample is.
-        cache_side: The shorter side that `ram` and `disk` keep larger pictures at; null is 8/7 of
+        cache_side: The shorter side that `ram` and `disk` keep larger images at; null is 8/7 of
             what the transform delivers.
     """
 
@@ -163,7 +163,7 @@ class DataConfig:
         num_labels: Labels kept in all.
         label_fraction: Share of labels kept, in (0, 1].
         label_seed: Seeds the choice of labels.
-        image_size: Side in pixels of the pictures, where a built-in data config resizes them.
+        image_size: Side in pixels of the images, where a built-in data config resizes them.
     """
 
     train: dict[str, DataLoaderConfig | None] | None = None

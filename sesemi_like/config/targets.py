@@ -1,4 +1,4 @@
-"""What a config's `_target_`s name, as far as it can be told before anything is imported."""
+"""What a config's `_target_`s name, as far as it can be reported before anything is imported."""
 
 from __future__ import annotations
 

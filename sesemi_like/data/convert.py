@@ -1,6 +1,6 @@
 """Writes a data set of any kind as tar shards, which :mod:`sesemi_like.data.sources.shards` reads.
 
-python -m sesemi_like.data.convert --name image_folder --root data/pictures --out data/shards
+python -m sesemi_like.data.convert --name image_folder --root data/images --out data/shards
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from ..errors import ConfigError, ConfigProblem, UnreadableSampleError, near
 from ..files import write_atomically
 from . import dataset
-from .samples import UNLABELLED, UNREADABLE, ImageReader, Samples
+from .samples import UNLABELED, UNREADABLE, ImageReader, Samples
 from .sources.decoding import decode, shrink
-from .sources.image_files import PictureFiles
+from .sources.image_files import ImageFiles
 from .sources.shards import INDEX
 
 _QUALITY = 95
@@ -31,22 +31,22 @@ def write_shards(
 ) -> Path:
     """Writes a data set as shards; the index comes last, so that no half of it looks whole.
 
-    Picture files are taken over byte by byte, unless they are to be made smaller; other pictures
+    Image files are taken over byte by byte, unless they are to be made smaller; other images
     are written as PNG, which loses nothing. Samples are spread over the shards at random, so that
     each shard has something of every class.
 
     Args:
-        samples: A data set of pictures, read without an `image_transform`.
+        samples: A data set of images, read without an `image_transform`.
         folder: Where to; made if need be.
         samples_per_shard: Samples of a shard.
-        side: Larger pictures are resized to this shorter side and written as JPEG.
+        side: Larger images are resized to this shorter side and written as JPEG.
 
     Returns:
         The index.
 
     Raises:
         ValueError: `samples_per_shard` or `side` is less than 1.
-        UnreadableSampleError: A picture cannot be read, and its data set does not skip such.
+        UnreadableSampleError: An image cannot be read, and its data set does not skip such.
         OSError: The folder cannot be written.
     """
     from webdataset import TarWriter
@@ -77,8 +77,8 @@ def _write(tar: Any, samples: Samples, row: int, side: int | None) -> int:
             return 0
         raise UnreadableSampleError(f"{samples.ids[position]} cannot be read: {error}") from error
     fields = {"__key__": f"{position:09}", extension: content}
-    target = UNLABELLED if samples.targets is None else int(samples.targets[row])
-    if target != UNLABELLED:
+    target = UNLABELED if samples.targets is None else int(samples.targets[row])
+    if target != UNLABELED:
         fields["cls"] = str(target).encode()
     tar.write(fields)
     return 1
@@ -88,7 +88,7 @@ def _encoded(samples: Samples, position: int, side: int | None) -> tuple[str, by
     from PIL import Image
 
     load = samples.read.load if isinstance(samples.read, ImageReader) else None
-    if isinstance(load, PictureFiles) and side is None:
+    if isinstance(load, ImageFiles) and side is None:
         content = Path(load.files[position]).read_bytes()
         decode(content)  # tells now what cannot be read
         kind = {b"\xff\xd8": "jpg", b"\x89P": "png"}.get(content[:2])
@@ -98,8 +98,8 @@ def _encoded(samples: Samples, position: int, side: int | None) -> tuple[str, by
     pixels = image.permute(1, 2, 0).numpy()
     small = pixels if side is None else shrink(pixels, side)
     file = io.BytesIO()
-    picture = Image.fromarray(small[..., 0] if small.shape[2] == 1 else small)
-    picture.save(file, "PNG" if side is None else "JPEG", quality=_QUALITY)
+    resized = Image.fromarray(small[..., 0] if small.shape[2] == 1 else small)
+    resized.save(file, "PNG" if side is None else "JPEG", quality=_QUALITY)
     return ("png" if side is None else "jpg"), file.getvalue()
 
 
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             samples, given.out, samples_per_shard=given.samples_per_shard, side=given.side
         )
     except UnreadableSampleError as error:
-        raise SystemExit(f"{error}; --skip-unreadable goes on without such pictures") from error
+        raise SystemExit(f"{error}; --skip-unreadable goes on without such images") from error
     except ConfigError as error:
         raise SystemExit(str(error)) from error
     except OSError as error:

@@ -33,7 +33,7 @@ from .checks.labels import (
     class_problems,
     label_counts,
     label_warnings,
-    labelled_loader,
+    labeled_loader,
     num_classes_found,
     write_label_list,
 )
@@ -103,7 +103,7 @@ class DataModule(pl.LightningDataModule):
                 with problems.collected():
                     self._add(key, plain(loader))
         if not problems.under("data.train"):  # what could not be built may have the classes
-            problems.found += class_problems(self.datasets, self._labelled_loader)
+            problems.found += class_problems(self.datasets, self._labeled_loader)
         problems.raise_any()
         self._warn()
         self.workers = self._shared_out_workers()
@@ -226,20 +226,20 @@ class DataModule(pl.LightningDataModule):
         return self.read is None or "target" in self.read.get(name, ())
 
     @property
-    def _labelled_loader(self) -> str | None:
+    def _labeled_loader(self) -> str | None:
         """The loader whose classes are those of the run."""
-        return labelled_loader(self.datasets, [TRAIN + name for name in self.trained])
+        return labeled_loader(self.datasets, [TRAIN + name for name in self.trained])
 
     @property
     def classes(self) -> list[str] | None:
         """The names of the classes, or None where they have none."""
-        name = self._labelled_loader
+        name = self._labeled_loader
         return self.datasets[name].classes if name else None
 
     @property
     def num_classes_found(self) -> int | None:
         """How many classes the labels of training and evaluation need, or None without labels."""
-        return num_classes_found(self.datasets, self._labelled_loader)
+        return num_classes_found(self.datasets, self._labeled_loader)
 
     @property
     def fields(self) -> dict[str, set[str]]:

@@ -34,7 +34,7 @@ def register_dataset(builder: Builder | str) -> Any:
     Example::
 
         @register_dataset
-        def my_pictures(root, subset=None, image_transform=None):
+        def my_images(root, subset=None, image_transform=None):
             return MyDataset(root, subset, image_transform)
 
     Args:
@@ -63,7 +63,7 @@ def dataset(
     """Builds a data set.
 
     Args:
-        name: Its kind as registered, or the path of a builder, such as ``my_data.my_pictures``.
+        name: Its kind as registered, or the path of a builder, such as ``my_data.my_images``.
         root: Its folder or file.
         subset: The subset or subsets to read; None means all.
         image_transform: Applied to each PIL image; None hands on uint8 tensors (C, H, W).

@@ -21,7 +21,7 @@ Targets = npt.NDArray[np.int64]
 
 log = logging.getLogger(__name__)
 
-UNLABELLED = -1
+UNLABELED = -1
 """The target of a sample without a label."""
 
 UNREADABLE = (OSError, SyntaxError, ValueError)
@@ -42,11 +42,11 @@ def check_target(sample: Mapping[str, Any], num_classes: int | None) -> None:
         return
     target = sample.get("target")
     if target is None:
-        raise ValueError(f"it has no target; needs a class, or {UNLABELLED} for no label")
-    if np.ndim(target) == 0 and not UNLABELLED <= int(target) < num_classes:
+        raise ValueError(f"it has no target; needs a class, or {UNLABELED} for no label")
+    if np.ndim(target) == 0 and not UNLABELED <= int(target) < num_classes:
         raise ValueError(
             f"its target is {int(target)}; needs a class below {num_classes}, which is num_classes "
-            f"of the learner, or {UNLABELLED} for no label"
+            f"of the learner, or {UNLABELED} for no label"
         )
 
 
@@ -296,7 +296,7 @@ def adapted(source: Any) -> Samples | StreamedSamples:
 
 
 class ImageReader:
-    """Reads a picture as a sample; an object, so that worker processes can be handed it.
+    """Reads an image as a sample; an object, so that worker processes can be handed it.
 
     Args:
         load: Maps a position to a PIL image, or to a uint8 array (H, W) or (H, W, C). One with a
@@ -324,7 +324,7 @@ class ImageReader:
         return self.made(image)
 
     def made(self, image: Any) -> Sample:
-        """Makes a sample of a loaded picture.
+        """Makes a sample of a loaded image.
 
         Raises:
             TransformError: If the transform fails on it.
@@ -362,9 +362,9 @@ def is_deterministic(transform: Any) -> bool:
 
 
 def least_side(transform: Any) -> int | None:
-    """The shorter side that a picture needs for a transform that begins by resizing it.
+    """The shorter side that an image needs for a transform that begins by resizing it.
 
-    Twice the side it is resized to: decoded so, pictures differ from whole ones by less than the
+    Twice the side it is resized to: decoded so, images differ from whole ones by less than the
     rounding of most formats. None where the transform begins otherwise.
     """
     first = transform
@@ -380,7 +380,7 @@ def least_side(transform: Any) -> int | None:
 def to_uint8(image: Any) -> torch.Tensor:
     """Makes a uint8 tensor (C, H, W) of a PIL image or an array (H, W) or (H, W, C).
 
-    It lies in memory as the picture did, channel by channel of each pixel.
+    It lies in memory as the image did, channel by channel of each pixel.
     """
     array = np.array(image, dtype=np.uint8)
     array = array[:, :, None] if array.ndim == 2 else array

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigError, ConfigProblem, near
-from .samples import UNLABELLED, Samples, Targets
+from .samples import UNLABELED, Samples, Targets
 
 PARTS = ("labelled", "unlabelled", "all")
 
@@ -43,7 +43,7 @@ def choose_labels(
         ConfigError: If no budget or a wrong one is given, or there are too few labels.
     """
     _check_budget(labels_per_class, num_labels, label_fraction)
-    labels = np.unique(targets[targets != UNLABELLED])
+    labels = np.unique(targets[targets != UNLABELED])
     rows_by_class = [np.flatnonzero(targets == label) for label in labels]
     sizes = np.array([len(rows) for rows in rows_by_class], dtype=np.int64)
     names = [classes[label] if classes else str(label) for label in labels]
@@ -141,7 +141,7 @@ def choose_part(
     """Applies a label budget: which rows are read, and which of their labels are seen.
 
     Args:
-        samples: A data set, labelled or not.
+        samples: A data set, labeled or not.
         part: ``labelled`` reads the rows whose labels are kept, ``unlabelled`` the others, ``all``
             every row. Without a budget every given label is kept.
         labels_per_class: See :func:`choose_labels`, as the next two.
@@ -149,7 +149,7 @@ def choose_part(
         label_fraction: Share of labels kept.
         label_seed: Seeds the choice.
         hide_labels: Whether labels that are not kept read -1. False shows them, for measuring how
-            well unlabelled data are classified; never train on them.
+            well unlabeled data are classified; never train on them.
 
     Raises:
         ConfigError: If the part is unknown, data without labels are asked for labels, or
@@ -164,7 +164,7 @@ def choose_part(
             return samples
         raise ConfigError([ConfigProblem("part", part, "these data have no labels to choose from")])
     if all(amount is None for amount in budget):
-        kept = np.flatnonzero(samples.targets != UNLABELLED)
+        kept = np.flatnonzero(samples.targets != UNLABELED)
     else:
         kept = choose_labels(
             samples.targets,
@@ -174,7 +174,7 @@ def choose_part(
             seed=label_seed,
             classes=samples.classes,
         )
-    shown = np.full_like(samples.targets, UNLABELLED)
+    shown = np.full_like(samples.targets, UNLABELED)
     shown[kept] = samples.targets[kept]
     everything = np.arange(len(samples))
     rows = {

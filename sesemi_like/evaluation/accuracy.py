@@ -29,28 +29,28 @@ class Accuracy(Evaluator):
     def evaluate(
         self, predict: Predict, data: Mapping[str, Predictions]
     ) -> Iterator[tuple[str, Value]]:
-        """Measures every evaluated network on the labelled samples.
+        """Measures every evaluated network on the labeled samples.
 
         Raises:
             ValueError: If no sample has a label.
         """
         for name, predictions in data.items():
-            labelled = predictions.labelled()
-            if not len(labelled.target):
-                raise ValueError(f"data.{name} has no labelled sample; accuracy needs some")
-            for network, values in self._values(labelled).items():
+            labeled = predictions.labeled()
+            if not len(labeled.target):
+                raise ValueError(f"data.{name} has no labeled sample; accuracy needs some")
+            for network, values in self._values(labeled).items():
                 for metric, value in values.items():
                     yield f"{network}/{metric}", value
             yield from values.items()
 
-    def _values(self, labelled: Predictions) -> dict[str, dict[str, float]]:
+    def _values(self, labeled: Predictions) -> dict[str, dict[str, float]]:
         return {
-            network: self._measured(outputs, labelled)
-            for network, outputs in labelled.outputs.items()
+            network: self._measured(outputs, labeled)
+            for network, outputs in labeled.outputs.items()
         }
 
-    def _measured(self, outputs: Mapping[str, Value], labelled: Predictions) -> dict[str, float]:
-        logits, target = outputs["logits"], labelled.target
+    def _measured(self, outputs: Mapping[str, Value], labeled: Predictions) -> dict[str, float]:
+        logits, target = outputs["logits"], labeled.target
         values = {}
         for k in self.top_k:
             if k <= logits.shape[1]:  # type: ignore[union-attr]

@@ -30,7 +30,7 @@ class Predictions:
     index: Tensor
     outputs: Mapping[str, Mapping[str, Tensor]]
 
-    def labelled(self) -> Predictions:
+    def labeled(self) -> Predictions:
         """The same without the samples that have no label."""
         rows = self.target >= 0
         outputs = {n: {k: v[rows] for k, v in out.items()} for n, out in self.outputs.items()}

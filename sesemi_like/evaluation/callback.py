@@ -31,7 +31,7 @@ class Origin:
     Attributes:
         network: The evaluated network, such as ``model`` or ``ema``.
         step: The steps that the weights had been trained for in this run.
-        images: The labelled samples it was measured on.
+        images: The labeled samples it was measured on.
     """
 
     network: str

@@ -18,11 +18,11 @@ class ConfusionMatrix(Evaluator):
     def evaluate(
         self, predict: Predict, data: Mapping[str, Predictions]
     ) -> Iterator[tuple[str, Value]]:
-        """Counts the labelled samples."""
+        """Counts the labeled samples."""
         for predictions in data.values():
-            labelled = predictions.labelled()
-            logits = list(labelled.outputs.values())[-1]["logits"]
+            labeled = predictions.labeled()
+            logits = list(labeled.outputs.values())[-1]["logits"]
             classes = logits.shape[1]
-            cells = labelled.target * classes + logits.argmax(dim=1)
+            cells = labeled.target * classes + logits.argmax(dim=1)
             counts = torch.bincount(cells, minlength=classes * classes)
             yield "confusion", counts.reshape(classes, classes)

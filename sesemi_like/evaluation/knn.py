@@ -1,4 +1,4 @@
-"""How well the features alone tell the classes apart: a weighted nearest-neighbour classifier."""
+"""How well the features alone tell the classes apart: a weighted nearest-neighbor classifier."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .base import Evaluator, Predict, Predictions, Value
 
 
 class KNN(Evaluator):
-    """Classifies by the k most similar labelled samples (Wu et al. 2018, arXiv 1805.01978).
+    """Classifies by the k most similar labeled samples (Wu et al. 2018, arXiv 1805.01978).
 
-    Each neighbour votes for its class with ``exp(cosine similarity / temperature)``. Yields
+    Each neighbor votes for its class with ``exp(cosine similarity / temperature)``. Yields
     ``model/knn_top1`` and so on for every evaluated network, and ``knn_top1`` for the headline one.
 
     Args:
-        data: The train loader whose labelled samples are the neighbours.
-        k: Neighbours that vote; all of them where there are fewer.
-        temperature: How much closer neighbours count more, above 0.
+        data: The train loader whose labeled samples are the neighbors.
+        k: Neighbors that vote; all of them where there are fewer.
+        temperature: How much closer neighbors count more, above 0.
         every: Validations from one evaluation to the next.
         chunk: Samples classified at a time, which bounds the memory.
 
@@ -52,15 +52,15 @@ class KNN(Evaluator):
         self, predict: Predict, data: Mapping[str, Predictions]
     ) -> Iterator[tuple[str, Value]]:
         """Measures the features of every evaluated network."""
-        bank = predict(self.data).labelled()
+        bank = predict(self.data).labeled()
         if not len(bank.target):
-            raise ValueError(f"data.train.{self.data} has no labelled sample; kNN needs some")
+            raise ValueError(f"data.train.{self.data} has no labeled sample; kNN needs some")
         for predictions in data.values():
-            queries = predictions.labelled()
+            queries = predictions.labeled()
             value = 0.0
             for network, outputs in queries.outputs.items():
-                neighbours = bank.outputs[network]["features"]
-                guesses = self.classify(outputs["features"], neighbours, bank.target)
+                neighbors = bank.outputs[network]["features"]
+                guesses = self.classify(outputs["features"], neighbors, bank.target)
                 value = float((guesses == queries.target).double().mean())
                 yield f"{network}/knn_top1", value
             yield "knn_top1", value
@@ -70,7 +70,7 @@ class KNN(Evaluator):
 
         Args:
             queries: Features (N, D).
-            bank: Features of the neighbours (M, D).
+            bank: Features of the neighbors (M, D).
             target: Their classes (M,).
 
         Returns:

@@ -64,7 +64,7 @@ def match_layout(optimizer: torch.optim.Optimizer) -> None:
 
 
 class Learner(pl.LightningModule):
-    """Minimises a weighted sum of loss heads over named networks and named loaders.
+    """Minimizes a weighted sum of loss heads over named networks and named loaders.
 
     A learner says in :meth:`build_networks`, :meth:`build_terms` and :meth:`evaluated_forwards`
     what it is made of. Whatever a method does beyond that is a loss head, a view or an evaluator.

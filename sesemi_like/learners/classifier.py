@@ -87,7 +87,7 @@ class Classifier(Learner):
 
         They are normalized, and whatever else the view `image` of `data.val` does, but not resized:
         give them the size that the network was evaluated on, ``classifier.inputs.shape``. Layers
-        such as dropout follow the mode; `load_from_checkpoint` answers a classifier in evaluation
+        such as dropout follow the mode; `load_from_checkpoint` returns a classifier in evaluation
         mode. Gradients reach the images and a network that trains.
 
         Args:

@@ -59,7 +59,7 @@ def without_inexact(
 
 
 def _traces(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> list[Tensor] | None:
-    """A plan's answers and what it leaves in buffers; None if it fails or draws."""
+    """A plan's returns and what it leaves in buffers; None if it fails or draws."""
     with untouched(plan.networks), torch.no_grad():
         begin = torch.get_rng_state()
         try:

@@ -36,7 +36,7 @@ class ForwardPlan:
         requests: What each reader asks for.
         networks: The networks the requests go through.
         joined: Whether rows for the same network are stacked into one call where their shapes
-            allow it. A network with BatchNorm in training mode then normalises over all of them
+            allow it. A network with BatchNorm in training mode then normalizes over all of them
             together; otherwise the results are the same.
         apart: Networks, as requests name them, whose rows are not stacked all the same.
     """

@@ -32,7 +32,7 @@ def is_joined_faster(
     """Runs forwards and gradients of both plans on a batch, and says whether joining pays.
 
     Nothing is learned or counted: buffers and random numbers are put back, gradients dropped. Every
-    process answers the same: it pays if it works, and saves time, on all of them.
+    process returns the same: it pays if it works, and saves time, on all of them.
 
     Args:
         separate: The plan that runs every request by itself.

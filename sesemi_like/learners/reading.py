@@ -25,7 +25,7 @@ def fields_read(config: Mapping[str, Any], loaders: Collection[str]) -> dict[str
 
     Returns:
         The fields by loader, of those loaders that are read. None where the heads cannot be built
-        or asked, or ask for a loader that does not exist, which is told with all other mistakes
+        or asked, or ask for a loader that does not exist, which is reported with all other mistakes
         when the learner is built.
     """
     try:

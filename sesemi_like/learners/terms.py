@@ -54,7 +54,7 @@ class LossTerm(nn.Module):
         )
 
     def weight(self, step: int) -> float:
-        """The weight of this term at an optimiser step."""
+        """The weight of this term at an optimizer step."""
         return self.scale_factor * self.schedule(step)
 
     def problems(self) -> list[ConfigProblem]:

@@ -65,7 +65,7 @@ class EMATeacher(nn.Module):
         return super().train(False)
 
     def decay_at(self, step: int) -> float:
-        """The share of the old average kept at an optimiser step, warm-up included."""
+        """The share of the old average kept at an optimizer step, warm-up included."""
         return min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
 
     @torch.no_grad()
@@ -74,7 +74,7 @@ class EMATeacher(nn.Module):
 
         Args:
             module: The network that is averaged; of the same structure as the copy.
-            step: Optimiser steps taken so far.
+            step: Optimizer steps taken so far.
 
         Raises:
             ValueError: If the network has other tensors than the copy; nothing is changed then.

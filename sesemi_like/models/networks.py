@@ -92,7 +92,7 @@ class Networks(nn.Module):
         return self.modules_by_name[self.canonical(name).partition(".")[0]]
 
     def feature_size(self, name: str) -> int:
-        """The size D of the features that the network of this name answers.
+        """The size D of the features that the network of this name returns.
 
         Raises:
             AttributeError: If the network does not know its ``out_features``.

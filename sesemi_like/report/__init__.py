@@ -1,12 +1,12 @@
 from .folder import make_run_folder, metrics_loggers
-from .images import TensorBoardPictures
+from .images import TensorBoardImages
 from .library_messages import quiet_libraries
 from .progress import ProgressBar
 from .summary import print_opening, print_summary, write_summary
 
 __all__ = [
     "ProgressBar",
-    "TensorBoardPictures",
+    "TensorBoardImages",
     "make_run_folder",
     "metrics_loggers",
     "print_opening",

@@ -20,7 +20,7 @@ _OPEN_ENDED = (0, 100, 1000, 10_000, 100_000)
 """Steps at which samples are shown where the end of the run is not known."""
 
 
-class TensorBoardPictures(pl.Callback):
+class TensorBoardImages(pl.Callback):
     """Writes samples of every train loader and the confusion matrix to TensorBoard.
 
     Under each sample stands its class, where training reads it, and what the network that is
@@ -88,7 +88,7 @@ def _add(trainer: pl.Trainer, name: str, image: Drawn) -> None:
 def _captions(
     name: str, images: Tensor, batch: Mapping[str, Tensor], trainer: pl.Trainer, pl_module: Any
 ) -> list[list[str]]:
-    """Class and prediction of each image; of what a view asks to be told, its answer."""
+    """Class and prediction of each image; of what a view asks to be reported, its answer."""
     target = batch.get(f"{name.rpartition('.')[0]}.target")
     is_class = _shows_classes(name, trainer.datamodule)  # type: ignore[attr-defined]
     classes = _classes(trainer) if is_class else None

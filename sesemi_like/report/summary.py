@@ -65,7 +65,7 @@ def print_opening(
     """
     data = []
     for name, size in sizes.items():
-        notes = [f"{labels[name]:,} labelled"] if labels.get(name, size) < size else []
+        notes = [f"{labels[name]:,} labeled"] if labels.get(name, size) < size else []
         notes += [f"{count:,} unreadable"] if (count := (unreadable or {}).get(name)) else []
         data.append(f"{name} {size:,}" + (f" ({', '.join(notes)})" if notes else ""))
     data = data or ["streamed"]

@@ -41,7 +41,7 @@ def choose_seed(given: int | None, *, resumed: str | None = None, num_nodes: int
         num_nodes: `run.num_nodes`.
 
     Raises:
-        ConfigError: If one is to be drawn and the other processes cannot be told.
+        ConfigError: If one is to be drawn and the other processes cannot be reported.
     """
     if given is not None:
         return given
@@ -101,7 +101,7 @@ def _told(meeting: _Meeting, draw: Callable[[], int]) -> int:
         store.set("seed", str(seed))
         store.wait([f"heard by {other}" for other in range(1, count)])
         return seed
-    except RuntimeError as error:  # also what torch raises when nobody answers
+    except RuntimeError as error:  # also what torch raises when nobody returns
         reason = str(error).strip().splitlines()[0]
         expected = f"no seed could be agreed on with the other processes ({reason}); give one"
         raise ConfigError([ConfigProblem("run.seed", None, expected)]) from error
@@ -113,7 +113,7 @@ def _question() -> str:
     return f"sesemi_like/{attempt}/{next(_questions)}"
 
 
-@lru_cache  # kept, because the first process's end of it is what answers the others
+@lru_cache  # kept, because the first process's end of it is what returns the others
 def _store(address: str, port: int, number: int, count: int) -> Any:
     url = f"tcp://{address}:{port}"
     store, *_ = next(rendezvous(url, rank=number, world_size=count, timeout=_PATIENCE))

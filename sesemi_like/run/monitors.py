@@ -1,4 +1,4 @@
-"""Metrics that callbacks and schedules watch: what a run does not measure is told before it."""
+"""Metrics that callbacks and schedules watch: what a run does not measure is reported before it."""
 
 from __future__ import annotations
 

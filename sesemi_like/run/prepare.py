@@ -49,7 +49,7 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
 
     Args:
         config: A composed config.
-        problems: Mistakes found so far; they are told together with those found here.
+        problems: Mistakes found so far; they are reported together with those found here.
 
     Returns:
         What ``summary.json`` holds. Its ``headline`` is the best validation top-1, else the last
@@ -88,7 +88,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
 
     Args:
         config: A composed config.
-        problems: Mistakes found so far; they are told together with those found here.
+        problems: Mistakes found so far; they are reported together with those found here.
 
     Raises:
         ConfigError: With every mistake found.
@@ -99,7 +99,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     devices = _devices(config, found)
     data = _data(config, devices, seed, _fields_read(config, devices), found)
     attributes = run_attributes(config, data, devices)
-    # Again, so that weights do not hang on what random transforms drew in a look at the data.
+    # Again, so that weights do not depend on what random transforms drew in a look at the data.
     pl.seed_everything(seed, workers=True, verbose=False)
     with app_attributes(attributes):
         learner = _learner(config, data, attributes.max_iterations, found)
@@ -145,7 +145,7 @@ def _seed(config: DictConfig, found: Problems) -> int:
 
 
 def run_attributes(config: DictConfig, data: DataModule | None, devices: Devices) -> AppAttributes:
-    """What ``${app:...}`` answers in this run.
+    """What ``${app:...}`` returns in this run.
 
     Where the data could not be read the run is bound to fail; a length of one then lets the rest of
     the config be checked all the same.
@@ -264,7 +264,7 @@ def _rehearse(learner: Learner, data: DataModule, found: Problems, *, is_fit: bo
 
 
 def _rehearse_evaluation(learner: Learner, data: DataModule) -> None:
-    """Predicts a few samples, so that data which do not fit the networks are told now."""
+    """Predicts a few samples, so that data which do not fit the networks are reported now."""
     was_training = learner.training
     learner.eval()
     problems = []
@@ -378,4 +378,4 @@ MODES: dict[str, Callable[[Prepared, pl.Trainer], dict[str, float]]] = {
     "VALIDATE": _validate,
     "TEST": _test,
 }
-"""What each `run.mode` does; it answers the metrics of the last logged training step."""
+"""What each `run.mode` does; it returns the metrics of the last logged training step."""

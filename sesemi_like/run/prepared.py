@@ -21,7 +21,7 @@ class Prepared:
         config: The composed config.
         seed: The run's seed, drawn when the config gives none.
         devices: Where the run computes.
-        attributes: What ``${app:...}`` answers.
+        attributes: What ``${app:...}`` returns.
         data: The named data loaders.
         learner: What learns.
         evaluation: What is measured.

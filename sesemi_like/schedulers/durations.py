@@ -1,4 +1,4 @@
-"""Durations in any unit, steps, epochs or a share of the run, become optimiser steps here."""
+"""Durations in any unit, steps, epochs or a share of the run, become optimizer steps here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def steps(
     iterations_per_epoch: int | None = None,
     max_iterations: int | None = None,
 ) -> int:
-    """Turns a duration into optimiser steps, rounded to the nearest.
+    """Turns a duration into optimizer steps, rounded to the nearest.
 
     Args:
         duration: An int (steps), a text such as ``"500 steps"``, ``"10 epochs"`` or ``"30%"`` (of

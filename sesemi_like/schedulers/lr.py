@@ -1,4 +1,4 @@
-"""Learning-rate schedules with a linear warm-up, stepped once per optimiser step."""
+"""Learning-rate schedules with a linear warm-up, stepped once per optimizer step."""
 
 from __future__ import annotations
 

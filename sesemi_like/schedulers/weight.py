@@ -1,4 +1,4 @@
-"""The weight of a loss over time: callables from an optimiser step to a number, without torch."""
+"""The weight of a loss over time: callables from an optimizer step to a number, without torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ConstantSchedule:
         self.value = float(value)
 
     def __call__(self, step: int) -> float:
-        """The weight at an optimiser step, counted from 0."""
+        """The weight at an optimizer step, counted from 0."""
         return self.value
 
 
@@ -62,7 +62,7 @@ class LinearSchedule:
             parse(text)
 
     def __call__(self, step: int) -> float:
-        """The weight at an optimiser step, counted from 0."""
+        """The weight at an optimizer step, counted from 0."""
         passed = step - self.delay_steps
         if passed < 0:
             return self.start
@@ -77,12 +77,12 @@ class LinearSchedule:
     # Counted at the first call, not at construction: a run that only tests has no steps to count.
     @cached_property
     def delay_steps(self) -> int:
-        """The delay in optimiser steps."""
+        """The delay in optimizer steps."""
         return self._steps(self.delay)
 
     @cached_property
     def duration_steps(self) -> int:
-        """The duration in optimiser steps."""
+        """The duration in optimizer steps."""
         return self._steps(self.duration)
 
     def _steps(self, duration: Duration) -> int:

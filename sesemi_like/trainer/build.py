@@ -25,7 +25,7 @@ from ..learners.checkpoints.saving import (
     StepsGoOn,
 )
 from ..learners.nonfinite import NonFiniteLosses
-from ..report import ProgressBar, TensorBoardPictures, metrics_loggers
+from ..report import ProgressBar, TensorBoardImages, metrics_loggers
 from .signal_handlers import KeepSignalHandlers
 from .validation import epochs_between
 
@@ -78,7 +78,7 @@ def build_trainer(
         KeepSignalHandlers(),
         ProgressBar(),
         evaluation,
-        TensorBoardPictures(),
+        TensorBoardImages(),
         CarryBestOver(),
         NonFiniteLosses(run.on_nonfinite),
         StepsGoOn(),

@@ -1,4 +1,4 @@
-"""Transforms: one picture at a time, in the loader's workers."""
+"""Transforms: one image at a time, in the loader's workers."""
 
 from sesemi_like.transforms.albumentations import Albumentations
 from sesemi_like.transforms.crops import (

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Albumentations:
-    """Applies transforms of albumentations, which work on arrays (H, W, C), to a picture.
+    """Applies transforms of albumentations, which work on arrays (H, W, C), to an image.
 
     Args:
         transforms: Objects such as `albumentations.HorizontalFlip(p=0.5)`, in order.
@@ -42,7 +42,7 @@ class Albumentations:
         Returns:
             float32 (C, H, W); 8-bit results are scaled to [0, 1], others are kept.
         """
-        # They draw from generators of their own, and a loader seeds torch's for each picture.
+        # They draw from generators of their own, and a loader seeds torch's for each image.
         if hasattr(self.compose, "set_random_seed"):
             self.compose.set_random_seed(int(torch.randint(2**31, ())))
         return to_float_tensor(self.compose(image=np.array(image))["image"])

@@ -1,4 +1,4 @@
-"""Whole transforms from a picture to normalised tensors: for training, evaluation, many crops.
+"""Whole transforms from an image to normalized tensors: for training, evaluation, many crops.
 
 Shapes: C channels, H height, W width.
 """
@@ -36,23 +36,23 @@ def train_transforms(
     std: float | Sequence[float] = IMAGENET_STD,
     interpolation: str = "bilinear",
 ) -> ImageTransform:
-    """Makes the transform of training pictures: a random crop, a flip, and more when asked.
+    """Makes the transform of training images: a random crop, a flip, and more when asked.
 
     Args:
         crop_dim: Side of the square result in pixels.
-        scale: Range of the crop's share of the picture's area, in (0, 1].
+        scale: Range of the crop's share of the image's area, in (0, 1].
         ratio: Range of the crop's width / height.
-        resize: Length to which the shorter side is resized first; None crops the full picture.
+        resize: Length to which the shorter side is resized first; None crops the full image.
         flip: Probability of mirroring left and right, in [0, 1].
         color_jitter: Spread of the factors of brightness, contrast and saturation around 1.
-        erasing: Probability of setting a random rectangle to the mean colour, in [0, 1].
-        augmentations: Further transforms of the cropped picture, before normalisation.
+        erasing: Probability of setting a random rectangle to the mean color, in [0, 1].
+        augmentations: Further transforms of the cropped image, before normalization.
         mean: One number, or one per channel, of pixels in [0, 1].
         std: One number, or one per channel, above 0.
         interpolation: bilinear | bicubic | nearest | ...
 
     Returns:
-        A transform of a Pillow image to float32 (C, crop_dim, crop_dim), normalised.
+        A transform of a Pillow image to float32 (C, crop_dim, crop_dim), normalized.
 
     Raises:
         ValueError: An argument is out of range.
@@ -79,7 +79,7 @@ def center_crop_transforms(
     std: float | Sequence[float] = IMAGENET_STD,
     interpolation: str = "bilinear",
 ) -> ImageTransform:
-    """Makes the transform of pictures to be evaluated: the middle of the resized picture.
+    """Makes the transform of images to be evaluated: the middle of the resized image.
 
     Args:
         resize: Length to which the shorter side is resized, at least `crop_dim`.
@@ -89,7 +89,7 @@ def center_crop_transforms(
         interpolation: bilinear | bicubic | nearest | ...
 
     Returns:
-        A transform of a Pillow image to float32 (C, crop_dim, crop_dim), normalised.
+        A transform of a Pillow image to float32 (C, crop_dim, crop_dim), normalized.
 
     Raises:
         ValueError: An argument is out of range.
@@ -123,16 +123,16 @@ def multi_crop_transforms(
         num_local: Number of small crops.
         global_size: Side of a large crop in pixels.
         local_size: Side of a small crop in pixels.
-        global_scale: Range of a large crop's share of the picture's area, in (0, 1].
-        local_scale: Range of a small crop's share of the picture's area, in (0, 1].
+        global_scale: Range of a large crop's share of the image's area, in (0, 1].
+        local_scale: Range of a small crop's share of the image's area, in (0, 1].
         flip: Probability of mirroring left and right, in [0, 1].
-        augmentations: Further transforms of each crop, before normalisation.
+        augmentations: Further transforms of each crop, before normalization.
         mean: One number, or one per channel, of pixels in [0, 1].
         std: One number, or one per channel, above 0.
         interpolation: bilinear | bicubic | nearest | ...
 
     Returns:
-        A transform of a Pillow image to a list of float32 tensors (C, size, size), normalised,
+        A transform of a Pillow image to a list of float32 tensors (C, size, size), normalized,
         large crops first.
 
     Raises:
@@ -151,10 +151,10 @@ def multi_crop_transforms(
 
 
 class MultiCrop:
-    """Applies several transforms to one picture.
+    """Applies several transforms to one image.
 
     Args:
-        transforms: From a picture to a tensor each.
+        transforms: From an image to a tensor each.
     """
 
     def __init__(self, transforms: Sequence[ImageTransform]) -> None:

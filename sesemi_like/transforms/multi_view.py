@@ -1,4 +1,4 @@
-"""Several named versions of one picture, which default collation makes fields of a batch."""
+"""Several named versions of one image, which default collation makes fields of a batch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sesemi_like.views.checks import check, whole_number
 
 
 class MultiView:
-    """Applies named transforms to one picture.
+    """Applies named transforms to one image.
 
     Args:
-        transforms: Transforms of a picture to a tensor, by the name of the view.
+        transforms: Transforms of an image to a tensor, by the name of the view.
 
     Raises:
         ValueError: There is none, or one cannot be called.
@@ -35,7 +35,7 @@ class MultiView:
 def multi_view_transforms(
     transforms: ImageTransform | Mapping[str, ImageTransform], num_views: int | None = None
 ) -> MultiView:
-    """Makes several views of each picture.
+    """Makes several views of each image.
 
     Args:
         transforms: One transform, applied `num_views` times to make `view_0`, `view_1`, ...; or
@@ -43,7 +43,7 @@ def multi_view_transforms(
         num_views: How many times one transform is applied, None for twice; not with named ones.
 
     Returns:
-        A transform of a picture to {view name: tensor}.
+        A transform of an image to {view name: tensor}.
 
     Raises:
         ValueError: `num_views` is below 1 or given with named transforms, or there is none.
@@ -56,13 +56,13 @@ def multi_view_transforms(
 
 
 def two_view_transforms(first: ImageTransform, second: ImageTransform | None = None) -> MultiView:
-    """Makes two views of each picture.
+    """Makes two views of each image.
 
     Args:
         first: Makes `view_0`.
         second: Makes `view_1`; None applies `first` again.
 
     Returns:
-        A transform of a picture to {"view_0": tensor, "view_1": tensor}.
+        A transform of an image to {"view_0": tensor, "view_1": tensor}.
     """
     return MultiView({"view_0": first, "view_1": first if second is None else second})

@@ -25,7 +25,7 @@ ImageTransform = Callable[[Any], Tensor]
 def to_normalized_tensor(
     mean: float | Sequence[float], std: float | Sequence[float]
 ) -> list[Callable[[Any], Any]]:
-    """Lists the steps from a picture to a normalised tensor.
+    """Lists the steps from an image to a normalized tensor.
 
     Args:
         mean: One number, or one per channel, of pixels in [0, 1].

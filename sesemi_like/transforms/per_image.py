@@ -1,6 +1,6 @@
-"""Views applied to single pictures: gamma, blur and RandAugment as per-image transforms.
+"""Views applied to single images: gamma, blur and RandAugment as per-image transforms.
 
-Random draws come from torch's global generator, which a loader seeds for each picture.
+Random draws come from torch's global generator, which a loader seeds for each image.
 
 Shapes: C channels, H height, W width.
 """
@@ -21,7 +21,7 @@ from sesemi_like.views.rand_augment import RandAugment
 
 
 class PerImage:
-    """Applies a view of batches to one picture.
+    """Applies a view of batches to one image.
 
     Args:
         view: A view that returns one tensor.
@@ -48,11 +48,11 @@ class PerImage:
 
 
 class GammaCorrection(PerImage):
-    """Raises the pixels of a picture to a random power.
+    """Raises the pixels of an image to a random power.
 
     Args:
         gamma: Range of the power, above 0: below 1 brightens, above 1 darkens.
-        p: Probability that a picture is changed, in [0, 1].
+        p: Probability that an image is changed, in [0, 1].
 
     Raises:
         ValueError: An argument is out of range.
@@ -63,11 +63,11 @@ class GammaCorrection(PerImage):
 
 
 class GaussianBlur(PerImage):
-    """Blurs a picture with a Gaussian of random width.
+    """Blurs an image with a Gaussian of random width.
 
     Args:
         sigma: Range of the standard deviation in pixels, above 0.
-        p: Probability that a picture is changed, in [0, 1].
+        p: Probability that an image is changed, in [0, 1].
 
     Raises:
         ValueError: An argument is out of range.
@@ -84,18 +84,18 @@ def rand_augment(
     fill: float = 0.5,
     cutout_size: float = 0.5,
 ) -> PerImage:
-    """Makes FixMatch's RandAugment for single pictures, before normalisation.
+    """Makes FixMatch's RandAugment for single images, before normalization.
 
     Args:
-        num_ops: Operations drawn for each picture, with replacement.
+        num_ops: Operations drawn for each image, with replacement.
         operations: Names of the operations to draw from; None takes FixMatch's 14.
         p: Probability that a drawn operation is applied, in [0, 1].
         fill: Value of uncovered and cut-out pixels, in [0, 1].
-        cutout_size: Side of the square cut out at the end as a share of the picture's shorter
+        cutout_size: Side of the square cut out at the end as a share of the image's shorter
             side, in [0, 1]; 0 leaves it out.
 
     Returns:
-        A transform of a picture to float32 (C, H, W) in [0, 1].
+        A transform of an image to float32 (C, H, W) in [0, 1].
 
     Raises:
         ValueError: An argument is out of range or an operation unknown.

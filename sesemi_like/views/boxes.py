@@ -16,7 +16,7 @@ ATTEMPTS = 10
 
 
 class Boxes(NamedTuple):
-    """Rectangles in pixels, each field float32 (N,), whole numbers."""
+    """Rectangles in pixels, each field float32 (N,), integers."""
 
     top: Tensor
     left: Tensor

@@ -32,9 +32,9 @@ def number(name: str, value: Any, lowest: float, highest: float) -> float:
 
 
 def whole_number(name: str, value: Any, lowest: int) -> int:
-    """Returns a whole number of at least `lowest`, or raises ValueError."""
+    """Returns an integer of at least `lowest`, or raises ValueError."""
     fits = isinstance(value, int) and not isinstance(value, bool) and value >= lowest
-    check(fits, name, value, f"a whole number of at least {lowest}")
+    check(fits, name, value, f"an integer of at least {lowest}")
     return int(value)
 
 
@@ -49,10 +49,10 @@ def interval(name: str, value: Any, lowest: float, highest: float) -> tuple[floa
 
 
 def height_and_width(name: str, value: Any) -> tuple[int, int]:
-    """Returns (height, width) of one whole number or a pair, or raises ValueError."""
+    """Returns (height, width) of one integer or a pair, or raises ValueError."""
     pair = tuple(value) if is_sequence(value) else (value, value)
     fits = len(pair) == 2 and all(type(side) is int and side > 0 for side in pair)
-    check(fits, name, value, "a whole number of pixels, or a pair [height, width]")
+    check(fits, name, value, "an integer of pixels, or a pair [height, width]")
     return pair[0], pair[1]
 
 

@@ -1,6 +1,6 @@
-"""Views that change colours and brightness pixel by pixel.
+"""Views that change colors and brightness pixel by pixel.
 
-Images are taken to be in [0, 1] and stay there: normalise afterwards.
+Images are taken to be in [0, 1] and stay there: normalize afterwards.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -24,7 +24,7 @@ class ColorJitter(TensorView):
     """Changes brightness, contrast, saturation and hue, in this order.
 
     Factors are uniform in [max(0, 1 - x), 1 + x], the shift of the hue in [-hue, hue] turns of
-    the colour circle.
+    the color circle.
 
     Args:
         brightness: Spread x of the brightness factor, at least 0.
@@ -69,11 +69,11 @@ def factor_range(name: str, spread: float) -> tuple[float, float]:
 
 
 def shift_hue(images: Tensor, shifts: Tensor) -> Tensor:
-    """Turns the hue of the HSV colours.
+    """Turns the hue of the HSV colors.
 
     Args:
         images: (N, 3, H, W) in [0, 1]; (N, 1, H, W) is returned as it is.
-        shifts: (N,) in turns of the colour circle.
+        shifts: (N,) in turns of the color circle.
 
     Returns:
         (N, C, H, W) in [0, 1].
@@ -95,7 +95,7 @@ def shift_hue(images: Tensor, shifts: Tensor) -> Tensor:
 
 
 def hue_sixths(images: Tensor, value: Tensor, chroma: Tensor) -> Tensor:
-    """Computes the hue in sixths of a turn (N, 1, H, W); grey counts as red."""
+    """Computes the hue in sixths of a turn (N, 1, H, W); gray counts as red."""
     red, green, blue = images.split(1, dim=1)
     span = torch.where(chroma > 0, chroma, 1)
     from_green = torch.where(value == green, 2 + (blue - red) / span, 4 + (red - green) / span)
@@ -103,7 +103,7 @@ def hue_sixths(images: Tensor, value: Tensor, chroma: Tensor) -> Tensor:
 
 
 class Grayscale(TensorView):
-    """Takes the colour away and keeps the number of channels.
+    """Takes the color away and keeps the number of channels.
 
     Args:
         p: Probability, in [0, 1].
@@ -116,7 +116,7 @@ class Grayscale(TensorView):
         self.p = number("p", p, 0, 1)
 
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Makes some of the images grey."""
+        """Makes some of the images gray."""
         return applied(images, luminance(images).expand_as(images), self.p, generator)
 
 

@@ -1,4 +1,4 @@
-"""Views that change the images' size: resizing, centre crops, resized crops, many crops.
+"""Views that change the images' size: resizing, center crops, resized crops, many crops.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -28,7 +28,7 @@ class Resize(TensorView):
         size: Length of the shorter side, the other one in proportion; or [height, width].
 
     Raises:
-        ValueError: `size` is not made of whole numbers above 0.
+        ValueError: `size` is not made of integers above 0.
     """
 
     def __init__(self, size: int | Sequence[int]) -> None:
@@ -58,7 +58,7 @@ class CenterCrop(TensorView):
         size: Side of the window, or [height, width].
 
     Raises:
-        ValueError: `size` is not made of whole numbers above 0; at a call, it exceeds the images.
+        ValueError: `size` is not made of integers above 0; at a call, it exceeds the images.
     """
 
     def __init__(self, size: int | Sequence[int]) -> None:
@@ -143,10 +143,10 @@ def resized_crops_of_uint8(images: Tensor, boxes: Boxes, height: int, width: int
 
 
 def spread(start: Tensor, length: Tensor, count: int) -> Tensor:
-    """Spaces `count` pixel centres evenly over [start, start + length): (N,) to (N, count)."""
+    """Spaces `count` pixel centers evenly over [start, start + length): (N,) to (N, count)."""
     shares = (torch.arange(count, device=start.device) + 0.5) / count
     points = start[:, None] + length[:, None] * shares
-    # Beyond the outermost pixel centres a crop knows nothing: it must not look over its edge.
+    # Beyond the outermost pixel centers a crop knows nothing: it must not look over its edge.
     return points.clamp((start + 0.5)[:, None], (start + length - 0.5)[:, None])
 
 

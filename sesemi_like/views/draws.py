@@ -62,7 +62,7 @@ def rand(shape: Sequence[int], generator: torch.Generator | None, *, rows: int =
 def randint(
     count: int, shape: Sequence[int], generator: torch.Generator | None, *, rows: int = 0
 ) -> Tensor:
-    """Draws whole numbers of 0 ... count - 1, as :func:`torch.randint` does.
+    """Draws integers of 0 ... count - 1, as :func:`torch.randint` does.
 
     Args:
         count: How many numbers there are to draw from.
@@ -96,7 +96,7 @@ def uniform(images: Tensor, low: float, high: float, generator: torch.Generator 
 
 
 def integers(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """Draws one whole number of 0 ... count - 1 per image: int64 (N,) on the images' device."""
+    """Draws one integer of 0 ... count - 1 per image: int64 (N,) on the images' device."""
     return moved_to(randint(count, (len(images),), generator), images)
 
 

@@ -50,13 +50,13 @@ class Erasing(TensorView):
 
 
 class Cutout(TensorView):
-    """Fills a square whose centre is any pixel (arXiv:1708.04552, section 3.2).
+    """Fills a square whose center is any pixel (arXiv:1708.04552, section 3.2).
 
     The square may reach beyond the image, so the part that is hidden varies in size.
 
     Args:
         size: Side of the square as a share of the image's shorter side, in [0, 1].
-        value: What it is filled with; 0.5 is grey before normalisation.
+        value: What it is filled with; 0.5 is gray before normalization.
 
     Raises:
         ValueError: An argument is out of range.

@@ -112,7 +112,7 @@ class HorizontalFlip(PixelMove):
 
 
 class RandomAffine(TensorView):
-    """Turns, shifts, scales and shears each image about its centre, bilinearly.
+    """Turns, shifts, scales and shears each image about its center, bilinearly.
 
     Args:
         degrees: Turns are uniform in [-degrees, degrees].

@@ -1,4 +1,4 @@
-"""Normalisation by a mean and a standard deviation.
+"""Normalization by a mean and a standard deviation.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -35,7 +35,7 @@ class Normalize(TensorView):
         check(min(self.std) > 0, "std", std, "numbers above 0")
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Makes the view; uint8 images are scaled and normalised in one go."""
+        """Makes the view; uint8 images are scaled and normalized in one go."""
         levels = 255 if check_images(images).dtype == torch.uint8 else 1
         given, images = images, images.float()
         mean, std = (shaped(name, getattr(self, name), images) for name in ("mean", "std"))
@@ -43,7 +43,7 @@ class Normalize(TensorView):
         return scaled(images, 1 / (levels * std), -mean / std, out)
 
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Normalises all images alike; draws nothing."""
+        """Normalizes all images alike; draws nothing."""
         return self(images)
 
 

@@ -21,7 +21,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def luminance(images: Tensor) -> Tensor:
-    """Computes the grey image (N, 1, H, W): luma of 3 channels, else the channels' mean."""
+    """Computes the gray image (N, 1, H, W): luma of 3 channels, else the channels' mean."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
     weights = constant(LUMINANCE, images).reshape(1, 3, 1, 1)
@@ -45,12 +45,12 @@ def brightness(images: Tensor, magnitudes: Tensor) -> Tensor:
 
 
 def color(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Blends with the grey image: 0 is grey, 1 the image. One channel stays as it is."""
+    """Blends with the gray image: 0 is gray, 1 the image. One channel stays as it is."""
     return blend(luminance(images), images, magnitudes)
 
 
 def contrast(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Blends with the mean grey: 0 is that grey, 1 the image."""
+    """Blends with the mean gray: 0 is that gray, 1 the image."""
     return blend(luminance(images).mean(dim=(1, 2, 3), keepdim=True), images, magnitudes)
 
 
@@ -100,7 +100,7 @@ def solarize(images: Tensor, magnitudes: Tensor) -> Tensor:
 
 
 def rotate(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Maps for a turn counter-clockwise about the centre by magnitudes in degrees: (N, 2, 3)."""
+    """Maps for a turn counter-clockwise about the center by magnitudes in degrees: (N, 2, 3)."""
     zero = torch.zeros_like(magnitudes)
     return affine_matrices(images, -magnitudes, (zero, zero), zero + 1, zero)
 

@@ -41,7 +41,7 @@ def permutation_set(grid: int, num_permutations: int | None = None) -> Tensor:
     total = math.factorial(grid * grid)
     count = min(DEFAULT_COUNT, total) if num_permutations is None else num_permutations
     fits = type(count) is int and 2 <= count <= total
-    check(fits, "num_permutations", num_permutations, f"a whole number from 2 to {total}")
+    check(fits, "num_permutations", num_permutations, f"an integer from 2 to {total}")
     return torch.from_numpy(distant_permutations(grid * grid, count).copy())
 
 

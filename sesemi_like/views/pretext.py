@@ -1,4 +1,4 @@
-"""Self-made tasks: which way an image was turned, how its tiles were shuffled.
+"""Pretext tasks: which way an image was turned, how its tiles were shuffled.
 
 The functions work on any type of pixel and are shared with batch-building on the CPU.
 
@@ -77,7 +77,7 @@ def shuffle_tiles(images: Tensor, permutations: Tensor, grid: int) -> Tensor:
     """Cuts each image into tiles and puts them down in another order.
 
     Args:
-        images: (N, C, H, W) of any type; cropped at the centre to multiples of the grid.
+        images: (N, C, H, W) of any type; cropped at the center to multiples of the grid.
         permutations: int64 (N, T): the tile at place j is taken from place permutations[:, j],
             places counted row by row.
         grid: Tiles along a side; T = grid * grid.
@@ -127,7 +127,7 @@ class Jigsaw:
 
         Args:
             images: (N, C, H, W), uint8 in [0, 255] or float in [0, 1]; sides that the grid does
-                not divide are cropped at the centre.
+                not divide are cropped at the center.
             generator: Source of the permutations; None takes torch's global one.
 
         Returns:

@@ -42,7 +42,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Warp(Operation):
-    """An operation that moves pixels: its `apply` answers affine maps (N, 2, 3)."""
+    """An operation that moves pixels: its `apply` returns affine maps (N, 2, 3)."""
 
 
 def fixmatch_pool() -> dict[str, Operation]:
@@ -75,7 +75,7 @@ class RandAugment(TensorView):
     Operations and ranges are those of FixMatch's paper (arXiv:2001.07685, appendix). Its
     published code differs: it applies each operation with probability 0.5 (`p: 0.5`) and draws
     factors of brightness, color, contrast and sharpness from [0.28, 1.72]. As there, uncovered
-    and cut-out pixels are grey. Images are taken to be in [0, 1]: normalise afterwards.
+    and cut-out pixels are gray. Images are taken to be in [0, 1]: normalize afterwards.
 
     Args:
         num_ops: Operations drawn for each image, with replacement, applied one after the other.

@@ -19,14 +19,14 @@ def weak(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
 ) -> Compose:
-    """Makes the weak view: a shifted crop and a flip, then normalisation.
+    """Makes the weak view: a shifted crop and a flip, then normalization.
 
     Args:
         size: Side of the square result; the shorter side is resized to it first. None keeps the
             images' size.
         padding: Largest shift in pixels; the edges are mirrored.
         flip: Mirrors left and right with probability 0.5.
-        mean: One number, or one per channel; None with `std` None leaves out the normalisation.
+        mean: One number, or one per channel; None with `std` None leaves out the normalization.
         std: One number, or one per channel.
 
     Returns:
@@ -35,7 +35,7 @@ def weak(
     Raises:
         ValueError: An argument is out of range, or only one of `mean` and `std` is given.
     """
-    return Compose([*crop_and_flip(size, padding, flip), *normalisation(mean, std)])
+    return Compose([*crop_and_flip(size, padding, flip), *normalization(mean, std)])
 
 
 def strong(
@@ -49,18 +49,18 @@ def strong(
     fill: float = 0.5,
     cutout_size: float = 0.5,
 ) -> Compose:
-    """Makes the strong view: a shifted crop and a flip, RandAugment, cutout, normalisation.
+    """Makes the strong view: a shifted crop and a flip, RandAugment, cutout, normalization.
 
     Args:
         size: Side of the square result; the shorter side is resized to it first. None keeps the
             images' size.
         padding: Largest shift in pixels; the edges are mirrored.
         flip: Mirrors left and right with probability 0.5.
-        mean: One number, or one per channel; None with `std` None leaves out the normalisation.
+        mean: One number, or one per channel; None with `std` None leaves out the normalization.
         std: One number, or one per channel.
         num_ops: Operations drawn for each image.
         p: Probability that a drawn operation is applied, in [0, 1].
-        fill: Value of uncovered and cut-out pixels before normalisation, in [0, 1].
+        fill: Value of uncovered and cut-out pixels before normalization, in [0, 1].
         cutout_size: Side of the cut-out square as a share of the image's; 0 leaves it out.
 
     Returns:
@@ -71,7 +71,7 @@ def strong(
     """
     augment = RandAugment(num_ops=num_ops, p=p, fill=fill, cutout_size=cutout_size)
     steps: list[View] = [*crop_and_flip(size, padding, flip), augment]
-    return Compose([*steps, *normalisation(mean, std)])
+    return Compose([*steps, *normalization(mean, std)])
 
 
 def crop_and_flip(size: int | None, padding: int, flip: bool) -> list[View]:
@@ -82,10 +82,10 @@ def crop_and_flip(size: int | None, padding: int, flip: bool) -> list[View]:
     return [*steps, HorizontalFlip()] if flip else steps
 
 
-def normalisation(
+def normalization(
     mean: float | Sequence[float] | None, std: float | Sequence[float] | None
 ) -> list[View]:
-    """Lists the normalisation, or nothing without mean and standard deviation."""
+    """Lists the normalization, or nothing without mean and standard deviation."""
     found = {"mean": mean, "std": std}
     check((mean is None) == (std is None), "mean, std", found, "both or neither")
     return [] if mean is None or std is None else [Normalize(mean, std)]

@@ -1,6 +1,6 @@
 """Affine maps of images, one per image, in Pillow's convention.
 
-A matrix (2, 3) maps a pixel centre of the output, (x + 0.5, y + 0.5, 1), to the point of the
+A matrix (2, 3) maps a pixel center of the output, (x + 0.5, y + 0.5, 1), to the point of the
 input it is taken from. Points are in pixels, x to the right, y down; the input covers
 [0, W] x [0, H].
 
@@ -70,9 +70,9 @@ def affine_matrices(
     scales: Tensor,
     shears: Tensor,
 ) -> Tensor:
-    """Makes maps that shear, turn and scale about the centre, then shift.
+    """Makes maps that shear, turn and scale about the center, then shift.
 
-    With R a clockwise turn, s the scale, K = [[1, -tan(shear)], [0, 1]] and m the centre, an
+    With R a clockwise turn, s the scale, K = [[1, -tan(shear)], [0, 1]] and m the center, an
     input point p goes to s R K (p - m) + m + shift; the matrices hold the inverse of that.
 
     Args:
@@ -89,13 +89,13 @@ def affine_matrices(
     sine, cosine = angle.sin() / scales, angle.cos() / scales
     first = torch.stack([cosine - slope * sine, sine + slope * cosine], dim=1)
     linear = torch.stack([first, torch.stack([-sine, cosine], dim=1)], dim=1)
-    return centred(images, linear, shifts)
+    return centered(images, linear, shifts)
 
 
-def centred(images: Tensor, linear: Tensor, shifts: tuple[Tensor, Tensor]) -> Tensor:
-    """Completes linear maps (N, 2, 2), output to input, so that the shifted centre is kept."""
-    centre_x, centre_y = images.shape[-1] / 2, images.shape[-2] / 2
-    moved_x, moved_y = centre_x + shifts[0], centre_y + shifts[1]
-    offset_x = centre_x - linear[:, 0, 0] * moved_x - linear[:, 0, 1] * moved_y
-    offset_y = centre_y - linear[:, 1, 0] * moved_x - linear[:, 1, 1] * moved_y
+def centered(images: Tensor, linear: Tensor, shifts: tuple[Tensor, Tensor]) -> Tensor:
+    """Completes linear maps (N, 2, 2), output to input, so that the shifted center is kept."""
+    center_x, center_y = images.shape[-1] / 2, images.shape[-2] / 2
+    moved_x, moved_y = center_x + shifts[0], center_y + shifts[1]
+    offset_x = center_x - linear[:, 0, 0] * moved_x - linear[:, 0, 1] * moved_y
+    offset_y = center_y - linear[:, 1, 0] * moved_x - linear[:, 1, 1] * moved_y
     return torch.cat([linear, torch.stack([offset_x, offset_y], dim=1)[..., None]], dim=2)

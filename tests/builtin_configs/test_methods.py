@@ -22,7 +22,7 @@ VIEWS = ("weak", "weak_2", "strong", "rotation.image", "rotation.target")
 OFFERED = {f"unlabeled.{field}" for field in (*VIEWS, "jigsaw.image", "jigsaw.target")}
 HEADS = "learner.hparams.model.regularization_loss_heads"
 # What a weight ends at and when: in the code of Laine & Aila and of Tarvainen & Valpola, with a
-# supervised loss divided by the labelled rows as ours is; and what the quickstart takes.
+# supervised loss divided by the labeled rows as ours is; and what the quickstart takes.
 PAPERS = {"pi_model": ("consistency", 100, 40_000), "mean_teacher": ("mean_teacher", 100, 40_000)}
 QUICKSTART = {"pi_model": ("consistency", 100, 180), "mean_teacher": ("mean_teacher", 30, 180)}
 

@@ -200,7 +200,7 @@ def test_a_config_in_a_folder_that_was_not_named_is_pointed_at(in_process, tmp_p
     assert f"-cd {folder} -cn custom takes it" in in_process("-cn", name)
 
 
-def test_a_folder_that_is_not_there_is_told(in_process):
+def test_a_folder_that_is_not_there_is_reported(in_process):
     message = in_process("-cd", "confs", "-cn", "custom")
     assert "-cd: found 'confs'; no such folder" in message
 
@@ -229,11 +229,11 @@ def test_full_error_shows_the_stack_trace(open_cli):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_picture_is_told_without_a_stack_trace(
-    open_cli, tmp_path, cifar10_pictures, workers
+def test_an_unreadable_image_is_told_without_a_stack_trace(
+    open_cli, tmp_path, cifar10_images, workers
 ):
-    root = tmp_path / "pictures"
-    shutil.copytree(cifar10_pictures, root)
+    root = tmp_path / "images"
+    shutil.copytree(cifar10_images, root)
     broken = sorted((root / "train").rglob("*.jpg"))[-1]
     broken.write_bytes(broken.read_bytes()[:200])  # which shows only when all of it is read
     done = open_cli(
@@ -258,7 +258,7 @@ def test_a_reader_that_leaves_early_gets_no_complaint(tmp_path, show):
     assert done.stderr == ""
 
 
-def test_a_wrong_value_of_a_sweep_is_told(open_cli):
+def test_a_wrong_value_of_a_sweep_is_reported(open_cli):
     sweep = ["-m", "-cn", "quickstart", "method=fixmatch,fixmtach", "run.seed=1,x"]
     message = failure(open_cli(*sweep))
     assert "method: found 'fixmtach'" in message

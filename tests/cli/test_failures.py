@@ -30,7 +30,7 @@ def test_a_full_disk():
     assert failure(raised_by(write_to_a_full_disk)).startswith("No space left on device; free some")
 
 
-def test_a_name_that_is_too_long_is_told():
+def test_a_name_that_is_too_long_is_reported():
     text = failure(raised_by(lambda: os.mkdir("/tmp/" + "x" * 300)))
     assert text.startswith("/tmp/xxx")
     assert "File name too long; give a shorter name" in text

@@ -46,7 +46,7 @@ def problems_of(section, **run):
         ("callbacks=[{monitor: val/top1}]", "_target_"),
     ],
 )
-def test_it_is_told(setting, expected):
+def test_it_is_reported(setting, expected):
     key, _, value = setting.partition("=")
     (problem,) = problems_of({key: yaml.safe_load(value)})
     assert problem.key == f"trainer.{key}"
@@ -69,7 +69,7 @@ def test_what_lightning_takes_is_left_alone(setting):
     assert problems_of({key: yaml.safe_load(value)}) == []
 
 
-def test_a_section_of_another_kind_is_told():
+def test_a_section_of_another_kind_is_reported():
     (problem,) = problems_of([1])
     assert problem.key == "trainer"
 

@@ -71,7 +71,7 @@ def test_a_second_choice_of_a_group_says_how_it_is_made():
     assert "without +" in told("+optimizer=adam")["-cn quickstart"]
 
 
-def test_what_hydra_says_beyond_the_first_line_is_told():
+def test_what_hydra_says_beyond_the_first_line_is_reported():
     assert "+optimizer@x=sgd" in told("optimizer@x=sgd")["-cn quickstart"]
 
 

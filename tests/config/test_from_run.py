@@ -157,7 +157,7 @@ def test_the_best_checkpoint_is_measured_and_the_last_one_resumed(
     assert run_of.from_run == str(folder)
 
 
-def test_what_cannot_be_gone_on_from_is_told(tmp_path):
+def test_what_cannot_be_gone_on_from_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"run\.from_run: .*is no run's folder"):
         begin_from_run("sesemi_config", [f"run.from_run={tmp_path}"])
     given = files_of(tmp_path / "x")

@@ -37,7 +37,7 @@ def test_lists_of_targets_are_built_and_objects_returned_as_they_are():
     assert instantiate(len, key="k") is len
 
 
-def test_a_target_that_does_not_exist_names_its_neighbours():
+def test_a_target_that_does_not_exist_names_its_neighbors():
     problem = problem_of({"x": {"_target_": "fractions.Fractoin"}, "_target_": "builtins.dict"})
     assert problem.key == "section.x._target_"
     assert problem.value == "fractions.Fractoin"
@@ -76,7 +76,7 @@ def test_a_target_that_is_no_path_says_what_it_needs(target):
     assert problem.expected.startswith("needs the full path")
 
 
-def test_settings_that_hydra_itself_refuses_are_told():
+def test_settings_that_hydra_itself_refuses_are_reported():
     problem = problem_of({"_target_": "builtins.dict", "_partial_": "x"})
     assert "_partial_ flag must be a bool" in problem.expected
 
@@ -96,7 +96,7 @@ def test_an_argument_that_is_not_taken_names_those_that_are():
     assert "it takes no 'numerater'; did you mean 'numerator'" in problem.expected
 
 
-def test_the_real_cause_is_told():
+def test_the_real_cause_is_reported():
     problem = problem_of({"_target_": "fractions.Fraction", "numerator": 1, "denominator": 0})
     assert "ZeroDivisionError" in problem.expected
 

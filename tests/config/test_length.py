@@ -60,7 +60,7 @@ def test_length_by_hand(run, trainer, batches, expected):
         ({"mode": RunMode.TEST}, {}, []),
     ],
 )
-def test_two_lengths_or_none_are_told(run, trainer, keys):
+def test_two_lengths_or_none_are_reported(run, trainer, keys):
     problems = list(length_problems(run_of(**run), trainer))
     assert [problem.key for problem in problems] == keys
     if run and keys:

@@ -21,7 +21,7 @@ def test_every_target_of_sesemi_is_told_wherever_it_stands():
     assert "here it is sesemi_like.PolynomialLR" in found["a._target_"]
 
 
-def test_targets_that_are_no_paths_are_told():
+def test_targets_that_are_no_paths_are_reported():
     assert set(told({"a": {"_target_": 3}, "b": {"_target_": None}})) == {
         "a._target_",
         "b._target_",

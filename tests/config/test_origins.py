@@ -18,7 +18,7 @@ data: {train: {unlabeled: {views: %s}}}
 
 @pytest.fixture
 def built(monkeypatch, tmp_path, capsys):
-    """Builds the view `weak` of a config as a run would; returns it, and what was told."""
+    """Builds the view `weak` of a config as a run would; returns it, and what was reported."""
     monkeypatch.chdir(tmp_path)
     views = []
 

@@ -1,4 +1,4 @@
-"""Data that are not there are told without torch, and nothing is told of data that are."""
+"""Data that are not there are reported without torch, and nothing is reported of data that are."""
 
 import sys
 
@@ -38,7 +38,7 @@ def test_a_missing_root_is_told_with_what_lies_beside_it(root):
     assert "no such folder; did you mean 'pets'?" in told[1]
 
 
-def test_missing_subsets_and_files_are_told(root):
+def test_missing_subsets_and_files_are_reported(root):
     table = ("data.val.dataset.name=csv", "++data.val.dataset.root=tabel.csv")
     train = "data.train.supervised.dataset.subset=[train,trian]"
     told = found(f"run.data_root={root}", train, *table)

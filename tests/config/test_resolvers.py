@@ -1,4 +1,4 @@
-"""What ${app:...} answers outside a run, inside one, and in runs that follow each other."""
+"""What ${app:...} returns outside a run, inside one, and in runs that follow each other."""
 
 import pytest
 from omegaconf import OmegaConf

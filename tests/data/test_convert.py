@@ -1,4 +1,4 @@
-"""The converter writes pictures of any data set, tells what it cannot, and ruins nothing."""
+"""The converter writes images of any data set, tells what it cannot, and ruins nothing."""
 
 import subprocess
 import sys
@@ -10,12 +10,12 @@ from sesemi_like.data import dataset
 from sesemi_like.data.convert import main, write_shards
 
 
-def test_the_converter_writes_smaller_pictures_and_skips_broken_ones(tmp_path, capsys):
+def test_the_converter_writes_smaller_images_and_skips_broken_ones(tmp_path, capsys):
     source = tmp_path / "source"
     for name in ("a", "b"):
         (source / "x").mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (90, 60), (200, 10, 10)).save(source / "x" / f"{name}.png")
-    (source / "x" / "broken.png").write_bytes(b"no picture")
+    (source / "x" / "broken.png").write_bytes(b"no image")
     command = ["--name", "image_folder", "--root", str(source), "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit, match=r"broken\.png cannot be read"):
         main([*command, "--side", "20"])
@@ -54,7 +54,7 @@ def test_wrong_numbers_leave_shards_that_are_there_alone(source, tmp_path, capsy
     assert (tmp_path / "out" / "index.json").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told(source, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(source, tmp_path):
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "out"
     with pytest.raises(SystemExit, match=r"--out: .* cannot be written"):

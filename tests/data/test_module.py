@@ -328,7 +328,7 @@ def test_classes_of_streams_are_counted(streamed):
         list(data.train_dataloader())
 
 
-def test_data_that_cannot_be_evaluated_are_told(monkeypatch):
+def test_data_that_cannot_be_evaluated_are_reported(monkeypatch):
     images = [torch.zeros(1, 8, 8)] * 3
     monkeypatch.setitem(registry._BUILDERS, "bare", lambda *_, **__: images)
     found = problems("data.test.dataset={name: bare}")
@@ -344,7 +344,7 @@ def test_folders_of_the_heap_are_no_classes(pets):
     assert data.num_classes_found == 2
 
 
-def test_pictures_of_different_sizes_come_as_one_size(pets):
+def test_images_of_different_sizes_come_as_one_size(pets):
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     Image.new("RGB", (70, 50)).save(root / "train" / "cat" / "z.png")
     data = module(f"run.data_root={root}", "data.labels_per_class=1", name=FOLDERS)
@@ -443,14 +443,14 @@ def test_labels_that_are_not_trained_on_are_not_listed(pets, tmp_path):
     assert balanced.trained == ["supervised", "rotation_prediction"]
 
 
-def test_real_pictures_through_the_whole_chain(cifar10_pictures):
-    data = module(f"run.data_root={cifar10_pictures}", "data.labels_per_class=4",
+def test_real_images_through_the_whole_chain(cifar10_images):
+    data = module(f"run.data_root={cifar10_images}", "data.labels_per_class=4",
                   "data.train.unlabeled.batch_size_per_gpu=32", name=FOLDERS)  # fmt: skip
     assert len(data.classes) == 10
     batch = step(data)
     weak, strong = batch["unlabeled.weak"], batch["unlabeled.strong"]
     assert weak.shape == strong.shape == (32, 3, 32, 32)
-    # Normalised with ImageNet's statistics: about zero mean and unit deviation over real pictures.
+    # Normalized with ImageNet's statistics: about zero mean and unit deviation over real images.
     assert weak.mean().abs() < 0.7
     assert 0.5 < weak.std() < 1.6
     assert not torch.equal(weak, strong)
@@ -458,23 +458,23 @@ def test_real_pictures_through_the_whole_chain(cifar10_pictures):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures of 40 x 40 pixels in two classes, for training and validation."""
+    """Images of 40 x 40 pixels in two classes, for training and validation."""
     for number in range(24):
         kind = ("train" if number < 16 else "val", "ab"[number % 2])
-        path = tmp_path / "pictures" / kind[0] / kind[1] / f"{number}.png"
+        path = tmp_path / "images" / kind[0] / kind[1] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), (10 * number, 0, 0)).save(path)
     return tmp_path
 
 
 def of_folder(folder, *overrides):
-    given = ("data=image_folder", f"run.data_root={folder / 'pictures'}", "data.image_size=32",
+    given = ("data=image_folder", f"run.data_root={folder / 'images'}", "data.image_size=32",
              f"run.cache_dir={folder / 'cache'}", "run.gpus=0")  # fmt: skip
     batches = [f"data.train.{n}.batch_size_per_gpu=4" for n in ("supervised", "unlabeled")]
     return module(*given, *batches, *overrides, name="imagewang")
 
 
-def test_pictures_are_decoded_when_all_else_is_right(folder):
+def test_images_are_decoded_when_all_else_is_right(folder):
     data = of_folder(folder)
     assert not (folder / "cache").exists()
     assert data.workers == {"train.supervised": 0, "train.unlabeled": 0, "val": 0}

@@ -1,4 +1,4 @@
-"""The factory of data sets: keys and builders that do not fit are told, and only they."""
+"""The factory of data sets: keys and builders that do not fit are reported, and only they."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_every_key_of_a_data_set_is_near(wrong, meant):
     assert f"did you mean {meant!r}" in expected
 
 
-def test_builders_that_cannot_be_called_are_told():
+def test_builders_that_cannot_be_called_are_reported():
     register_dataset("needs_version")(lambda root, subset, image_transform, version: [])
     register_dataset("takes_root_alone")(lambda root: [])
     ((key, value, expected),) = problems(dataset, "needs_version")
@@ -37,7 +37,7 @@ def test_builders_that_cannot_be_called_are_told():
     assert "root, subset, image_transform" in expected
 
 
-def test_files_that_a_builder_does_not_find_are_told():
+def test_files_that_a_builder_does_not_find_are_reported():
     register_dataset("reads_a_file")(lambda root, subset, image_transform: np.load(f"{root}/x.npz"))
     ((key, value, expected),) = problems(dataset, "reads_a_file", "nowhere")
     assert (key, value) == ("root", "nowhere")

@@ -24,17 +24,17 @@ def registry():
 
 @pytest.fixture
 def heap(tmp_path):
-    """Six grey pictures, of which the second and third are broken."""
+    """Six gray images, of which the second and third are broken."""
     for value in range(6):
         Image.new("L", (4, 4), value).save(tmp_path / f"{value}.png")
-    (tmp_path / "1.png").write_bytes(b"no picture at all")
+    (tmp_path / "1.png").write_bytes(b"no image at all")
     whole = (tmp_path / "2.png").read_bytes()
     (tmp_path / "2.png").write_bytes(whole[: len(whole) // 2])
     return tmp_path
 
 
 @pytest.mark.parametrize("row", [1, 2])
-def test_an_unreadable_picture_is_named(heap, row):
+def test_an_unreadable_image_is_named(heap, row):
     with pytest.raises(OSError, match=rf"{row}\.png cannot be read"):
         dataset("image_files", str(heap))[row]
 
@@ -51,7 +51,7 @@ def test_skipping_delivers_the_next_one_with_its_own_index_and_counts(heap, work
     assert samples.skipped == ["1.png", "2.png"]
 
 
-def test_a_skipped_picture_does_not_lend_its_label(heap):
+def test_a_skipped_image_does_not_lend_its_label(heap):
     table = heap / "table.csv"
     rows = "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(6))
     table.write_text("path,label\n" + rows)

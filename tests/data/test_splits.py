@@ -75,14 +75,14 @@ def test_a_classes_choice_does_not_depend_on_the_other_classes():
 def test_parts_split_the_data_and_hide_what_was_not_chosen():
     parts = {p: choose_part(samples(), part=p, labels_per_class=2) for p in
              ("labelled", "unlabelled", "all")}  # fmt: skip
-    labelled, rest, everything = parts["labelled"], parts["unlabelled"], parts["all"]
-    assert np.bincount(labelled.targets).tolist() == [2, 2, 2]
+    labeled, rest, everything = parts["labelled"], parts["unlabelled"], parts["all"]
+    assert np.bincount(labeled.targets).tolist() == [2, 2, 2]
     assert (rest.targets == -1).all()
-    assert sorted([*labelled.positions, *rest.positions]) == list(range(39))
+    assert sorted([*labeled.positions, *rest.positions]) == list(range(39))
     assert (everything.targets >= 0).sum() == 6
-    assert everything.targets[labelled.positions].tolist() == labelled.targets.tolist()
-    assert labelled[0]["index"] == labelled.positions[0]
-    assert labelled.row_ids()[0] == f"s{labelled.positions[0]}"
+    assert everything.targets[labeled.positions].tolist() == labeled.targets.tolist()
+    assert labeled[0]["index"] == labeled.positions[0]
+    assert labeled.row_ids()[0] == f"s{labeled.positions[0]}"
 
 
 def test_labels_that_are_not_hidden_are_the_true_ones():
@@ -106,7 +106,7 @@ def test_without_a_budget_every_given_label_is_kept():
         ({"part": "labeled"}, "part", "did you mean 'labelled'"),
     ],
 )
-def test_what_cannot_be_is_told(settings, key, told):
+def test_what_cannot_be_is_reported(settings, key, told):
     with pytest.raises(ConfigError, match=told) as caught:
         choose_part(samples(), **settings)
     assert caught.value.problems[0].key == key

@@ -21,16 +21,16 @@ SIDE = 40
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Colour images of digits (K, H, W, 3), by class."""
+    """Color images of digits (K, H, W, 3), by class."""
     content = load_digits()
     images = np.kron(content.images / 16 * 255, np.ones((1, SIDE // 8, SIDE // 8)))
-    colours = np.stack([images, images // 2, 255 - images], axis=-1).astype(np.uint8)
-    return [colours[content.target == target] for target in range(len(CLASSES))]
+    colors = np.stack([images, images // 2, 255 - images], axis=-1).astype(np.uint8)
+    return [colors[content.target == target] for target in range(len(CLASSES))]
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, drawn):
-    """A folder laid out as the README says: 36 labelled and 24 unlabelled images, val, test."""
+    """A folder laid out as the README says: 36 labeled and 24 unlabeled images, val, test."""
     images = tmp_path / "data" / "my_images"
     rows = ["path,label,split"]
     for name, content in zip(CLASSES, drawn, strict=True):

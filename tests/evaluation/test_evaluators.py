@@ -1,4 +1,4 @@
-"""Accuracy, confusion matrix and nearest neighbours against scikit-learn and NumPy."""
+"""Accuracy, confusion matrix and nearest neighbors against scikit-learn and NumPy."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,10 @@ from sesemi_like.evaluation.base import Predictions
 N, C, D = 200, 5, 8
 
 
-def predictions(seed=0, unlabelled=20, networks=("model", "ema")):
+def predictions(seed=0, unlabeled=20, networks=("model", "ema")):
     generator = torch.Generator().manual_seed(seed)
     target = torch.randint(C, (N,), generator=generator)
-    target[:unlabelled] = -1
+    target[:unlabeled] = -1
     outputs = {
         name: {
             "logits": torch.randn(N, C, generator=generator),
@@ -64,8 +64,8 @@ def test_confusion_matrix_by_scikit_learn():
 
 
 @pytest.mark.parametrize("k", [1, 5, 500])
-def test_nearest_neighbours_by_scikit_learn(k):
-    data, bank = predictions(0), predictions(1, unlabelled=50)
+def test_nearest_neighbors_by_scikit_learn(k):
+    data, bank = predictions(0), predictions(1, unlabeled=50)
     evaluator = KNN(k=k, temperature=0.1, chunk=64)
     values = dict(evaluator.evaluate({"supervised": bank}.__getitem__, {"val": data}))
 
@@ -73,7 +73,7 @@ def test_nearest_neighbours_by_scikit_learn(k):
         return np.exp((1 - distances) / 0.1)
 
     for network in ("model", "ema"):
-        known, queries = bank.labelled(), data.labelled()
+        known, queries = bank.labeled(), data.labeled()
         peer = KNeighborsClassifier(min(k, 150), metric="cosine", weights=weights)
         peer.fit(known.outputs[network]["features"], known.target)
         guesses = peer.predict(queries.outputs[network]["features"])
@@ -82,7 +82,7 @@ def test_nearest_neighbours_by_scikit_learn(k):
     assert values["knn_top1"] == values["ema/knn_top1"]
 
 
-def test_neighbours_are_those_of_the_named_loader():
+def test_neighbors_are_those_of_the_named_loader():
     asked = []
 
     def predict(name):
@@ -95,8 +95,8 @@ def test_neighbours_are_those_of_the_named_loader():
 
 @pytest.mark.parametrize("evaluator", [Accuracy(), KNN()])
 def test_without_a_label_there_is_nothing_to_measure(evaluator):
-    bare = predictions(unlabelled=N)
-    with pytest.raises(ValueError, match="has no labelled sample"):
+    bare = predictions(unlabeled=N)
+    with pytest.raises(ValueError, match="has no labeled sample"):
         list(evaluator.evaluate(lambda name: bare, {"val": bare}))
 
 
@@ -104,6 +104,6 @@ def test_without_a_label_there_is_nothing_to_measure(evaluator):
     ("kind", "settings", "told"),
     [(Accuracy, {"every": 0}, "every"), (KNN, {"k": 0}, "k"), (KNN, {"temperature": 0.0}, "temp")],
 )
-def test_settings_out_of_range_are_told(kind, settings, told):
+def test_settings_out_of_range_are_reported(kind, settings, told):
     with pytest.raises(ValueError, match=f"^{told}.*found 0"):
         kind(**settings)

@@ -27,7 +27,7 @@ TINY = [
 
 @pytest.fixture
 def break_at(monkeypatch):
-    """Breaks the labelled images of some batches, counted from 1; answers where they are."""
+    """Breaks the labeled images of some batches, counted from 1; returns where they are."""
 
     def install(*batches, value=math.nan):
         make, calls, broken = DataModule.on_after_batch_transfer, [0], []

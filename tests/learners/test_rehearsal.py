@@ -73,7 +73,7 @@ def test_layers_of_training_mode_alone_are_trained():
     assert names == {"unused.weight", "unused.bias"}
 
 
-def test_a_run_that_could_learn_nothing_is_told():
+def test_a_run_that_could_learn_nothing_is_reported():
     nothing = "learner.hparams.model.supervised_loss=null"
     with pytest.raises(ConfigError, match=r"learner\.hparams: .*no loss reaches any parameter"):
         prepare(composed("quickstart", *TINY, "method=supervised", nothing))

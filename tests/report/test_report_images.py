@@ -9,7 +9,7 @@ from composing import composed
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sesemi_like.report import images as pictures
+from sesemi_like.report import images as report_images
 from sesemi_like.report.confusion import draw_confusion
 from sesemi_like.report.grids import FONT, LINE, image_grid, shortened
 from sesemi_like.run.prepare import prepare, run
@@ -25,7 +25,7 @@ def test_a_grid_holds_each_image_in_its_cell_with_a_border():
     assert all((cell == cell[0, 0]).all() for cell in cells)
 
 
-def test_a_grid_keeps_colours_and_survives_equal_images():
+def test_a_grid_keeps_colors_and_survives_equal_images():
     red = torch.zeros(1, 3, 2, 2)
     red[:, 0] = 1
     assert image_grid(red)[1, 1].tolist() == [255, 0, 0]
@@ -34,21 +34,21 @@ def test_a_grid_keeps_colours_and_survives_equal_images():
 
 
 def test_a_matrix_is_dark_where_many_of_a_row_fall():
-    picture = draw_confusion(np.array([[9, 1], [0, 10]]), ["cat", "dog"])
+    drawn = draw_confusion(np.array([[9, 1], [0, 10]]), ["cat", "dog"])
     cell, margin = 44, 110
 
     def shade(row, column):
-        return int(picture[margin + row * cell + 3, margin + column * cell + 3].sum())
+        return int(drawn[margin + row * cell + 3, margin + column * cell + 3].sum())
 
     assert shade(1, 1) < shade(0, 0) < shade(0, 1) < shade(1, 0)
-    assert (picture[margin + 10 : margin + 34, 60:104] < 128).any()  # the name of the first row
+    assert (drawn[margin + 10 : margin + 34, 60:104] < 128).any()  # the name of the first row
 
 
 @pytest.mark.parametrize("classes", [1, 25, 26, 1000])
-def test_a_matrix_of_any_size_is_a_picture_of_bounded_size(classes):
-    picture = draw_confusion(np.eye(classes, dtype=np.int64))
-    assert picture.ndim == 3
-    assert max(picture.shape) < 4100
+def test_a_matrix_of_any_size_is_a_image_of_bounded_size(classes):
+    drawn = draw_confusion(np.eye(classes, dtype=np.int64))
+    assert drawn.ndim == 3
+    assert max(drawn.shape) < 4100
 
 
 def test_small_images_are_enlarged_pixel_by_pixel():
@@ -100,7 +100,7 @@ def test_samples_are_captioned_with_class_pseudo_label_and_confidence():
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     drawn = torch.get_rng_state()
     found = {
-        name: pictures._captions(name, batch[name], batch, trainer, learner)
+        name: report_images._captions(name, batch[name], batch, trainer, learner)
         for name in ("supervised.image", "unlabeled.weak", "unlabeled.rotation.image")
     }
     assert learner.training

@@ -112,11 +112,11 @@ def test_the_opening_tells_data_length_and_devices():
         "supervised": 40, "unlabeled": 0}  # fmt: skip
     text = text_of(print_opening, "pets", sizes, labels, "600 steps", "1 x cpu")
     assert text == ("pets: 600 steps on 1 x cpu; samples: supervised 40, "
-                    "unlabeled 1,437 (0 labelled), val 10\n")  # fmt: skip
+                    "unlabeled 1,437 (0 labeled), val 10\n")  # fmt: skip
     text = text_of(print_opening, "pets", sizes, labels, "3 steps", "1 x cpu",
                    {"unlabeled": 12, "val": 1})  # fmt: skip
     assert " ".join(text.split()).endswith(
-        "unlabeled 1,437 (0 labelled, 12 unreadable), val 10 (1 unreadable)")  # fmt: skip
+        "unlabeled 1,437 (0 labeled, 12 unreadable), val 10 (1 unreadable)")  # fmt: skip
 
 
 def test_one_checkpoint_is_named_once():

@@ -49,7 +49,7 @@ def test_a_run_that_time_stopped_says_so_and_needs_no_length(tmp_path):
     assert summary["steps"] > 0
 
 
-def test_a_schedule_of_a_run_without_end_is_told():
+def test_a_schedule_of_a_run_without_end_is_reported():
     endless = [OPEN, "++trainer.max_epochs=-1", "++trainer.max_time=00:00:00:01"]
     with pytest.raises(ConfigError, match=r"needs the steps of the run"):
         prepare(composed("quickstart", *TINY, *endless))
@@ -81,6 +81,6 @@ def test_overfitting_sees_the_same_batches_in_every_epoch(tmp_path, monkeypatch)
     assert seen[0] != seen[1]
 
 
-def test_an_epoch_without_batches_is_told():
+def test_an_epoch_without_batches_is_reported():
     with pytest.raises(ConfigError, match=r"trainer\.limit_train_batches: found 0\.1; leaves no"):
         prepare(composed("quickstart", *TINY, "++trainer.limit_train_batches=0.1"))

@@ -71,6 +71,6 @@ def test_every_mode_with_every_evaluator_and_way_of_giving_weights(
             assert summary["metrics"][name] == known[name], name
 
 
-def test_an_evaluator_of_data_that_are_not_there_is_told(tmp_path):
+def test_an_evaluator_of_data_that_are_not_there_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"run\.evaluators\.knn: found 'superviesd'"):
         done(tmp_path, "run.mode=TEST", "evaluation=knn", "run.evaluators.knn.data=superviesd")

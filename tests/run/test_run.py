@@ -17,7 +17,7 @@ from sesemi_like.errors import ConfigError, ConfigProblem
 from sesemi_like.learners import Classifier
 from sesemi_like.run.prepare import prepare, run
 
-# Five steps an epoch: floor(1437 / 256) of the unlabelled loader; small enough for seconds.
+# Five steps an epoch: floor(1437 / 256) of the unlabeled loader; small enough for seconds.
 TINY = [
     "run.gpus=0",
     "run.num_iterations=10",
@@ -215,7 +215,7 @@ def test_pretrained_weights_say_what_matched(finished, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("content", [b"not a checkpoint", b""])
-def test_a_file_that_is_no_checkpoint_is_told(tmp_path, content):
+def test_a_file_that_is_no_checkpoint_is_reported(tmp_path, content):
     path = tmp_path / "x.ckpt"
     path.write_bytes(content)
     config = composed("quickstart", *TINY, f"run.pretrained_checkpoint_path={path}")
@@ -232,7 +232,7 @@ def test_every_method_trains(method, tmp_path):
 
 def test_iterations_per_epoch_and_max_iterations_against_hand_counts():
     cases = {
-        # unlabelled: floor(1437 / 256) = 5; supervised: ceil(40 / 32) = 2
+        # unlabeled: floor(1437 / 256) = 5; supervised: ceil(40 / 32) = 2
         (): 5,
         ("data.train.unlabeled.drop_last=false",): 6,
         ("data.train.unlabeled.repeat=3",): 16,  # floor(4311 / 256)
@@ -391,7 +391,7 @@ def test_the_last_checkpoint_is_the_last_even_where_an_earlier_one_is_better(tmp
         ("optimizer=adam", "optimizer is another one"),
     ],
 )
-def test_what_a_checkpoint_cannot_be_resumed_with_is_told(finished, tmp_path, override, told):
+def test_what_a_checkpoint_cannot_be_resumed_with_is_reported(finished, tmp_path, override, told):
     checkpoint = finished[0] / "checkpoints" / "last.ckpt"
     config = composed("quickstart", *TINY, "run.num_iterations=20", override,
                       f"run.resume_from_checkpoint={checkpoint}")  # fmt: skip
@@ -435,7 +435,7 @@ def test_a_rehearsal_changes_nothing():
     assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}/file/runs")
     with pytest.raises(ConfigError, match=r"run\.dir: .*no folder can be made"):
@@ -466,8 +466,8 @@ def test_the_figure_of_a_run_is_never_chosen_by_the_test(tmp_path):
     assert summary["headline"] == summary["metrics"]["val/top1"]
 
 
-def small_pictures(root, folder):
-    """Overrides of `imagewang` that train on a folder of pictures for an epoch of seconds."""
+def small_images(root, folder):
+    """Overrides of `imagewang` that train on a folder of images for an epoch of seconds."""
     hparams = "learner.hparams"
     return [
         f"{hparams}.num_classes=10", "backbone=small_cnn", "data=image_folder", "run.gpus=0",
@@ -477,8 +477,8 @@ def small_pictures(root, folder):
     ]  # fmt: skip
 
 
-def test_weights_begin_alike_whether_pictures_were_decoded_before(tmp_path, cifar10_pictures):
-    small = small_pictures(cifar10_pictures, tmp_path)
+def test_weights_begin_alike_whether_images_were_decoded_before(tmp_path, cifar10_images):
+    small = small_images(cifar10_images, tmp_path)
     random = "data.train.supervised.dataset.image_transform.transforms.1._target_"
     small += [f"{random}=torchvision.transforms.v2.RandomCrop", f"run.cache_dir={tmp_path / 'c'}"]
     built, found = (prepare(composed("imagewang", *small, "run.seed=3")) for _ in range(2))
@@ -492,13 +492,13 @@ def test_weights_begin_alike_whether_pictures_were_decoded_before(tmp_path, cifa
     assert torch.equal(weights[0], weights[2])
 
 
-def test_unreadable_pictures_are_named_in_the_summary(tmp_path, cifar10_pictures):
-    root = tmp_path / "pictures"
-    shutil.copytree(cifar10_pictures, root)
+def test_unreadable_images_are_named_in_the_summary(tmp_path, cifar10_images):
+    root = tmp_path / "images"
+    shutil.copytree(cifar10_images, root)
     broken = sorted((root / "train").rglob("*.jpg"))[5]
     broken.write_bytes(broken.read_bytes()[:200])
     loaders = [f"++data.train.{name}.dataset.on_error=skip" for name in ("supervised", "unlabeled")]
-    config = composed("imagewang", *small_pictures(root, tmp_path), *loaders)
+    config = composed("imagewang", *small_images(root, tmp_path), *loaders)
     run(config, check(config))
     summary = json.loads(next(tmp_path.glob("*/*/summary.json")).read_text())
     name = str(broken.relative_to(root))

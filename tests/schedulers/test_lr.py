@@ -16,7 +16,7 @@ def optimizer(*rates):
 
 
 def rates(schedule, count):
-    """The first group's rate at each of `count` optimiser steps."""
+    """The first group's rate at each of `count` optimizer steps."""
     seen = []
     for _ in range(count):
         seen.append(schedule.optimizer.param_groups[0]["lr"])

@@ -110,14 +110,14 @@ def test_what_watches_a_metric_after_every_epoch_gets_one():
     ("every", "trainer"),
     [(0, {}), ("often", {}), ("2 epochs", {"val_check_interval": 3}), (-1, {})],
 )
-def test_what_cannot_be_is_told(every, trainer):
+def test_what_cannot_be_is_reported(every, trainer):
     with pytest.raises(ConfigError, match=r"run\.validate_every"):
         validation_settings(every, trainer, EPOCH)
     with pytest.raises(ConfigError, match=r"run\.validate_every: .*iterations_per_epoch"):
         validation_settings("2 epochs", {}, RunLength(None, None, 9))
 
 
-def test_an_interval_longer_than_an_epoch_is_told():
+def test_an_interval_longer_than_an_epoch_is_reported():
     (problem,) = interval_problems({"val_check_interval": 7}, EPOCH)
     assert problem.key == "trainer.val_check_interval"
     assert "run.validate_every" in problem.expected

@@ -15,7 +15,7 @@ from sesemi_like.transforms.albumentations import to_float_tensor
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
-def test_pictures_become_float_tensors() -> None:
+def test_images_become_float_tensors() -> None:
     library = pytest.importorskip("albumentations")
     transform = Albumentations([library.HorizontalFlip(p=1.0)])
     expected = torch.from_numpy(PIXELS[:, ::-1].transpose(2, 0, 1).copy()) / 255
@@ -23,7 +23,7 @@ def test_pictures_become_float_tensors() -> None:
         torch.testing.assert_close(transform(image), expected)
 
 
-def test_normalised_results_are_kept() -> None:
+def test_normalized_results_are_kept() -> None:
     library = pytest.importorskip("albumentations")
     transform = Albumentations([library.Normalize(mean=(0.5,) * 3, std=(0.5,) * 3)])
     expected = torch.from_numpy(PIXELS.transpose(2, 0, 1) / 127.5 - 1).float()

@@ -1,4 +1,4 @@
-"""Several views of one picture become fields of a batch."""
+"""Several views of one image become fields of a batch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_transforms_from_a_config() -> None:
 
 
 def test_errors_name_the_argument() -> None:
-    with pytest.raises(ValueError, match="num_views: found 0; expected a whole number"):
+    with pytest.raises(ValueError, match="num_views: found 0; expected an integer"):
         multi_view_transforms(doubled, num_views=0)
     with pytest.raises(ValueError, match="num_views: found 2; expected null"):
         multi_view_transforms({"weak": doubled}, num_views=2)

@@ -20,7 +20,7 @@ EXPECTED = torch.from_numpy(PIXELS.transpose(2, 0, 1).copy()).float() / 255
 @pytest.mark.parametrize(
     "image", [Image.fromarray(PIXELS), PIXELS, torch.from_numpy(PIXELS.transpose(2, 0, 1).copy())]
 )
-def test_gamma_is_a_power_of_any_kind_of_picture(image: object) -> None:
+def test_gamma_is_a_power_of_any_kind_of_image(image: object) -> None:
     result = GammaCorrection(gamma=(2, 2))(image)
     torch.testing.assert_close(result, EXPECTED**2)
     assert type(result) is torch.Tensor

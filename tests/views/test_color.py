@@ -1,4 +1,4 @@
-"""Colour changes against torchvision and the standard library's colour conversions."""
+"""Color changes against torchvision and the standard library's color conversions."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_factors_above_one_agree_with_torchvision(operation: Any, reference: Any
 
 
 def test_shift_hue_agrees_with_the_standard_library() -> None:
-    colours = torch.rand(5, 3, 2, 3)
-    colours[0] = colours[0, :1]
-    colours[1, :, 0, 0] = torch.tensor([1.0, 0.0, 0.0])
+    colors = torch.rand(5, 3, 2, 3)
+    colors[0] = colors[0, :1]
+    colors[1, :, 0, 0] = torch.tensor([1.0, 0.0, 0.0])
     shifts = torch.tensor([0.3, -0.5, 0.1, -0.2, 0.5])
-    result = shift_hue(colours, shifts).permute(0, 2, 3, 1).reshape(5, -1, 3)
-    for i, pixels in enumerate(colours.permute(0, 2, 3, 1).reshape(5, -1, 3).tolist()):
+    result = shift_hue(colors, shifts).permute(0, 2, 3, 1).reshape(5, -1, 3)
+    for i, pixels in enumerate(colors.permute(0, 2, 3, 1).reshape(5, -1, 3).tolist()):
         for j, pixel in enumerate(pixels):
             hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
             expected = colorsys.hsv_to_rgb((hue + shifts[i].item()) % 1, saturation, value)
@@ -45,8 +45,8 @@ def test_shift_hue_agrees_with_the_standard_library() -> None:
 
 def test_a_single_channel_has_no_hue_and_others_are_refused() -> None:
     view = ColorJitter(hue=0.3)
-    grey = torch.rand(2, 1, 4, 4)
-    torch.testing.assert_close(view(grey), grey)
+    gray = torch.rand(2, 1, 4, 4)
+    torch.testing.assert_close(view(gray), gray)
     with pytest.raises(ValueError, match="images: found '4 channels'; expected 1 or 3"):
         view(torch.rand(2, 4, 4, 4))
 

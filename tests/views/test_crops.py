@@ -80,7 +80,7 @@ def test_multi_crop_names_its_crops() -> None:
         "local_2": (4, 3, 6, 6),
     }
     assert not torch.equal(crops["global_0"], crops["global_1"])
-    assert crops["local_0"].min() < 0, "the normalisation was applied"
+    assert crops["local_0"].min() < 0, "the normalization was applied"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_multi_crop_names_its_crops() -> None:
     [
         ({"num_global": 0, "num_local": 0}, r"num_global, num_local: found \[0, 0\]"),
         ({"global_scale": (0.4, 1.5)}, "global_scale: found"),
-        ({"local_size": 0}, "local_size: found 0; expected a whole number of pixels"),
+        ({"local_size": 0}, "local_size: found 0; expected an integer of pixels"),
     ],
 )
 def test_multi_crop_names_what_is_wrong(arguments: dict[str, Any], message: str) -> None:

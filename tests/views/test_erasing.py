@@ -15,7 +15,7 @@ def test_cutout_hides_a_square_around_any_pixel() -> None:
     rows, columns = result[:, 0].amax(2).sum(1), result[:, 0].amax(1).sum(1)
     assert torch.equal(rows * columns, result[:, 0].sum((1, 2))), "a rectangle"
     assert set(rows.tolist()) == {2.0, 3.0, 4.0}, "cut off at the edges, never empty"
-    # A corner pixel is hidden by centres 0 ... 2 of both axes, a middle one by 4.
+    # A corner pixel is hidden by centers 0 ... 2 of both axes, a middle one by 4.
     hidden = result[:, 0].mean(0)
     assert abs(hidden[0, 0].item() - (3 / 8) ** 2) < 0.03
     assert abs(hidden[4, 4].item() - (4 / 8) ** 2) < 0.03

@@ -1,4 +1,4 @@
-"""Normalisation against NumPy."""
+"""Normalization against NumPy."""
 
 from __future__ import annotations
 

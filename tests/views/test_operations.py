@@ -16,13 +16,13 @@ from sesemi_like.views.warping import warp
 WIDTH, HEIGHT = 22, 17
 
 
-def pictures(channels: int) -> list[Image.Image]:
-    """Two pictures whose channels have different, partly narrow histograms."""
+def pil_images(channels: int) -> list[Image.Image]:
+    """Two images whose channels have different, partly narrow histograms."""
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (2, HEIGHT, WIDTH, 3))
     smooth = np.linspace(30, 200, WIDTH)[None, None, :, None]
     pixels = (smooth + (noise - 128) * np.array([0.1, 0.3, 0.02])).clip(0, 255).astype(np.uint8)
-    images = [Image.fromarray(picture) for picture in pixels]
+    images = [Image.fromarray(pixels_of_one) for pixels_of_one in pixels]
     return images if channels == 3 else [image.convert("L") for image in images]
 
 
@@ -45,7 +45,7 @@ def enhanced(enhancer: Any) -> Any:
 
 
 # Operation, Pillow's counterpart, two magnitudes, tolerance in levels. Pillow cuts off blended
-# values and the mean grey to whole levels; geometric operations pick the same pixels exactly.
+# values and the mean gray to whole levels; geometric operations pick the same pixels exactly.
 CASES: dict[str, tuple[Any, tuple[float, float], float]] = {
     "brightness": (enhanced(ImageEnhance.Brightness), (0.3, 0.95), 1.0),
     "color": (enhanced(ImageEnhance.Color), (0.05, 0.7), 1.5),
@@ -80,7 +80,7 @@ CASES: dict[str, tuple[Any, tuple[float, float], float]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_operation_agrees_with_pillow(name: str, channels: int) -> None:
     counterpart, magnitudes, tolerance = CASES[name]
-    images = pictures(channels)
+    images = pil_images(channels)
     result = fixmatch_pool()[name].apply(batch(images), torch.tensor(magnitudes))
     if isinstance(fixmatch_pool()[name], Warp):
         result = warp(batch(images), result)
@@ -89,7 +89,7 @@ def test_operation_agrees_with_pillow(name: str, channels: int) -> None:
 
 
 def test_brightness_interpolates_between_black_and_the_image() -> None:
-    images = batch(pictures(3))
+    images = batch(pil_images(3))
     result = ops.brightness(images, torch.tensor([0.0, 1.0]))
     assert torch.equal(result[0], torch.zeros_like(images[0]))
     assert torch.equal(result[1], images[1])

@@ -61,7 +61,7 @@ def test_a_changed_result_does_not_change_the_set() -> None:
     ("arguments", "message"),
     [
         ((4,), "grid: found 4; expected 2 or 3"),
-        ((2, 25), "num_permutations: found 25; expected a whole number from 2 to 24"),
+        ((2, 25), "num_permutations: found 25; expected an integer from 2 to 24"),
         ((2, 1), "num_permutations: found 1; expected"),
     ],
 )

@@ -48,7 +48,7 @@ def test_shuffled_tiles() -> None:
     ]
 
 
-def test_tiles_keep_their_inside_and_uneven_sides_are_cropped_at_the_centre() -> None:
+def test_tiles_keep_their_inside_and_uneven_sides_are_cropped_at_the_center() -> None:
     # 5 x 6, of which the upper 4 rows (0 spare pixels above, 1 below) make 2 x 3 tiles.
     image = torch.tensor(
         [

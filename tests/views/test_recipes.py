@@ -15,14 +15,14 @@ def test_weak_without_anything_only_scales() -> None:
     assert torch.equal(result, images / 255)
 
 
-def test_weak_resizes_crops_and_normalises() -> None:
+def test_weak_resizes_crops_and_normalizes() -> None:
     view = views.weak(size=10, mean=[0.5] * 3, std=[0.25] * 3)
     result = single(view(torch.ones(2, 3, 20, 30)))
     assert result.shape == (2, 3, 10, 10)
     torch.testing.assert_close(result, torch.full((2, 3, 10, 10), 2.0))
 
 
-def test_strong_is_cut_out_before_it_is_normalised() -> None:
+def test_strong_is_cut_out_before_it_is_normalized() -> None:
     images = torch.ones(30, 3, 16, 16)
     result = single(views.strong(num_ops=0, mean=0.5, std=0.25)(images))
     assert result.unique().tolist() == [0.0, 2.0]

@@ -45,7 +45,7 @@ def fields(view: views.View, images: Tensor, seed: int | None = 0) -> dict[str, 
     return {"": result} if isinstance(result, Tensor) else result
 
 
-def pictures(channels: int = 3) -> Tensor:
+def batch_of(channels: int = 3) -> Tensor:
     random = torch.Generator().manual_seed(1)
     return torch.randint(0, 256, (40, channels, 8, 8), dtype=torch.uint8, generator=random)
 
@@ -57,7 +57,7 @@ def test_every_public_view_is_covered() -> None:
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_float_and_uint8_images_agree(name: str, channels: int) -> None:
-    view, images = VIEWS[name](), pictures(channels)
+    view, images = VIEWS[name](), batch_of(channels)
     from_bytes, from_floats = fields(view, images), fields(view, images.double() / 255)
     assert from_bytes.keys() == from_floats.keys()
     # Crops of 8-bit images are rounded to whole levels, where a composition has them.
@@ -69,7 +69,7 @@ def test_float_and_uint8_images_agree(name: str, channels: int) -> None:
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_generator_alone_decides(name: str) -> None:
-    view, images = VIEWS[name](), pictures()
+    view, images = VIEWS[name](), batch_of()
     torch.manual_seed(5)
     state, before = torch.get_rng_state(), fields(view, images)
     assert torch.equal(torch.get_rng_state(), state), "the global generator is untouched"
@@ -82,7 +82,7 @@ def test_the_generator_alone_decides(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(VIEWS) - DRAW_NOTHING))
 def test_equal_images_get_draws_of_their_own(name: str) -> None:
-    images = pictures()[:1].repeat(40, 1, 1, 1)
+    images = batch_of()[:1].repeat(40, 1, 1, 1)
     changed = next(iter(fields(VIEWS[name](), images).values()))
     assert len(changed.unique(dim=0)) > 1
 
@@ -90,7 +90,7 @@ def test_equal_images_get_draws_of_their_own(name: str) -> None:
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_processes_that_share_a_batch_draw_what_one_would(name: str, world_size: int) -> None:
-    view, images = VIEWS[name](), pictures()
+    view, images = VIEWS[name](), batch_of()
     whole = fields(view, images)
     for rank in range(world_size):
         generator = SharedGenerator(0, 7 + rank, rank, world_size)
@@ -109,7 +109,7 @@ def test_a_view_that_asks_torch_itself_draws_otherwise_on_every_process() -> Non
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_images_are_left_as_they_were(name: str) -> None:
-    images = pictures().float() / 255
+    images = batch_of().float() / 255
     kept = images.clone()
     fields(VIEWS[name](), images)
     assert torch.equal(images, kept)
@@ -117,7 +117,7 @@ def test_images_are_left_as_they_were(name: str) -> None:
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_without_a_generator_the_global_one_is_used(name: str) -> None:
-    view, images = VIEWS[name](), pictures()
+    view, images = VIEWS[name](), batch_of()
     results = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -169,4 +169,4 @@ def test_views_are_built_from_a_config() -> None:
     }
     view = instantiate(config)
     assert view.source == "strong"
-    assert view(pictures()).shape == (40, 3, 4, 6)
+    assert view(batch_of()).shape == (40, 3, 4, 6)

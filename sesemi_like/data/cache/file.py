@@ -1,10 +1,10 @@
-"""Pictures decoded once: a flat array of uint8 pixels in a file, or in memory.
+"""Images decoded once: a flat array of uint8 pixels in a file, or in memory.
 
 A cache is a folder `<key>`, which is written under another name and renamed when it is whole:
-`pixels.bin` (all pixels, one picture after the other) and `index.npz` (where each begins, its
+`pixels.bin` (all pixels, one image after the other) and `index.npz` (where each begins, its
 shape, a checksum). The key stands for the files read and for how they are decoded.
 
-Shapes: N pictures.
+Shapes: N images.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class FilePixels:
     """The pixels of a file, of which each slice is read when it is asked for.
 
     Reading takes as long as copying from a memory-mapped file does, but what was read does not stay
-    resident: memory is the same for a thousand pictures and for a million. Processes can be handed
+    resident: memory is the same for a thousand images and for a million. Processes can be handed
     it, forked or not.
 
     Args:
@@ -71,11 +71,11 @@ class FilePixels:
 
 @dataclass(frozen=True)
 class PixelCache:
-    """Decoded pictures.
+    """Decoded images.
 
     Attributes:
         chunks: All pixels, in arrays of uint8 or files of them.
-        places: int64 (N, 2): the chunk of each picture, and where in it the picture begins.
+        places: int64 (N, 2): the chunk of each image, and where in it the image begins.
         shapes: int64 (N, 3): sizes along its axes; zeros for one that cannot be read.
     """
 
@@ -87,7 +87,7 @@ class PixelCache:
         return len(self.places)
 
     def __getitem__(self, position: int) -> Pixels | None:
-        """The pixels of a picture, not to be written to; None for one that could not be read."""
+        """The pixels of an image, not to be written to; None for one that could not be read."""
         chunk, start = self.places[position]
         shape = self.shapes[position]
         size = int(shape.prod())
@@ -95,16 +95,16 @@ class PixelCache:
 
     @property
     def unreadable(self) -> npt.NDArray[np.int64]:
-        """The positions of pictures that could not be read, ascending."""
+        """The positions of images that could not be read, ascending."""
         return np.flatnonzero(~self.shapes.any(axis=1))
 
     @property
     def is_one_shape(self) -> bool:
-        """Whether all pictures are there and of one shape, so that rows can be taken at once."""
+        """Whether all images are there and of one shape, so that rows can be taken at once."""
         return len(self) > 0 and bool(np.all(self.shapes == self.shapes[0]) and self.shapes[0, 0])
 
     def take(self, positions: npt.NDArray[np.int64]) -> Pixels:
-        """The pixels of several pictures of one shape, (len(positions), ...), copied."""
+        """The pixels of several images of one shape, (len(positions), ...), copied."""
         result: Pixels = np.empty((len(positions), *self.shapes[0]), np.uint8)
         for row, (chunk, start) in zip(result, self.places[positions].tolist(), strict=True):
             row.reshape(-1)[:] = self.chunks[chunk][start : start + row.size]
@@ -128,7 +128,7 @@ def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0
     Args:
         folder: Where caches are kept; made if need be.
         key: Its name, from :func:`key_of`.
-        decode: Reads a picture.
+        decode: Reads an image.
         count: N.
         workers: Processes that decode; 0 decodes in this one.
 
@@ -152,10 +152,10 @@ def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0
 
 
 def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
-    """Decodes all pictures into memory, which forked worker processes share.
+    """Decodes all images into memory, which forked worker processes share.
 
     Args:
-        decode: Reads a picture.
+        decode: Reads an image.
         count: N.
         workers: Processes that decode; 0 decodes in this one.
 
@@ -182,11 +182,11 @@ def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
 def opened(path: Path, count: int) -> PixelCache | None:
     """Opens a whole cache; None where there is none or it is not what was written.
 
-    The sizes and the checksums of 64 pictures spread over it are compared.
+    The sizes and the checksums of 64 images spread over it are compared.
 
     Args:
         path: Its folder.
-        count: The number of pictures it must have.
+        count: The number of images it must have.
     """
     try:
         with np.load(path / "index.npz") as index:
@@ -256,13 +256,13 @@ class _Decoding(Dataset[Any]):
 
     def __getitem__(self, batch: int) -> tuple[Pixels, Any, Any]:
         positions = range(batch * _BATCH, min((batch + 1) * _BATCH, self.count))
-        pictures = [self.decode(position) for position in positions]
-        shapes = np.zeros((len(pictures), _AXES), np.int64)
-        for row, picture in zip(shapes, pictures, strict=True):
-            if picture is not None:
-                row[:] = (*picture.shape, 1, 1)[:_AXES]
-        sums = np.array([_checksum(picture) for picture in pictures], np.int64)
-        parts = [picture.reshape(-1) for picture in pictures if picture is not None]
+        images = [self.decode(position) for position in positions]
+        shapes = np.zeros((len(images), _AXES), np.int64)
+        for row, image in zip(shapes, images, strict=True):
+            if image is not None:
+                row[:] = (*image.shape, 1, 1)[:_AXES]
+        sums = np.array([_checksum(image) for image in images], np.int64)
+        parts = [image.reshape(-1) for image in images if image is not None]
         pixels: Pixels = np.concatenate([*parts, np.empty(0, np.uint8)])
         return pixels, shapes, sums
 
@@ -274,14 +274,14 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _decoded(decode: Decode, count: int, workers: int) -> Iterator[tuple[Pixels, Any, Any]]:
-    """Decodes all pictures in order, batch by batch, and shows how far it is.
+    """Decodes all images in order, batch by batch, and shows how far it is.
 
     Raises:
         RuntimeError: A process that decodes has ended.
     """
     console = Console()
     if not console.is_terminal:
-        log.info("decoding %d pictures once", count)
+        log.info("decoding %d images once", count)
     batches = DataLoader(
         _Decoding(decode, count),
         batch_size=None,
@@ -290,7 +290,7 @@ def _decoded(decode: Decode, count: int, workers: int) -> Iterator[tuple[Pixels,
         generator=torch.Generator(),  # so that a run draws alike whether it builds or finds a cache
     )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"decoding {count:,} pictures once", total=count)
+        task = progress.add_task(f"decoding {count:,} images once", total=count)
         for pixels, shapes, sums in batches:
             yield pixels, shapes, sums
             progress.advance(task, len(sums))

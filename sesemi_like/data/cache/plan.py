@@ -55,7 +55,7 @@ def with_cache(
     folder: Path | None = None,
     workers: int = 0,
 ) -> Samples | StreamedSamples:
-    """Decodes the pictures of a data set once, where that is asked for or pays.
+    """Decodes the images of a data set once, where that is asked for or pays.
 
     Args:
         samples: A data set.
@@ -84,8 +84,8 @@ def plan_cache(
 ) -> CachePlan | None:
     """Settles what of a data set is decoded once and where it is kept, and decodes nothing yet.
 
-    A transform that always does the same and answers uint8 tensors is applied before anything is
-    kept: workers then only look rows up. Of other data sets the decoded pictures are kept, and
+    A transform that always does the same and returns uint8 tensors is applied before anything is
+    kept: workers then only look rows up. Of other data sets the decoded images are kept, and
     transformed whenever they are read.
 
     Args:
@@ -94,9 +94,9 @@ def plan_cache(
             ``none`` nowhere. ``auto`` takes the disk if they fit into a third of what is free there
             and it can be written, else memory if they fit into half of what is free, shared out
             over the processes on this machine, each of which keeps its own, else none; it never
-            keeps pictures smaller than they are, and leaves data sets alone that have no picture
+            keeps images smaller than they are, and leaves data sets alone that have no image
             files.
-        side: Larger pictures are kept at this shorter side, in pixels; None: 8/7 of the side that
+        side: Larger images are kept at this shorter side, in pixels; None: 8/7 of the side that
             the transform delivers, as 256 for 224. Not used where the transform is applied before.
         folder: Where files are kept; None is :func:`default_folder`.
         processes: Processes of the run on this machine.
@@ -105,7 +105,7 @@ def plan_cache(
         The plan, or None where nothing is kept.
 
     Raises:
-        ConfigError: If `ram` or `disk` is asked for and the data set has no picture files, or they
+        ConfigError: If `ram` or `disk` is asked for and the data set has no image files, or they
             do not fit.
     """
     if kind == "none" or (isinstance(samples, Samples) and not len(samples)):
@@ -114,9 +114,7 @@ def plan_cache(
     if not isinstance(samples, Samples) or reader is None:
         if kind == "auto":
             return None
-        raise _error(
-            kind, "this kind of data set has no picture files to decode; give auto or none"
-        )
+        raise _error(kind, "this kind of data set has no image files to decode; give auto or none")
     positions = np.unique(samples.positions)
     chosen = choose_storage(reader, positions, side, is_lossless=kind == "auto")
     if chosen is None:
@@ -134,8 +132,8 @@ class CachePlan:
 
     Attributes:
         samples: The data set.
-        storage: What is kept of a picture.
-        positions: The pictures.
+        storage: What is kept of an image.
+        positions: The images.
         kind: What was asked for.
         needed: Bytes that the pixels take.
         folder: Where files are kept.
@@ -222,12 +220,12 @@ class CachePlan:
 
 @dataclass(frozen=True)
 class Storage:
-    """What is kept of each picture of a data set.
+    """What is kept of each image of a data set.
 
     Attributes:
         reader: The data set's reader.
-        is_transformed: Whether the transform's result is kept, else the decoded picture.
-        side: The shorter side that larger pictures are kept at; None keeps them as they are.
+        is_transformed: Whether the transform's result is kept, else the decoded image.
+        side: The shorter side that larger images are kept at; None keeps them as they are.
     """
 
     reader: ImageReader
@@ -235,7 +233,7 @@ class Storage:
     side: int | None = None
 
     def pixels(self, position: int) -> Pixels | None:
-        """What is kept of a picture: uint8 (H, W, C); None where it cannot be read."""
+        """What is kept of an image: uint8 (H, W, C); None where it cannot be read."""
         try:
             if self.is_transformed:
                 image: torch.Tensor = self.reader(position)["image"]
@@ -256,16 +254,16 @@ class Storage:
 def choose_storage(
     reader: ImageReader, positions: npt.NDArray[np.int64], side: int | None, *, is_lossless: bool
 ) -> tuple[Storage, float] | None:
-    """Settles what is kept, by a look at a few pictures.
+    """Settles what is kept, by a look at a few images.
 
     Args:
         reader: The data set's reader.
-        positions: The pictures.
+        positions: The images.
         side: The shorter side that is asked for, if any.
-        is_lossless: Whether pictures must be kept as they are.
+        is_lossless: Whether images must be kept as they are.
 
     Returns:
-        What is kept, and the mean bytes of a picture; None where pictures would have to be kept
+        What is kept, and the mean bytes of an image; None where images would have to be kept
         smaller than they are, or none can be read.
     """
     tried = _tried(positions)
@@ -289,11 +287,11 @@ class CachedReader:
     Args:
         reader: Reads what is not in it, and has the transform.
         cache: The pixels.
-        positions: The position of each of its pictures, ascending.
+        positions: The position of each of its images, ascending.
         is_transformed: Whether it holds the transform's results.
 
     Attributes:
-        take: Reads several samples at once: positions to stacked fields; None where pictures
+        take: Reads several samples at once: positions to stacked fields; None where images
             differ in shape or are still to be transformed.
         is_deterministic: Whether what is left to do is known to draw nothing.
     """
@@ -326,7 +324,7 @@ class CachedReader:
 
 
 class _Decode:
-    """Reads the picture in a row of a cache; an object, so that processes can be handed it."""
+    """Reads the image in a row of a cache; an object, so that processes can be handed it."""
 
     def __init__(self, storage: Storage, positions: npt.NDArray[np.int64]) -> None:
         self.storage, self.positions = storage, positions

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..samples import Samples
-from ..sources.image_files import PictureFiles
+from ..sources.image_files import ImageFiles
 from .labels import EVALUATED, Datasets
 
 _SHOWN = 3
@@ -76,12 +76,12 @@ def _marks(names: Iterator[str]) -> npt.NDArray[np.int64]:
     return np.fromiter(map(hash, names), dtype=np.int64)
 
 
-def _files(source: Samples) -> PictureFiles | None:
+def _files(source: Samples) -> ImageFiles | None:
     load = getattr(source.read, "load", None)
-    return load if isinstance(load, PictureFiles) else None
+    return load if isinstance(load, ImageFiles) else None
 
 
-def _resolved(files: PictureFiles, source: Samples) -> Iterator[str]:
+def _resolved(files: ImageFiles, source: Samples) -> Iterator[str]:
     """The path of each row's file, with links to folders followed."""
     for position in source.positions.tolist():
         folder, name = os.path.split(files.files[position])

@@ -31,7 +31,7 @@ def facts_of(data: DataModule) -> dict[str, Any]:
     """What decides which rows a step reads, and what does not go on where it stopped.
 
     Under ``samplers`` are the keys of those whose order no seed settles, under ``streams`` those of
-    loaders that begin again. In which order shards are read hangs on the number of workers.
+    loaders that begin again. In which order shards are read depends on the number of workers.
     """
     facts: dict[str, Any] = {"run.seed": data.seed, "processes": data.world_size}
     samplers, streams = [], []

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ConfigProblem
 from ...files import write_atomically
-from ..samples import UNLABELLED, Samples, StreamedSamples
+from ..samples import UNLABELED, Samples, StreamedSamples
 
 TRAIN = "train."
 """What the names of train loaders begin with among all loaders of a run."""
@@ -25,7 +25,7 @@ Datasets = Mapping[str, Samples | StreamedSamples]
 """Data sets by split and name: ``train.<loader name>``, ``val`` and ``test``."""
 
 
-def labelled_loader(datasets: Datasets, trained: Sequence[str]) -> str | None:
+def labeled_loader(datasets: Datasets, trained: Sequence[str]) -> str | None:
     """The loader whose classes are those of the run, or None where there are no labels.
 
     Args:
@@ -42,31 +42,31 @@ def labelled_loader(datasets: Datasets, trained: Sequence[str]) -> str | None:
     return None
 
 
-def num_classes_found(datasets: Datasets, labelled: str | None) -> int | None:
+def num_classes_found(datasets: Datasets, labeled: str | None) -> int | None:
     """How many classes the labels of training and evaluation need, or None without labels.
 
     Args:
         datasets: All data sets.
-        labelled: See :func:`labelled_loader`.
+        labeled: See :func:`labeled_loader`.
     """
     found = []
-    for name in {labelled, *EVALUATED}:
+    for name in {labeled, *EVALUATED}:
         source = datasets.get(name or "")
         if isinstance(source, Samples) and source.targets is not None and len(source):
             found.append(int(source.targets.max()) + 1)
-        if source is not None and source.classes and (name == labelled or _is_stream(source)):
+        if source is not None and source.classes and (name == labeled or _is_stream(source)):
             found.append(len(source.classes))
     return max(found, default=None)
 
 
-def class_problems(datasets: Datasets, labelled: str | None) -> list[ConfigProblem]:
+def class_problems(datasets: Datasets, labeled: str | None) -> list[ConfigProblem]:
     """Finds classes of evaluation data that training does not know, or the other way round.
 
     Args:
         datasets: All data sets.
-        labelled: See :func:`labelled_loader`.
+        labeled: See :func:`labeled_loader`.
     """
-    known = datasets[labelled].classes if labelled else None
+    known = datasets[labeled].classes if labeled else None
     if not known or not any(name.startswith(TRAIN) for name in datasets):
         return []
     problems = []
@@ -105,7 +105,7 @@ def label_warnings(
     """
     if source.targets is None:
         return
-    shown = source.targets[source.targets != UNLABELLED]
+    shown = source.targets[source.targets != UNLABELED]
     counts = np.bincount(shown, minlength=num_classes or 0)
     names = source.classes or [str(number) for number in range(len(counts))]
     missing = [name for name, count in zip(names, counts, strict=False) if not count]
@@ -122,7 +122,7 @@ def label_warnings(
 
 def label_counts(source: Samples) -> dict[str, int]:
     """How many labels of each class a data set shows."""
-    counts = Counter(label for _, _, label in _labelled(source))
+    counts = Counter(label for _, _, label in _labeled(source))
     return dict(sorted(counts.items()))
 
 
@@ -137,16 +137,16 @@ def write_label_list(path: Path, sources: Mapping[str, Samples]) -> None:
     writer = csv.writer(text)
     writer.writerow(["loader", "index", "id", "class"])
     for name, source in sources.items():
-        writer.writerows([name, *row] for row in _labelled(source))
+        writer.writerows([name, *row] for row in _labeled(source))
     write_atomically(path, text.getvalue())
 
 
-def _labelled(source: Samples) -> Iterator[tuple[int, str, str]]:
+def _labeled(source: Samples) -> Iterator[tuple[int, str, str]]:
     if source.targets is None:
         return
     for position, name, target, may_be_read in zip(
         source.positions, source.row_ids(), source.targets, source.may_be_read, strict=True
     ):
-        if target != UNLABELLED and may_be_read:
+        if target != UNLABELED and may_be_read:
             label = source.classes[target] if source.classes else str(target)
             yield int(position), name, label

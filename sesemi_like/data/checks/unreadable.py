@@ -14,8 +14,8 @@ import numpy.typing as npt
 from ...errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleError
 from ...files import write_atomically
 from ..cache.plan import CachedReader
-from ..samples import UNLABELLED, UNREADABLE, Sample, Samples, StreamedSamples
-from ..sources.image_files import PictureFiles
+from ..samples import UNLABELED, UNREADABLE, Sample, Samples, StreamedSamples
+from ..sources.image_files import ImageFiles
 
 Positions = npt.NDArray[np.int64]
 
@@ -69,11 +69,11 @@ def _warn_of_lost_classes(samples: Samples, name: str) -> None:
     if samples.targets is None:
         return
     left = samples.targets[samples.may_be_read]
-    lost = [label for label in np.setdiff1d(samples.targets, left) if label != UNLABELLED]
+    lost = [label for label in np.setdiff1d(samples.targets, left) if label != UNLABELED]
     if lost:
         classes = [samples.classes[label] if samples.classes else str(label) for label in lost]
         log.warning(
-            "%s: no labelled image of %s can be read", name, _listed(classes, _SHOWN_SKIPPED)
+            "%s: no labeled image of %s can be read", name, _listed(classes, _SHOWN_SKIPPED)
         )
 
 
@@ -91,7 +91,7 @@ def first_readable(samples: Samples) -> list[Sample]:
     found: list[Sample] = []
     errors: list[UnreadableSampleError] = []
     tried = samples.select(np.arange(len(samples)))
-    tried.on_error = "raise"  # nothing is said of the others: all of them are told later
+    tried.on_error = "raise"  # nothing is said of the others: all of them are reported later
     for row in range(len(tried)):
         try:
             found.append(tried[row])
@@ -110,7 +110,7 @@ def _unreadable(samples: Samples, positions: Positions) -> Positions:
     if isinstance(reader, CachedReader):
         return reader.positions[reader.cache.unreadable]
     load = getattr(reader, "load", None)
-    if not isinstance(load, PictureFiles) or len(positions) > _MOST_LOOKED_AT:
+    if not isinstance(load, ImageFiles) or len(positions) > _MOST_LOOKED_AT:
         return np.empty(0, np.int64)
     parts = np.array_split(positions, _THREADS)
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -119,7 +119,7 @@ def _unreadable(samples: Samples, positions: Positions) -> Positions:
     return np.array([p for p in tried if not _loads(load, int(p))], np.int64)
 
 
-def _loads(load: PictureFiles, position: int) -> bool:
+def _loads(load: ImageFiles, position: int) -> bool:
     try:
         load(position)
     except UNREADABLE:
@@ -127,7 +127,7 @@ def _loads(load: PictureFiles, position: int) -> bool:
     return True
 
 
-def _begins_well(load: PictureFiles, position: int) -> bool:
+def _begins_well(load: ImageFiles, position: int) -> bool:
     try:
         return load.head(position, len(max(_BEGINNINGS, key=len))).startswith(_BEGINNINGS)
     except OSError:

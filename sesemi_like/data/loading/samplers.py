@@ -46,7 +46,7 @@ def sampler_problem(sampler: Any, num_rows: int) -> str | None:
     wrong = next((row for row in rows if not _is_row(row, num_rows)), None)
     if wrong is None:
         return None
-    return f"gives {wrong!r}; its rows must be whole numbers from 0 to {num_rows - 1}"
+    return f"gives {wrong!r}; its rows must be integers from 0 to {num_rows - 1}"
 
 
 def _is_row(row: Any, num_rows: int) -> bool:
@@ -91,11 +91,11 @@ class PassSampler(Sampler[int]):
 
 
 class ClassBalancedSampler(PassSampler):
-    """Draws rows with replacement so that every class is equally likely; unlabelled rows never.
+    """Draws rows with replacement so that every class is equally likely; unlabeled rows never.
 
     Args:
         dataset: A data set with `targets`.
-        num_samples: Rows of a pass; None is as many as are labelled.
+        num_samples: Rows of a pass; None is as many as are labeled.
         seed: Seeds the draws.
 
     Raises:

@@ -40,7 +40,7 @@ def decode(content: bytes, least: int | None = None) -> Pixels:
 
     Raises:
         OSError: The content is no image, is damaged, or has values whose range is not known:
-            whole numbers of 32 bits, and floats beyond [0, 1].
+            integers of 32 bits, and floats beyond [0, 1].
     """
     decoded = _decoded_jpeg(content, least or 0) if content[:3] == _JPEG else None
     return _decoded_by_pillow(content) if decoded is None else decoded
@@ -50,7 +50,7 @@ def _decoded_jpeg(content: bytes, least: int) -> Pixels | None:
     import simplejpeg
 
     try:
-        # Pillow converts the four colours of print; all else it decodes to the same pixels.
+        # Pillow converts the four colors of print; all else it decodes to the same pixels.
         if simplejpeg.decode_jpeg_header(content)[2] not in _PLAIN_COLORS:
             return None
         pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=least, min_width=least)

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import ConfigError, ConfigProblem, near
 from ..names import Names
 from ..registry import register_dataset
-from ..samples import UNLABELLED, ImageReader, Samples
+from ..samples import UNLABELED, ImageReader, Samples
 from .decoding import Pixels, decode
 from .folders import EXTENSIONS, ImageListing, folders_in
 from .subsets import comparable, look_alikes, printable, subset_names
@@ -26,19 +26,19 @@ ImageTransform = Callable[[Any], Any] | None
 def image_folder(
     root: str, subset: str | list[str] | None = None, image_transform: ImageTransform = None
 ) -> Samples:
-    """Pictures in class folders: ``root/subset/class/picture``.
+    """Images in class folders: ``root/subset/class/image``.
 
-    Pictures that lie in a subset's folder itself, in no class folder, are unlabelled. Where the
-    root's folders hold pictures and no further folders, and no subset is asked for, they are the
-    classes: ``root/class/picture``.
+    Images that lie in a subset's folder itself, in no class folder, are unlabeled. Where the
+    root's folders hold images and no further folders, and no subset is asked for, they are the
+    classes: ``root/class/image``.
 
     Args:
         root: The folder.
         subset: A subset folder or a list of them, one after the other; None means all.
-        image_transform: Applied to each picture.
+        image_transform: Applied to each image.
 
     Raises:
-        ConfigError: If the root, a subset or its pictures are missing.
+        ConfigError: If the root, a subset or its images are missing.
     """
     top = _folder(root)
     subsets = _subsets(top, subset)
@@ -59,7 +59,7 @@ def image_folder(
     for name, other in look_alikes(classes):
         log.warning("%s: class folder %r looks like %r, and is another class", top, name, other)
     number = {name: index for index, name in enumerate(classes)}
-    targets = [UNLABELLED if name is None else number[name] for name in names]
+    targets = [UNLABELED if name is None else number[name] for name in names]
     _check_found(files, top, listing)
     return image_samples(top, files, targets, classes, image_transform)
 
@@ -68,22 +68,22 @@ def image_folder(
 def image_files(
     root: str, subset: str | list[str] | None = None, image_transform: ImageTransform = None
 ) -> Samples:
-    """Unlabelled pictures anywhere below a folder, or below some of its folders.
+    """Unlabeled images anywhere below a folder, or below some of its folders.
 
     Args:
         root: The folder.
         subset: A folder below it or a list of them; None means all of it.
-        image_transform: Applied to each picture.
+        image_transform: Applied to each image.
 
     Raises:
-        ConfigError: If the root, a subset or its pictures are missing.
+        ConfigError: If the root, a subset or its images are missing.
     """
     top = _folder(root)
     folders = [top] if subset is None else _subsets(top, subset)
     listing = ImageListing()
     files = [path for folder in folders for path in listing.below(folder)]
     _check_found(files, top, listing)
-    return image_samples(top, files, [UNLABELLED] * len(files), None, image_transform)
+    return image_samples(top, files, [UNLABELED] * len(files), None, image_transform)
 
 
 def image_samples(
@@ -103,15 +103,15 @@ def image_samples(
         image_transform: Applied to each image.
     """
     return Samples(
-        ImageReader(PictureFiles(files), image_transform),
+        ImageReader(ImageFiles(files), image_transform),
         (printable(str(f.relative_to(top) if f.is_relative_to(top) else f)) for f in files),
         np.asarray(targets, dtype=np.int64),
         classes,
     )
 
 
-class PictureFiles:
-    """Decodes picture files to RGB.
+class ImageFiles:
+    """Decodes image files to RGB.
 
     Args:
         files: Their paths.
@@ -169,5 +169,5 @@ def _check_found(files: list[Path], top: Path, listing: ImageListing) -> None:
     listing.tell(top)
     if not files:
         beside = f"; {listing.unread} are there, which are not read" if listing.unread else ""
-        expected = f"holds no pictures ({', '.join(sorted(EXTENSIONS))}){beside}"
+        expected = f"holds no images ({', '.join(sorted(EXTENSIONS))}){beside}"
         raise ConfigError([ConfigProblem("root", str(top), expected)])

@@ -11,7 +11,7 @@ import torch
 
 from ...errors import ConfigError, ConfigProblem, near
 from ..registry import register_dataset
-from ..samples import UNLABELLED, ImageReader, Samples
+from ..samples import UNLABELED, ImageReader, Samples
 from .subsets import subset_names
 
 ImageTransform = Callable[[Any], Any] | None
@@ -57,7 +57,7 @@ def _torchvision_kind(kind: str) -> Callable[..., Samples]:
         root: The folder that holds its files.
         subset: {", ".join(_SPLITS[kind][1])}, or ``val``, the last tenth of each class of the train
             files; a list of them; None means all files.
-        image_transform: Applied to each picture.
+        image_transform: Applied to each image.
         download: Whether missing files are fetched.
         holdout: Whether ``train`` leaves out what ``val`` reads.
 
@@ -87,7 +87,7 @@ def digits(
     Args:
         root: Not read; the digits come with scikit-learn.
         subset: ``train`` or ``test``, a stratified split of 80 to 20; None means both.
-        image_transform: Applied to each picture.
+        image_transform: Applied to each image.
         split_seed: Seeds the split.
     """
     from sklearn.datasets import load_digits
@@ -117,7 +117,7 @@ def _samples(
 
 
 class ArrayImages:
-    """Reads pictures that lie in an array.
+    """Reads images that lie in an array.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, C).
@@ -128,8 +128,8 @@ class ArrayImages:
 
     def __call__(self, position: int) -> Images:
         """Looks one up: (H, W) or (H, W, C)."""
-        picture: Images = self.images[position]
-        return picture
+        image: Images = self.images[position]
+        return image
 
     def take(self, positions: npt.NDArray[np.int64]) -> torch.Tensor:
         """Looks several up: uint8 (len(positions), C, H, W)."""
@@ -187,6 +187,6 @@ def _files(
         images = images.transpose(0, 2, 3, 1)
     labels = content.targets if hasattr(content, "targets") else content.labels
     if labels is None:
-        labels = np.full(len(images), UNLABELLED)
+        labels = np.full(len(images), UNLABELED)
     classes = [str(c) for c in content.classes] if hasattr(content, "classes") else None
     return images, np.asarray(labels, dtype=np.int64), classes

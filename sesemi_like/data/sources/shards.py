@@ -5,7 +5,7 @@ loader reads from a folder or a URL:
 
     dataset: {name: shards, root: https://example.org/shards}
 
-A sample is a picture (`<key>.jpg`, `.jpeg` or `.png`) and, where it has a label, its class
+A sample is an image (`<key>.jpg`, `.jpeg` or `.png`) and, where it has a label, its class
 (`<key>.cls`).
 """
 
@@ -30,7 +30,7 @@ from ...errors import ConfigError, ConfigProblem, UnreadableSampleError
 from ..loading.seeds import generators_kept, seed_generators, seed_of
 from ..registry import register_dataset
 from ..samples import (
-    UNLABELLED,
+    UNLABELED,
     UNREADABLE,
     ImageReader,
     Sample,
@@ -43,7 +43,7 @@ from .subsets import subset_names
 
 INDEX = "index.json"
 
-_PICTURES = ("jpg", "jpeg", "png")
+_IMAGES = ("jpg", "jpeg", "png")
 _UNREADABLE_SHARD = (OSError, ValueError, EOFError, tarfile.TarError, zlib.error, HTTPException)
 _PATIENCE = 60
 
@@ -71,7 +71,7 @@ class ShardedSamples(StreamedSamples):
         seed: Seeds the orders.
         batch_size: Rows of a batch.
         drop_last: Whether an incomplete batch is left out.
-        on_error: ``skip`` logs pictures and shards that cannot be read, and goes on with the next
+        on_error: ``skip`` logs images and shards that cannot be read, and goes on with the next
             one; ``raise`` ends there.
     """
 
@@ -188,12 +188,12 @@ class ShardedSamples(StreamedSamples):
             return self._sample(raw)
 
     def _sample(self, raw: dict[str, Any]) -> Sample:
-        extension = next((name for name in _PICTURES if name in raw), None)
+        extension = next((name for name in _IMAGES if name in raw), None)
         try:
             if extension is None:
-                raise ValueError(f"it has no {', '.join(_PICTURES)}")
+                raise ValueError(f"it has no {', '.join(_IMAGES)}")
             sample = self.reader.made(decode(raw[extension], self.least))
-            sample["target"] = int(raw.get("cls", UNLABELLED))
+            sample["target"] = int(raw.get("cls", UNLABELED))
             check_target(sample, self.num_classes)
         except UNREADABLE as error:
             raise UnreadableSampleError(f"{raw['__url__']}: {raw['__key__']}: {error}") from error
@@ -269,7 +269,7 @@ def shards(
     Args:
         root: The folder or URL that holds `index.json`.
         subset: A folder of shards below it; None reads `root` itself.
-        image_transform: Applied to each picture.
+        image_transform: Applied to each image.
         buffer: Samples that a worker chooses the next one from, where `shuffle` is true.
 
     Raises:

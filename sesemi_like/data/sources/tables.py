@@ -15,7 +15,7 @@ from typing import IO
 
 from ...errors import ConfigError, ConfigProblem, near
 from ..registry import register_dataset
-from ..samples import UNLABELLED, Samples
+from ..samples import UNLABELED, Samples
 from .image_files import ImageTransform, image_samples
 from .subsets import comparable, look_alikes, subset_names
 
@@ -92,7 +92,7 @@ class _Table:
     faults: list[tuple[int, str]] = field(default_factory=list)
 
     def raise_any(self) -> None:
-        """Ends here if a row has a fault; the first ones are told."""
+        """Ends here if a row has a fault; the first ones are reported."""
         told = [f"line {line}: {fault}" for line, fault in sorted(self.faults)]
         if len(told) > _SHOWN:
             told[_SHOWN:] = [f"and {len(told) - _SHOWN} more lines are at fault"]
@@ -228,7 +228,7 @@ def _classes(table: _Table) -> tuple[list[int], list[str]]:
     for line, label in zip(table.lines, table.labels, strict=True):
         first.setdefault(label, line)
     numbers = {label: Decimal(label) for label in first if _NUMBER.fullmatch(label)}
-    names = [label for label in first if label and numbers.get(label) != UNLABELLED]
+    names = [label for label in first if label and numbers.get(label) != UNLABELED]
     spelled: dict[Decimal, str] = {}
     for name in names:
         same = spelled.setdefault(numbers[name], name) if name in numbers else name
@@ -240,7 +240,7 @@ def _classes(table: _Table) -> tuple[list[int], list[str]]:
     is_numeric = all(name in numbers for name in names)
     classes = sorted(names, key=lambda name: numbers[name]) if is_numeric else sorted(names)
     number = {name: index for index, name in enumerate(classes)}
-    return [number.get(label, UNLABELLED) for label in table.labels], classes
+    return [number.get(label, UNLABELED) for label in table.labels], classes
 
 
 def _warn_of_odd_names(root: str, first: Mapping[str, int]) -> None:
@@ -279,7 +279,7 @@ def _files(table: _Table, rows: list[int], folder: Path) -> list[Path]:
     missing = [row for row, file in zip(rows, found, strict=True) if file is None]
     if missing:
         first = folder / table.paths[missing[0]]
-        expected = f"{len(missing)} of its pictures do not exist, the first one is {first}"
+        expected = f"{len(missing)} of its images do not exist, the first one is {first}"
         raise _error(table.root, f"{expected} (line {table.lines[missing[0]]})")
     return [file for file in found if file is not None]
 
@@ -295,10 +295,10 @@ def _found(folder: Path, written: str) -> Path | None:
 
 
 def _warn_of_two_labels(table: _Table, rows: list[int], targets: list[int]) -> None:
-    labelled: dict[str, int] = {}
+    labeled: dict[str, int] = {}
     for row in rows:
         path = comparable(table.paths[row])
-        first = labelled.setdefault(path, row) if targets[row] != UNLABELLED else row
+        first = labeled.setdefault(path, row) if targets[row] != UNLABELED else row
         if targets[first] != targets[row]:
             log.warning(
                 "%s, line %d: %s has the label %r here and %r in line %d",

@@ -46,14 +46,14 @@ def global_average(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measured_features(network: nn.Module, image_size: tuple[int, int, int]) -> tuple[int, ...]:
-    """Finds the shape of what a network answers, without computing or drawing anything.
+    """Finds the shape of what a network returns, without computing or drawing anything.
 
     Args:
         network: The network; a copy without memory of its own is called.
         image_size: Channels, height and width of an image.
 
     Returns:
-        The shape of the answer for one image; (1, D) if it answers features.
+        The shape of the answer for one image; (1, D) if it returns features.
     """
     outline = copy.deepcopy(network).to("meta").eval()
     answer = outline(torch.zeros(1, *image_size, device="meta"))

@@ -110,7 +110,7 @@ def _feature_size(network: Any, name: str, settings: dict[str, Any]) -> int:
         raise ValueError(refusal(name, error)) from None
     if len(shape) != 2:
         raise ValueError(
-            f"global_pool: found {settings.get('global_pool')!r}; {name} then answers "
+            f"global_pool: found {settings.get('global_pool')!r}; {name} then returns "
             f"{shape} for an image instead of features (1, D); avg pools them"
         )
     return shape[1]

@@ -1,4 +1,4 @@
-"""Wide residual networks for small pictures (Zagoruyko & Komodakis 2016, arXiv 1605.07146)."""
+"""Wide residual networks for small images (Zagoruyko & Komodakis 2016, arXiv 1605.07146)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from torch import nn
 
 
 class LinearHead(nn.Linear):
-    """One linear layer from features (N, D) to logits (N, C), initialised as torch does.
+    """One linear layer from features (N, D) to logits (N, C), initialized as torch does.
 
     Args:
         in_features: D.

@@ -13,7 +13,7 @@ class MLPHead(nn.Sequential):
         out_features: The size of the answer.
         hidden_features: The size of every hidden layer; null is `in_features`.
         num_layers: Linear layers in all, at least 1.
-        norm: Whether hidden layers are normalised over the batch.
+        norm: Whether hidden layers are normalized over the batch.
         drop_rate: Dropout after hidden layers, in [0, 1).
 
     Raises:

@@ -17,7 +17,7 @@ from sesemi_like.data.cache.file import PixelCache, in_memory, key_of, on_disk, 
 SHAPES = [(4, 5, 3), (2, 2, 3), (7, 1, 3)]
 
 
-def picture(position):
+def random_image(position):
     if position == 5:
         return None
     generator = np.random.default_rng(position)
@@ -33,19 +33,19 @@ def of_one_shape(position):
 def test_it_holds_what_was_decoded(tmp_path, kind, workers):
     count = 200
     cache = (
-        on_disk(tmp_path, "k", picture, count, workers)
+        on_disk(tmp_path, "k", random_image, count, workers)
         if kind == "disk"
-        else in_memory(picture, count, workers)
+        else in_memory(random_image, count, workers)
     )
     assert len(cache) == count
     assert not cache.is_one_shape
     for position in range(count):
-        expected = picture(position)
+        expected = random_image(position)
         found = cache[position]
         assert (found is None and expected is None) or np.array_equal(found, expected)
 
 
-def test_pictures_of_one_shape_are_taken_at_once(tmp_path):
+def test_images_of_one_shape_are_taken_at_once(tmp_path):
     cache = on_disk(tmp_path, "k", of_one_shape, 150)
     assert cache.is_one_shape
     rows = np.array([140, 3, 3])
@@ -68,7 +68,7 @@ def test_other_processes_can_be_handed_a_cache(tmp_path):
     assert np.array_equal(again[4999], of_one_shape(4999))
 
 
-def test_a_file_cut_off_after_it_was_opened_is_told(tmp_path):
+def test_a_file_cut_off_after_it_was_opened_is_reported(tmp_path):
     cache = on_disk(tmp_path, "k", of_one_shape, 70)
     os.truncate(tmp_path / "k" / "pixels.bin", 100)
     with pytest.raises(OSError, match=r"pixels\.bin is shorter than its index says"):
@@ -102,7 +102,7 @@ def test_damage_is_noticed_and_mended(tmp_path, name, damage):
     assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(70))
 
 
-def test_a_cache_of_another_number_of_pictures_is_none(tmp_path):
+def test_a_cache_of_another_number_of_images_is_none(tmp_path):
     on_disk(tmp_path, "k", of_one_shape, 70)
     assert opened(tmp_path / "k", 71) is None
 

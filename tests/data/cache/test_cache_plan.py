@@ -23,14 +23,14 @@ TO_32 = v2.Compose([v2.Resize(32), v2.CenterCrop(32), v2.PILToTensor()])
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """30 pictures of 60 x 50 pixels in two classes."""
+def image_root(tmp_path):
+    """30 images of 60 x 50 pixels in two classes."""
     generator = np.random.default_rng(0)
     for number in range(30):
-        path = tmp_path / "pictures" / "ab"[number % 2] / f"{number:02}.png"
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(path)
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 def is_cached(samples):
@@ -48,8 +48,8 @@ def assert_same(samples, others):
 
 @pytest.mark.parametrize("kind", ["auto", "disk", "ram"])
 @pytest.mark.parametrize("transform", [None, TO_32])
-def test_samples_are_the_same_and_are_read_at_once(pictures, tmp_path, kind, transform):
-    samples = dataset("image_folder", str(pictures), image_transform=transform)
+def test_samples_are_the_same_and_are_read_at_once(image_root, tmp_path, kind, transform):
+    samples = dataset("image_folder", str(image_root), image_transform=transform)
     found = with_cache(samples, kind, folder=tmp_path / "cache")
     assert is_cached(found)
     assert (tmp_path / "cache").exists() is (kind != "ram")
@@ -60,16 +60,16 @@ def test_samples_are_the_same_and_are_read_at_once(pictures, tmp_path, kind, tra
     assert batch.fields["index"].tolist() == [7, 2]
 
 
-def test_rows_with_a_label_budget_keep_positions_and_labels(pictures, tmp_path):
+def test_rows_with_a_label_budget_keep_positions_and_labels(image_root, tmp_path):
     samples = choose_part(
-        dataset("image_folder", str(pictures)), part="labelled", labels_per_class=3
+        dataset("image_folder", str(image_root)), part="labelled", labels_per_class=3
     )
     assert_same(with_cache(samples, "disk", folder=tmp_path / "cache"), samples)
 
 
-def test_random_transforms_are_applied_at_each_reading(pictures, tmp_path):
+def test_random_transforms_are_applied_at_each_reading(image_root, tmp_path):
     transform = train_transforms(crop_dim=16)
-    samples = dataset("image_folder", str(pictures), image_transform=transform)
+    samples = dataset("image_folder", str(image_root), image_transform=transform)
     found = with_cache(samples, "auto", folder=tmp_path / "cache")
     assert is_cached(found)  # 50 pixels: nothing need be made smaller
     torch.manual_seed(0)
@@ -79,12 +79,12 @@ def test_random_transforms_are_applied_at_each_reading(pictures, tmp_path):
     assert torch.equal(first, samples[3]["image"])
 
 
-def test_auto_never_makes_pictures_smaller_and_disk_bounds_them(tmp_path):
-    path = tmp_path / "pictures" / "a" / "large.png"
+def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path):
+    path = tmp_path / "images" / "a" / "large.png"
     path.parent.mkdir(parents=True)
     Image.new("RGB", (900, 600), (10, 20, 30)).save(path)
     transform = train_transforms(crop_dim=112)
-    samples = dataset("image_folder", str(tmp_path / "pictures"), image_transform=transform)
+    samples = dataset("image_folder", str(tmp_path / "images"), image_transform=transform)
     assert not is_cached(with_cache(samples, "auto", folder=tmp_path / "cache"))
     kept = with_cache(samples, "disk", folder=tmp_path / "cache")
     assert kept.read.cache[0].shape == (128, 192, 3)  # 8/7 of 112
@@ -93,10 +93,10 @@ def test_auto_never_makes_pictures_smaller_and_disk_bounds_them(tmp_path):
     assert kept[0]["image"].shape == (3, 112, 112)
 
 
-def test_a_changed_picture_is_decoded_anew(pictures, tmp_path):
-    samples = dataset("image_folder", str(pictures))
+def test_a_changed_image_is_decoded_anew(image_root, tmp_path):
+    samples = dataset("image_folder", str(image_root))
     with_cache(samples, "disk", folder=tmp_path / "cache")
-    path = sorted(pictures.rglob("*.png"))[0]
+    path = sorted(image_root.rglob("*.png"))[0]
     Image.new("RGB", (60, 50), (1, 2, 3)).save(path)
     os.utime(path, ns=(1, 1))
     found = with_cache(samples, "disk", folder=tmp_path / "cache")
@@ -116,8 +116,8 @@ def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path, kind):
     assert np.array_equal(found[0]["image"][0].numpy(), expected)
 
 
-def test_a_cache_of_what_files_became_once_is_built_anew(pictures, tmp_path, monkeypatch):
-    samples = dataset("image_folder", str(pictures))
+def test_a_cache_of_what_files_became_once_is_built_anew(image_root, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(image_root))
     key = plan_cache(samples, "disk", folder=tmp_path).key
     assert plan_cache(samples, "disk", folder=tmp_path).key == key
     monkeypatch.setattr(decoding, "VERSION", decoding.VERSION + 1)
@@ -125,10 +125,10 @@ def test_a_cache_of_what_files_became_once_is_built_anew(pictures, tmp_path, mon
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_unreadable_pictures_are_told_or_skipped_as_without_a_cache(pictures, tmp_path, on_error):
-    broken = sorted(pictures.rglob("*.png"))[4]
-    broken.write_bytes(b"no picture")
-    samples = dataset("image_folder", str(pictures), on_error=on_error)
+def test_unreadable_images_are_told_or_skipped_as_without_a_cache(image_root, tmp_path, on_error):
+    broken = sorted(image_root.rglob("*.png"))[4]
+    broken.write_bytes(b"no image")
+    samples = dataset("image_folder", str(image_root), on_error=on_error)
     found = with_cache(samples, "disk", folder=tmp_path / "cache")
     assert is_cached(found)
     if on_error == "raise":
@@ -146,17 +146,17 @@ Usage = namedtuple("Usage", "free")
     ("disk", "memory", "place"),
     [(10**9, 10**9, "disk"), (1000, 10**9, "ram"), (1000, 1000, None)],
 )
-def test_auto_takes_the_place_with_room(pictures, tmp_path, monkeypatch, disk, memory, place):
+def test_auto_takes_the_place_with_room(image_root, tmp_path, monkeypatch, disk, memory, place):
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(disk))
     monkeypatch.setattr(cached, "free_memory", lambda: memory)
-    found = with_cache(dataset("image_folder", str(pictures)), "auto", folder=tmp_path / "cache")
+    found = with_cache(dataset("image_folder", str(image_root)), "auto", folder=tmp_path / "cache")
     assert is_cached(found) is (place is not None)
     assert (tmp_path / "cache").exists() is (place == "disk")
 
 
-def test_processes_on_a_machine_share_its_memory(pictures, monkeypatch):
+def test_processes_on_a_machine_share_its_memory(image_root, monkeypatch):
     monkeypatch.setattr(cached, "_free_disk", lambda folder: 0)
-    samples = dataset("image_files", str(pictures))
+    samples = dataset("image_files", str(image_root))
     needed = cached.plan_cache(samples).needed
     monkeypatch.setattr(cached, "free_memory", lambda: 6 * needed)
     assert cached.plan_cache(samples, processes=2).places() == ["ram"]
@@ -166,7 +166,7 @@ def test_processes_on_a_machine_share_its_memory(pictures, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["auto", "disk", "ram"])
-def test_a_killed_worker_ends_the_build_with_its_reason(pictures, tmp_path, monkeypatch, kind):
+def test_a_killed_worker_ends_the_build_with_its_reason(image_root, tmp_path, monkeypatch, kind):
     decode, main = cached.Storage.pixels, os.getpid()
 
     def killed_at_the_third(storage, position):
@@ -175,15 +175,15 @@ def test_a_killed_worker_ends_the_build_with_its_reason(pictures, tmp_path, monk
         return decode(storage, position)
 
     monkeypatch.setattr(cached.Storage, "pixels", killed_at_the_third)
-    samples = dataset("image_files", str(pictures))
+    samples = dataset("image_files", str(image_root))
     with pytest.raises(ConfigError, match=rf"cache: found '{kind}'; decoding ended: .*[Kk]illed"):
         with_cache(samples, kind, folder=tmp_path / "cache", workers=1)
     assert not list(tmp_path.glob("cache/*.tmp*"))
     assert not list(tmp_path.glob("cache/*/"))
 
 
-def test_what_cannot_be_kept_is_told(pictures, tmp_path, monkeypatch):
-    samples = dataset("image_folder", str(pictures))
+def test_what_cannot_be_kept_is_reported(image_root, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(image_root))
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
     with pytest.raises(ConfigError, match=r"cache: found 'disk'; the pixels take 0\.0 GB"):
         with_cache(samples, "disk", folder=tmp_path / "cache")
@@ -193,13 +193,13 @@ def test_what_cannot_be_kept_is_told(pictures, tmp_path, monkeypatch):
         with_cache(samples, "disk", folder=tmp_path / "file")
     for other in (dataset("digits"), StreamedSamples([])):
         assert with_cache(other, "auto") is other
-        with pytest.raises(ConfigError, match="no picture files"):
+        with pytest.raises(ConfigError, match="no image files"):
             with_cache(other, "ram")
 
 
-def test_auto_goes_on_where_the_disk_refuses(pictures, tmp_path, monkeypatch, caplog):
+def test_auto_goes_on_where_the_disk_refuses(image_root, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
-    samples = dataset("image_folder", str(pictures))
+    samples = dataset("image_folder", str(image_root))
     found = with_cache(samples, "auto", folder=tmp_path / "file")
     assert is_cached(found)
     assert "no cache can be kept in" in caplog.text
@@ -208,16 +208,16 @@ def test_auto_goes_on_where_the_disk_refuses(pictures, tmp_path, monkeypatch, ca
     assert with_cache(samples, "auto", folder=tmp_path / "file") is samples
 
 
-def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(pictures, tmp_path, monkeypatch):
-    samples = dataset("image_folder", str(pictures))
+def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(image_root, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(image_root))
     with_cache(samples, "disk", folder=tmp_path / "cache")
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
     for kind in ("auto", "disk"):
         assert is_cached(with_cache(samples, kind, folder=tmp_path / "cache"))
 
 
-def test_memory_is_looked_at_again_before_it_is_filled(pictures, tmp_path, monkeypatch):
-    samples = dataset("image_folder", str(pictures))
+def test_memory_is_looked_at_again_before_it_is_filled(image_root, tmp_path, monkeypatch):
+    samples = dataset("image_folder", str(image_root))
     with_cache(samples, "disk", folder=tmp_path / "cache")
     needed = 30 * 50 * 60 * 3
     monkeypatch.setattr(cached, "free_memory", lambda: needed - 1)
@@ -230,14 +230,14 @@ def test_memory_is_looked_at_again_before_it_is_filled(pictures, tmp_path, monke
         plan.carried_out()
 
 
-def test_a_user_without_a_home_gets_along(pictures, monkeypatch):
+def test_a_user_without_a_home_gets_along(image_root, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
 
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(cached.Path, "home", no_home)
-    samples = dataset("image_folder", str(pictures))
+    samples = dataset("image_folder", str(image_root))
     found = with_cache(samples, "auto")
     assert isinstance(found.read.cache.chunks[0], np.ndarray)
     with pytest.raises(ConfigError, match=r"no home folder .* give run\.cache_dir"):
@@ -253,7 +253,7 @@ def test_transforms_that_always_do_the_same_are_known(transform, expected):
     assert is_deterministic(transform) is expected
 
 
-def test_large_pictures_are_decoded_smaller_where_the_transform_resizes_them(tmp_path):
+def test_large_images_are_decoded_smaller_where_the_transform_resizes_them(tmp_path):
     path = tmp_path / "a" / "large.jpg"
     path.parent.mkdir()
     Image.effect_noise((1600, 1200), 80).convert("RGB").save(path)

@@ -90,13 +90,15 @@ def test_skipped_images_are_counted_before_the_first_step(root, caplog):
         assert not {0, 5, 6} & set(batch["supervised"]["index"].tolist())
 
 
-def test_labels_that_cannot_be_read_are_not_listed_and_a_lost_class_is_told(root, tmp_path, caplog):
+def test_labels_that_cannot_be_read_are_not_listed_and_a_lost_class_is_reported(
+    root, tmp_path, caplog
+):
     names = spoil(root, *range(20))  # all of class a
     skip = (f"++data.train.{name}.dataset.on_error=skip" for name in ("supervised", "unlabeled"))
     data = module(root, *skip)
     assert "skipped" not in caplog.text
     data.decode()
-    assert "data.train.supervised: no labelled image of a can be read" in caplog.text
+    assert "data.train.supervised: no labeled image of a can be read" in caplog.text
     assert data.label_counts()["supervised"] == {"b": 20}
     data.write_label_list(tmp_path / "labels.csv")
     assert not any(name in (tmp_path / "labels.csv").read_text() for name in names)

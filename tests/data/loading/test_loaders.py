@@ -42,7 +42,7 @@ def rows(built):
         (10, 4, False, 1, 2, 2),  # 5 rows a process: 4 + 1
         (10, 4, True, 1, 2, 1),
         (7, 2, False, 3, 2, 6),  # 21 rows, 11 a process
-        (40, 32, False, 10, 1, 13),  # the labelled digits of the quickstart
+        (40, 32, False, 10, 1, 13),  # the labeled digits of the quickstart
         (1437, 224, True, 7, 1, 44),  # and all of them
     ],
 )
@@ -111,7 +111,7 @@ class Chosen(Unending):
     ("key", "target", "rows", "told"),
     [
         ("sampler", "Endless", [1], "needs a length"),
-        ("sampler", "Chosen", [0, 9], "gives 9; its rows must be whole numbers from 0 to 8"),
+        ("sampler", "Chosen", [0, 9], "gives 9; its rows must be integers from 0 to 8"),
         ("sampler", "Chosen", [-1], "gives -1"),
         ("sampler", "Chosen", ["a"], "gives 'a'"),
         ("sampler", "Chosen", [], "gives no rows"),
@@ -120,7 +120,7 @@ class Chosen(Unending):
         ("batch_sampler", "Chosen", [[0, 1], [2, 9]], "gives 9"),
     ],
 )
-def test_samplers_that_cannot_work_are_told(key, target, rows, told):
+def test_samplers_that_cannot_work_are_reported(key, target, rows, told):
     config = {"_target_": f"{__name__}.{target}", "rows": rows}
     with pytest.raises(ConfigError, match=rf"data\.train\.x\.{key}: found '.*{target}'; {told}"):
         loader(9, **{key: config})

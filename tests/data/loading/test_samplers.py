@@ -43,13 +43,13 @@ def test_passes_go_on_from_any_number():
     assert list(shard) == passes[2]
 
 
-def labelled(targets):
+def labeled(targets):
     return Samples(lambda i: {"image": i}, list(map(str, range(len(targets)))), np.array(targets))
 
 
-def test_class_balanced_draws_every_class_equally_and_the_unlabelled_never():
+def test_class_balanced_draws_every_class_equally_and_the_unlabeled_never():
     targets = [0] * 90 + [1] * 9 + [2] + [-1] * 50
-    sampler = ClassBalancedSampler(labelled(targets), num_samples=30_000, seed=0)
+    sampler = ClassBalancedSampler(labeled(targets), num_samples=30_000, seed=0)
     rows = np.array(list(sampler))
     assert rows.max() < 100
     shares = np.bincount(np.array(targets)[rows]) / len(rows)
@@ -57,9 +57,9 @@ def test_class_balanced_draws_every_class_equally_and_the_unlabelled_never():
     np.testing.assert_allclose(shares, 1 / 3, atol=0.008)
     of_first = np.bincount(rows[rows < 90], minlength=90)
     assert of_first.min() > 0
-    assert len(ClassBalancedSampler(labelled(targets))) == 100
+    assert len(ClassBalancedSampler(labeled(targets))) == 100
 
 
 def test_class_balanced_needs_labels():
     with pytest.raises(ValueError, match="needs labels"):
-        ClassBalancedSampler(labelled([-1, -1]))
+        ClassBalancedSampler(labeled([-1, -1]))

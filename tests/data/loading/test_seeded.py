@@ -44,12 +44,12 @@ TRANSFORMS = {
 }
 
 
-def picture(position):
+def random_image(position):
     return np.full((4, 4, 3), position, dtype=np.uint8) + np.arange(4, dtype=np.uint8)[:, None]
 
 
 def loader(transform, count=20, batch_size=4, *, rank=0, world_size=1, seed=0, **config):
-    samples = Samples(ImageReader(picture, transform), list(map(str, range(count))))
+    samples = Samples(ImageReader(random_image, transform), list(map(str, range(count))))
     return build_loader(
         {"shuffle": True, **config}, samples, key="data.train.x", batch_size=batch_size, seed=seed,
         rank=rank, world_size=world_size,
@@ -192,10 +192,10 @@ def test_a_collation_that_draws_by_itself_does_so_by_its_batch(field):
 @pytest.fixture
 def folder_of_shards(tmp_path):
     for name in range(12):
-        target = tmp_path / "pictures" / "a" / f"{name}.png"
+        target = tmp_path / "images" / "a" / f"{name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture(name)).save(target)
-    convert.main(["--name", "image_folder", "--root", str(tmp_path / "pictures"),
+        Image.fromarray(random_image(name)).save(target)
+    convert.main(["--name", "image_folder", "--root", str(tmp_path / "images"),
                   "--out", str(tmp_path / "shards"), "--samples-per-shard", "5"])  # fmt: skip
     return tmp_path / "shards"
 

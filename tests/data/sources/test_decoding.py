@@ -30,7 +30,7 @@ def test_every_format_gives_pillows_pixels(mode, kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_pictures_of_16_bits_keep_their_upper_8(kind):
+def test_images_of_16_bits_keep_their_upper_8(kind):
     ramp = np.arange(0, 2**16, 16, dtype=np.uint16).reshape(64, 64)
     pixels = decode(encoded(Image.fromarray(ramp), kind))
     assert np.array_equal(pixels, np.stack([ramp // 256] * 3, axis=2))
@@ -176,7 +176,7 @@ def test_a_large_image_is_read_without_a_word(monkeypatch):
     assert decode(content).shape == (50, 30, 3)
 
 
-def test_a_picture_of_absurd_size_is_unreadable(monkeypatch):
+def test_a_image_of_absurd_size_is_unreadable(monkeypatch):
     content = encoded(Image.new("1", (300, 200)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(OSError, match="decompression bomb"):
@@ -244,7 +244,7 @@ def test_whatever_is_damaged_the_error_is_one_that_is_known(kind):
             assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
 
 
-def test_shrinking_agrees_with_pillow_and_leaves_small_pictures_alone():
+def test_shrinking_agrees_with_pillow_and_leaves_small_images_alone():
     pixels = np.asarray(PHOTOGRAPH)
     small = shrink(pixels, 100)
     expected = np.asarray(PHOTOGRAPH.resize((150, 100), Image.Resampling.BILINEAR)).astype(int)

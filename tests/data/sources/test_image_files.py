@@ -1,4 +1,4 @@
-"""Class folders, loose pictures and tables: what is read, in which order, and what is refused."""
+"""Class folders, loose images and tables: what is read, in which order, and what is refused."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from sesemi_like.data.cache.plan import with_cache
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
-def picture(path, value=0, size=(6, 4), mode="RGB"):
+def write_image(path, value=0, size=(6, 4), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     color = value if mode in ("L", "P") else (value,) * len(mode)
     Image.new(mode, size, color).save(path)
@@ -24,9 +24,9 @@ def root(tmp_path):
     top = tmp_path / "pets"
     for number, name in enumerate(["train/cat/b.png", "train/cat/a.png", "train/dog/deep/c.PNG",
                                    "val/cat/d.png", "val/dog/e.png", "heap/f.png"]):  # fmt: skip
-        picture(top / name, value=number)
-    (top / "train" / "cat" / "notes.txt").write_text("no picture")
-    picture(top / "train" / "cat" / ".hidden.png")
+        write_image(top / name, value=number)
+    (top / "train" / "cat" / "notes.txt").write_text("no image")
+    write_image(top / "train" / "cat" / ".hidden.png")
     return top
 
 
@@ -53,7 +53,7 @@ def test_image_folder_strings_subsets_together_in_the_order_given(root):
     assert found.targets.tolist() == [0, 1, 0, 0, 1]
 
 
-def test_image_folder_without_a_subset_reads_every_folder_and_loose_ones_unlabelled(root):
+def test_image_folder_without_a_subset_reads_every_folder_and_loose_ones_unlabeled(root):
     found = dataset("image_folder", str(root))
     assert dict(zip(found.row_ids(), found.targets.tolist(), strict=True)) == {
         "heap/f.png": -1, "train/cat/a.png": 0, "train/cat/b.png": 0, "train/dog/deep/c.PNG": 1,
@@ -66,7 +66,7 @@ def test_image_folder_of_class_folders_alone(root):
     assert (found.classes, found.targets.tolist()) == (["cat", "dog"], [0, 1])
 
 
-def test_image_files_finds_pictures_at_any_depth_and_gives_no_labels(root):
+def test_image_files_finds_images_at_any_depth_and_gives_no_labels(root):
     found = dataset("image_files", str(root))
     assert len(found) == 6
     assert set(found.targets.tolist()) == {-1}
@@ -87,22 +87,22 @@ def test_missing_folders_are_told_with_those_that_are_there(root, kind):
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
-def test_a_file_in_place_of_a_folder_is_told(root, kind):
+def test_a_file_in_place_of_a_folder_is_reported(root, kind):
     file = root / "heap" / "f.png"
     assert problems(dataset, name=kind, root=str(file))[0][2] == "is a file; give a folder"
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
-def test_a_folder_without_pictures_is_refused(tmp_path, kind):
+def test_a_folder_without_images_is_refused(tmp_path, kind):
     (tmp_path / "train" / "cat").mkdir(parents=True)
     ((key, _, expected),) = problems(lambda: dataset(kind, str(tmp_path)))
     assert key == "root"
-    assert "no pictures" in expected
+    assert "no images" in expected
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
-def test_every_kind_of_picture_becomes_rgb(tmp_path, mode):
-    picture(tmp_path / "a" / ("x.jpg" if mode == "CMYK" else "x.png"), 7, mode=mode)
+def test_every_kind_of_image_becomes_rgb(tmp_path, mode):
+    write_image(tmp_path / "a" / ("x.jpg" if mode == "CMYK" else "x.png"), 7, mode=mode)
     image = dataset("image_files", str(tmp_path))[0]["image"]
     assert image.shape == (3, 4, 6)
     assert str(image.dtype) == "torch.uint8"
@@ -110,7 +110,7 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path, mode):
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
 def test_a_subset_that_is_a_number_names_a_folder(root, kind):
-    picture(root / "1" / "cat" / "g.png", 9)
+    write_image(root / "1" / "cat" / "g.png", 9)
     found = dataset(kind, str(root), 1)
     assert found.row_ids() == ["1/cat/g.png"]
     assert dataset(kind, str(root), [1, "val"]).row_ids()[0] == "1/cat/g.png"
@@ -134,7 +134,7 @@ def test_hidden_and_system_folders_are_left_out_and_counted(root, kind, caplog):
             root / "train" / "cat",
             root / "train" / "dog" / "deep",
         ):
-            picture(place / name / "more" / "x.png", 9)
+            write_image(place / name / "more" / "x.png", 9)
     found = dataset(kind, str(root))
     assert found.row_ids() == before.row_ids()
     assert (found.classes, found.targets.tolist()) == (before.classes, before.targets.tolist())
@@ -147,9 +147,9 @@ def test_hidden_and_system_folders_are_left_out_and_counted(root, kind, caplog):
 def test_what_is_left_out_of_a_subset_is_counted(root, caplog):
     caplog.set_level(logging.INFO)
     for number in range(3):
-        picture(root / "val" / "cat" / ".ipynb_checkpoints" / f"{number}.png")
-    picture(root / "val" / "@eaDir" / "cat" / "x.png")
-    picture(root / "val" / "dog" / "._e.png")
+        write_image(root / "val" / "cat" / ".ipynb_checkpoints" / f"{number}.png")
+    write_image(root / "val" / "@eaDir" / "cat" / "x.png")
+    write_image(root / "val" / "dog" / "._e.png")
     (root / "val" / "dog" / "phone.HEIC").write_bytes(b"")
     dataset("image_folder", str(root), "val")
     assert "left out 5 images in hidden and system folders" in caplog.text
@@ -158,7 +158,7 @@ def test_what_is_left_out_of_a_subset_is_counted(root, caplog):
 
 def test_a_folder_of_class_folders_stays_one_beside_system_folders(tmp_path):
     for name in ("cat/a.png", "dog/b.png", "cat/@eaDir/a.png", "__MACOSX/cat/a.png"):
-        picture(tmp_path / name)
+        write_image(tmp_path / name)
     assert dataset("image_folder", str(tmp_path)).classes == ["cat", "dog"]
 
 
@@ -182,17 +182,17 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
 def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path):
     one, other = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
     for number, name in enumerate([f"{one}/{one}", f"{one}/{other}", f"{one}/tea", f"b/{other}"]):
-        picture(tmp_path / name / f"{number}.png", number)
+        write_image(tmp_path / name / f"{number}.png", number)
     found = dataset("image_folder", str(tmp_path), [other, "b"])
     assert found.classes == [one, "tea"]
     values = [found[row]["image"].max().item() for row in range(4)]
     assert dict(zip(values, found.targets.tolist(), strict=True)) == {0: 0, 1: 0, 2: 1, 3: 0}
 
 
-def test_class_folders_that_look_alike_are_told(root, caplog):
+def test_class_folders_that_look_alike_are_reported(root, caplog):
     dataset("image_folder", str(root), "train")
     assert "looks like" not in caplog.text
-    picture(root / "train" / "Cat" / "g.png")
+    write_image(root / "train" / "Cat" / "g.png")
     assert dataset("image_folder", str(root), "train").classes == ["Cat", "cat", "dog"]
     assert "class folder 'cat' looks like 'Cat', and is another class" in caplog.text
 
@@ -200,8 +200,8 @@ def test_class_folders_that_look_alike_are_told(root, caplog):
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes there alone")
 def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path):
     name = os.fsdecode(b"caf\xe9")
-    picture(tmp_path / "images" / "train" / name / f"{name}.png", 7)
-    picture(tmp_path / "images" / "train" / "tea" / "x.png")
+    write_image(tmp_path / "images" / "train" / name / f"{name}.png", 7)
+    write_image(tmp_path / "images" / "train" / "tea" / "x.png")
     found = with_cache(dataset("image_folder", str(tmp_path / "images")), "disk", folder=tmp_path)
     shown = "caf\\udce9"
     assert found.classes == [shown, "tea"]

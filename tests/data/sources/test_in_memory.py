@@ -31,11 +31,11 @@ def md5(content):
 
 @pytest.fixture
 def cifar(monkeypatch):
-    """CIFAR-10's archive with 40 + 10 pictures; answers (archive, train pictures, labels)."""
-    pictures = GENERATOR.integers(0, 256, (50, 3 * 32 * 32), dtype=np.uint8)
+    """CIFAR-10's archive with 40 + 10 images; returns (archive, train images, labels)."""
+    pixels = GENERATOR.integers(0, 256, (50, 3 * 32 * 32), dtype=np.uint8)
     labels = [i % 2 for i in range(50)]
     files = {
-        name: pickle.dumps({"data": pictures[rows], "labels": labels[rows]})
+        name: pickle.dumps({"data": pixels[rows], "labels": labels[rows]})
         for name, rows in {"data_batch_1": slice(0, 40), "test_batch": slice(40, 50)}.items()
     }
     files["batches.meta"] = pickle.dumps({"label_names": ["plane", "car"]})
@@ -51,12 +51,12 @@ def cifar(monkeypatch):
     meta = {**datasets.CIFAR10.meta, "md5": sums["batches.meta"]}
     monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
     monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", md5(stream.getvalue()))
-    return stream.getvalue(), pictures.reshape(50, 3, 32, 32), np.array(labels)
+    return stream.getvalue(), pixels.reshape(50, 3, 32, 32), np.array(labels)
 
 
 @pytest.fixture
 def server(tmp_path):
-    """A server on this machine alone; answers (its folder, its address)."""
+    """A server on this machine alone; returns (its folder, its address)."""
     folder = tmp_path / "served"
     folder.mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
@@ -67,7 +67,7 @@ def server(tmp_path):
 
 
 def test_cifar10_is_downloaded_checked_and_read(cifar, server, tmp_path, monkeypatch):
-    archive, pictures, labels = cifar
+    archive, pixels, labels = cifar
     folder, address = server
     (folder / "cifar.tar.gz").write_bytes(archive)
     monkeypatch.setattr(datasets.CIFAR10, "url", f"{address}/cifar.tar.gz")
@@ -75,14 +75,14 @@ def test_cifar10_is_downloaded_checked_and_read(cifar, server, tmp_path, monkeyp
     found = dataset("cifar10", root, "train", download=True)
     assert found.classes == ["plane", "car"]
     assert found.targets.tolist() == labels[:40].tolist()
-    assert (found[7]["image"].numpy() == pictures[7]).all()
+    assert (found[7]["image"].numpy() == pixels[7]).all()
     # It is there now: no download is needed.
     test = dataset("cifar10", root, "test")
-    assert (test[3]["image"].numpy() == pictures[43]).all()
+    assert (test[3]["image"].numpy() == pixels[43]).all()
     assert len(dataset("cifar10", root)) == 50
 
 
-def test_a_damaged_download_is_told(cifar, server, tmp_path, monkeypatch):
+def test_a_damaged_download_is_reported(cifar, server, tmp_path, monkeypatch):
     folder, address = server
     (folder / "cifar.tar.gz").write_bytes(cifar[0][:-100])
     monkeypatch.setattr(datasets.CIFAR10, "url", f"{address}/cifar.tar.gz")
@@ -102,7 +102,7 @@ def test_val_is_the_last_tenth_of_each_class_and_holdout_leaves_it_out(cifar, tm
         tar.extractall(tmp_path, filter="data")
     root = str(tmp_path)
     val = dataset("cifar10", root, "val")
-    # 20 pictures of each class, which alternate: the last two of each are 36..39.
+    # 20 images of each class, which alternate: the last two of each are 36..39.
     assert sorted(val.row_ids()) == [f"val/{i}" for i in (36, 37, 38, 39)]
     train = dataset("cifar10", root, "train", holdout=True)
     assert train.row_ids() == [f"train/{i}" for i in range(36)]
@@ -111,7 +111,7 @@ def test_val_is_the_last_tenth_of_each_class_and_holdout_leaves_it_out(cifar, tm
     assert np.bincount(labels.targets).tolist() == [3, 3]
 
 
-def test_stl10_has_an_unlabelled_split(tmp_path, monkeypatch):
+def test_stl10_has_an_unlabeled_split(tmp_path, monkeypatch):
     folder = tmp_path / datasets.STL10.base_folder
     folder.mkdir()
     counts = {"train": 4, "test": 3, "unlabeled": 5}

@@ -20,9 +20,9 @@ from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """50 pictures, half of them JPEG files, of two classes and of none."""
-    root = tmp_path_factory.mktemp("pictures")
+def image_root(tmp_path_factory):
+    """50 images, half of them JPEG files, of two classes and of none."""
+    root = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     for number in range(50):
         kind = ["train/cat", "train/dog", "heap"][number % 3]
@@ -33,9 +33,9 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(pictures, tmp_path_factory):
+def folder(image_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("shards")
-    write_shards(dataset("image_folder", str(pictures)), out, samples_per_shard=8)
+    write_shards(dataset("image_folder", str(image_root)), out, samples_per_shard=8)
     return out
 
 
@@ -43,8 +43,8 @@ def by_index(samples):
     return {int(sample["index"]): sample for sample in samples}
 
 
-def test_what_is_written_is_read_again(pictures, folder):
-    source, found = dataset("image_folder", str(pictures)), dataset("shards", str(folder))
+def test_what_is_written_is_read_again(image_root, folder):
+    source, found = dataset("image_folder", str(image_root)), dataset("shards", str(folder))
     assert found.num_samples == 50
     assert found.classes == ["cat", "dog"]
     assert len(list(folder.glob("*.tar"))) == 7
@@ -112,12 +112,12 @@ def test_each_pass_has_an_order_of_its_own_that_the_seed_settles(folder):
 @pytest.mark.parametrize("workers", [0, 2, 3])
 @pytest.mark.parametrize("kind", ["shards", "image_folder"])
 def test_a_run_resumed_within_an_epoch_goes_on_with_the_next_batches(
-    pictures, folder, kind, workers
+    image_root, folder, kind, workers
 ):
     def loaders(drop_last):
         built = {}
         for name, size in (("long", 4), ("short", 13)):
-            found = dataset(kind, str(folder if kind == "shards" else pictures))
+            found = dataset(kind, str(folder if kind == "shards" else image_root))
             config = {"shuffle": True, "num_workers": workers, "drop_last": drop_last}
             built[name] = build_loader(config, found, key=name, batch_size=size, seed=1)
         return NamedLoaders(built)
@@ -182,7 +182,7 @@ def test_shards_are_read_over_http(url, folder):
     assert all(torch.equal(found[i]["image"], local[i]["image"]) for i in local)
 
 
-def test_a_missing_index_is_told(tmp_path, url):
+def test_a_missing_index_is_reported(tmp_path, url):
     for root in (str(tmp_path), f"{url}/nothing"):
         with pytest.raises(ConfigError, match=r"index\.json cannot be read"):
             dataset("shards", root)
@@ -191,7 +191,7 @@ def test_a_missing_index_is_told(tmp_path, url):
         dataset("shards", str(tmp_path))
 
 
-def test_a_broken_picture_in_a_shard_is_named(tmp_path):
+def test_a_broken_image_in_a_shard_is_named(tmp_path):
     with tarfile.open(tmp_path / "00000.tar", "w") as tar:
         member = tarfile.TarInfo("000000007.jpg")
         member.size = 4
@@ -205,13 +205,13 @@ def test_a_broken_picture_in_a_shard_is_named(tmp_path):
 
 def foreign(root, names, listed=None):
     """Writes a shard of other names than the converter's, and an index of it."""
-    picture = io.BytesIO()
-    Image.new("RGB", (4, 4), (9, 8, 7)).save(picture, "JPEG")
+    image = io.BytesIO()
+    Image.new("RGB", (4, 4), (9, 8, 7)).save(image, "JPEG")
     with tarfile.open(root / "a.tar", "w") as tar:
         for name, content in names.items():
             member = tarfile.TarInfo(name)
-            member.size = len(content or picture.getvalue())
-            tar.addfile(member, io.BytesIO(content or picture.getvalue()))
+            member.size = len(content or image.getvalue())
+            tar.addfile(member, io.BytesIO(content or image.getvalue()))
     index = {"shards": [{"name": "a.tar", "samples": listed or len(names)}]}
     (root / "index.json").write_text(json.dumps(index))
 
@@ -262,7 +262,7 @@ def test_an_empty_buffer_is_refused(folder, buffer):
         dataset("shards", str(folder), buffer=buffer)
 
 
-def test_too_few_samples_for_every_reader_are_told(folder):
+def test_too_few_samples_for_every_reader_are_reported(folder):
     found, config = dataset("shards", str(folder)), {"drop_last": True, "num_workers": 3}
     several = {"key": "k", "seed": 1, "world_size": 3}
     with pytest.raises(ConfigError, match="no batch of 20 from 50 samples, shared out over 3"):
@@ -317,8 +317,8 @@ def test_batches_of_shards_are_stacked(folder):
 
 
 @pytest.mark.parametrize("subset", [7, "7", ["7"]])
-def test_a_subset_is_a_folder_of_shards(pictures, tmp_path, subset):
-    write_shards(dataset("image_folder", str(pictures), "heap"), tmp_path / "7")
+def test_a_subset_is_a_folder_of_shards(image_root, tmp_path, subset):
+    write_shards(dataset("image_folder", str(image_root), "heap"), tmp_path / "7")
     assert dataset("shards", str(tmp_path), subset).num_samples == 16
     with pytest.raises(ConfigError, match="subset: found"):
         dataset("shards", str(tmp_path), ["7", "8"])

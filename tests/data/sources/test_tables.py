@@ -88,13 +88,13 @@ def test_csv_mistakes_name_columns_and_splits(table):
     assert problems(lambda: dataset("csv", "nowhere.csv"))[0][0] == "root"
 
 
-def test_csv_names_a_missing_picture(table):
+def test_csv_names_a_missing_image(table):
     with table.open("a") as file:
         file.write("val/cat/gone.png,9,val\n")
     ((key, value, expected),) = problems(lambda: dataset("csv", str(table)))
     assert key == "root"
     assert value == str(table)
-    assert "1 of its pictures" in expected
+    assert "1 of its images" in expected
     assert "gone.png" in expected
 
 
@@ -172,7 +172,7 @@ def test_a_path_in_another_form_is_found(write, root, forms):
         (f"path,label\n0.png,a\n1.png,{E_ACUTE}\n".encode("latin-1"), "root", ["line 3", "UTF-8"]),
         ("path,label\n0.png,a\n".encode("utf-16"), "root", ["UTF-16"]),
         ("path,label\n0.png,a\n".encode("utf-16-le"), "root", ["line 1", "zero byte"]),
-        ("path,label\n" + "x" * 300 + "/" + "y" * 300 + ",a\n", "root", ["1 of its pictures"]),
+        ("path,label\n" + "x" * 300 + "/" + "y" * 300 + ",a\n", "root", ["1 of its images"]),
     ],
 )  # fmt: skip
 def test_what_is_odd_is_refused_with_its_line(write, text, key, words):
@@ -212,7 +212,7 @@ def test_splits_are_compared_as_labels_are(write):
         ("path,label\n0.png,a\n1.png,b\n0.png,b\n", "line 4: 0.png has the label 'b' here and 'a'"),
     ],
 )  # fmt: skip
-def test_what_may_be_meant_is_told(write, caplog, text, words):
+def test_what_may_be_meant_is_reported(write, caplog, text, words):
     write(text)
     assert words in caplog.text
     caplog.clear()

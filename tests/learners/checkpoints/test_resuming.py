@@ -14,7 +14,7 @@ from sesemi_like.learners.checkpoints.saving import LastCheckpoint
 from sesemi_like.run.prepare import prepare, run
 
 KEY = "run.resume_from_checkpoint"
-# Five steps an epoch: floor(1437 / 256) of the unlabelled loader.
+# Five steps an epoch: floor(1437 / 256) of the unlabeled loader.
 TINY = [
     "run.gpus=0",
     "data.train.unlabeled.repeat=1",
@@ -84,7 +84,7 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)  # those that hang on no length
+@pytest.mark.parametrize("schedule", SCHEDULES)  # those that depend on no length
 @pytest.mark.parametrize("interval", [2, 5, 1.0])  # of five steps an epoch
 def test_a_run_that_ended_goes_on(tmp_path, schedule, interval):
     twice = [f"+trainer.val_check_interval={interval}", *SCHEDULES[schedule]]
@@ -232,7 +232,7 @@ def test_other_classes_are_refused(stopped, tmp_path):
         ({"loops": 1}, "is no checkpoint of a run"),
     ],
 )
-def test_odd_contents_are_told(stopped, tmp_path, change, told):
+def test_odd_contents_are_reported(stopped, tmp_path, change, told):
     content = {**torch.load(stopped, weights_only=True), **change}
     torch.save(content, tmp_path / "x.ckpt")
     with pytest.raises(ConfigError, match=rf"{told}; run\.pretrained_checkpoint_path"):

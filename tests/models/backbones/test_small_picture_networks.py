@@ -1,4 +1,4 @@
-"""The networks for small pictures against their papers: sizes, weights, order, shortcuts."""
+"""The networks for small images against their papers: sizes, weights, order, shortcuts."""
 
 import math
 
@@ -88,21 +88,21 @@ def test_batchnorm_starts_at_one_and_zero():
             assert bool((module.bias == 0).all())
 
 
-def test_wide_resnet_block_normalises_before_it_convolves():
+def test_wide_resnet_block_normalizes_before_it_convolves():
     network = WideResNet(10, 1).double()
     block = network.blocks[1]  # 16 to 32 channels, halved in size
     block.norm1.weight.data.uniform_(0.5, 1.5)
     inputs = torch.randn(4, 16, 8, 8, dtype=torch.float64)
 
-    def normalised(x, norm):
+    def normalized(x, norm):
         mean = x.mean((0, 2, 3), keepdim=True)
         variance = x.var((0, 2, 3), keepdim=True, unbiased=False)
         scale, shift = norm.weight[:, None, None], norm.bias[:, None, None]
         return torch.clamp((x - mean) / torch.sqrt(variance + norm.eps) * scale + shift, min=0)
 
-    active = normalised(inputs, block.norm1)
+    active = normalized(inputs, block.norm1)
     hidden = F.conv2d(active, block.conv1.weight, stride=2, padding=1)
-    residual = F.conv2d(normalised(hidden, block.norm2), block.conv2.weight, padding=1)
+    residual = F.conv2d(normalized(hidden, block.norm2), block.conv2.weight, padding=1)
     expected = residual + F.conv2d(active, block.shortcut.weight, stride=2)
     torch.testing.assert_close(block(inputs), expected)
 
@@ -141,7 +141,7 @@ def test_cifar_resnet_ends_in_relu_after_the_addition():
         (SmallConvNet, {"widths": (4, 8)}, 8),
     ],
 )
-def test_features_have_the_size_that_is_told(build, settings, size, in_chans):
+def test_features_have_the_size_that_is_reported(build, settings, size, in_chans):
     backbone = build(in_chans=in_chans, **settings)
     assert backbone.out_features == size
     assert backbone(torch.randn(2, in_chans, 16, 16)).shape == (2, size)

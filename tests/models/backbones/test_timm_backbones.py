@@ -15,7 +15,7 @@ from sesemi_like.models.backbones import PyTorchImageModels
 
 
 def problem(**settings):
-    """What a user is told about a backbone that cannot be built from a config."""
+    """What a user is reported about a backbone that cannot be built from a config."""
     config = OmegaConf.create({"_target_": "sesemi_like.PyTorchImageModels", **settings})
     with pytest.raises(ConfigError) as caught:
         instantiate(config, key="learner.hparams.model.backbone")
@@ -49,7 +49,7 @@ def assert_same_features(backbone, classifier):
         ({"name": "test_convnext"}, 64, None),
     ],
 )
-def test_features_have_the_size_that_is_told(settings, side, size):
+def test_features_have_the_size_that_is_reported(settings, side, size):
     backbone = PyTorchImageModels(**settings)
     assert backbone.training
     features = backbone(torch.randn(2, settings.get("in_chans", 3), side, side))
@@ -72,7 +72,7 @@ def test_building_draws_from_the_generator_as_timm_alone_does():
 @pytest.mark.parametrize("name", ["resnet10t", "test_vit"])
 def test_unpooled_features_are_refused(name):
     message = problem(name=name, global_pool="")
-    assert re.search(rf"global_pool: found ''; {name} then answers \(1, \d+, .*avg pools", message)
+    assert re.search(rf"global_pool: found ''; {name} then returns \(1, \d+, .*avg pools", message)
 
 
 def test_unknown_name_proposes_near_names():

@@ -12,7 +12,7 @@ from sesemi_like.models.backbones import TorchvisionModels
 
 
 def problem(**settings):
-    """What a user is told about a backbone that cannot be built from a config."""
+    """What a user is reported about a backbone that cannot be built from a config."""
     target = "sesemi_like.models.backbones.TorchvisionModels"
     with pytest.raises(ConfigError) as caught:
         instantiate(OmegaConf.create({"_target_": target, **settings}), key="backbone")
@@ -94,7 +94,7 @@ def test_setting_out_of_range_is_refused():
     assert "indivisible" in message
 
 
-def test_weights_that_cannot_be_downloaded_are_told(monkeypatch, tmp_path):
+def test_weights_that_cannot_be_downloaded_are_reported(monkeypatch, tmp_path):
     from urllib.error import URLError
 
     def offline(*_, **__):

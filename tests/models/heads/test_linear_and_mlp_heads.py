@@ -25,7 +25,7 @@ def test_mlp_head_by_hand():
     torch.testing.assert_close(head(features), hidden @ last.weight.T + last.bias)
 
 
-def test_mlp_head_normalises_hidden_layers_alone():
+def test_mlp_head_normalizes_hidden_layers_alone():
     head = MLPHead(3, 2, num_layers=2)
     assert [type(module) for module in head] == [
         nn.Linear,

@@ -1,4 +1,4 @@
-"""The contract of a loss head: what it asks for, and what it answers.
+"""The contract of a loss head: what it asks for, and what it returns.
 
 Shapes: N rows of a batch, C classes, D features.
 """
@@ -71,7 +71,7 @@ class LazyMetrics(Mapping[str, Tensor]):
 
 @dataclass
 class LossOutputs:
-    """What a head answers; the learner reduces, weights, sums and logs it.
+    """What a head returns; the learner reduces, weights, sums and logs it.
 
     Attributes:
         losses: One loss per row (N,), or several named terms of (N,) each. An empty selection is a
@@ -105,7 +105,7 @@ class Step:
     """Where training stands, for heads whose rule depends on it.
 
     Attributes:
-        index: Optimiser steps taken so far, from 0.
+        index: Optimizer steps taken so far, from 0.
         max_steps: Steps of the whole run, or None where it is open-ended.
         networks: The learner's networks, for interactive heads alone (adversarial perturbation,
             mixup); every other head asks for forwards instead.
@@ -121,7 +121,7 @@ class Step:
 class LossHead(nn.Module):
     """A rule that turns the answers to its requests into one loss per row.
 
-    A head never loops over a loader, moves tensors between devices, steps an optimiser or logs.
+    A head never loops over a loader, moves tensors between devices, steps an optimizer or logs.
     State that must survive a restart is a registered buffer. Buffers are equal on all processes:
     DDP copies those of the first one to the others before each step, so what another one adds from
     its own rows alone is lost. What goes into a buffer is first summed or gathered over all of them
@@ -151,8 +151,8 @@ class LossHead(nn.Module):
         """Applies the rule.
 
         Args:
-            outputs: The answers by request name: the field itself (``through=None``), or what the
-                network returned; a classifier answers ``{"features": (N, D), "logits": (N, C)}``.
+            outputs: The returns by request name: the field itself (``through=None``), or what the
+                network returned; a classifier returns ``{"features": (N, D), "logits": (N, C)}``.
             step: Where training stands.
 
         Returns:

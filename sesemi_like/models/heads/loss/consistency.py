@@ -23,12 +23,12 @@ class ConsistencyLossHead(LossHead):
     exp(-5 (1 - t)^2); see `sesemi_like.schedulers.SigmoidSchedule`.
 
     Args:
-        input_data: The loader of unlabelled images.
+        input_data: The loader of unlabeled images.
         first: The view whose prediction is corrected.
         second: The view whose prediction is the target.
         distance: ``mse``, ``kl``, or a callable of two logits (N, C) that returns (N,).
         target_grad: Whether the target is corrected too. False takes it as given.
-        network: The network that answers `logits` (N, C) for the first view.
+        network: The network that returns `logits` (N, C) for the first view.
         target_network: The network for the second view; null is `network`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Entropy minimisation: be sure about unlabelled images."""
+"""Entropy minimization: be sure about unlabeled images."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .parts.metrics import confidence
 
 
 class EntropyMinimizationLossHead(LossHead):
-    """Moves the class boundaries away from the unlabelled data.
+    """Moves the class boundaries away from the unlabeled data.
 
     Grandvalet & Bengio, "Semi-supervised learning by entropy minimization", NIPS 2004. For the
-    probabilities p = softmax(z) of an unlabelled row::
+    probabilities p = softmax(z) of an unlabeled row::
 
         loss = -sum_c p_c log p_c
 
     The loss is largest (log C) when all classes are equally likely and zero when one is certain.
     Its weight, lambda in the paper, grows during training: a high weight from the start makes the
-    first guesses final. The paper averages over the unlabelled rows: reduction ``mean``.
+    first guesses final. The paper averages over the unlabeled rows: reduction ``mean``.
 
     Args:
-        input_data: The loader of unlabelled images.
+        input_data: The loader of unlabeled images.
         view: The view, or field, of it to classify.
-        network: The network that answers `logits` (N, C).
+        network: The network that returns `logits` (N, C).
 
     Example::
 

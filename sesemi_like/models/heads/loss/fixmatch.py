@@ -23,19 +23,19 @@ class FixMatchLossHead(LossHead):
         loss   = H(onehot(argmax q), p(strong view))      cross-entropy
         weight = 1 if max q >= threshold else 0
 
-    The paper divides by the number of unlabelled rows, confident or not: reduction ``mean``. The
+    The paper divides by the number of unlabeled rows, confident or not: reduction ``mean``. The
     loss is therefore small while few rows are confident and needs no growing weight; its weight,
     lambda_u, is 1. (``weighted_mean`` divides by the number of confident rows.)
 
     Args:
-        input_data: The loader of unlabelled images.
+        input_data: The loader of unlabeled images.
         weak: The view that pseudo-labels are made from.
         strong: The view that is learned from.
         threshold: The confidence needed, in [0, 1], or a part that maps probabilities (N, C) to
             weights (N,).
         targets: The part that maps logits (N, C) to targets (N, C), such as
             `parts.SharpenedTargets`; null is the paper's `parts.HardTargets`.
-        network: The network that learns; it answers `logits` (N, C).
+        network: The network that learns; it returns `logits` (N, C).
         teacher: The network that makes the pseudo-labels, such as ``teacher``; null is the paper's
             choice, `network` itself.
 

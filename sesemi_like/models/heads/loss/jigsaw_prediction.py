@@ -6,7 +6,7 @@ from .parts.transformation_prediction import TransformationPredictionLossHead
 
 
 class JigsawPredictionLossHead(TransformationPredictionLossHead):
-    """Learns features from unlabelled images by telling how their tiles were shuffled.
+    """Learns features from unlabeled images by telling how their tiles were shuffled.
 
     Noroozi & Favaro, "Unsupervised learning of visual representations by solving jigsaw puzzles",
     2016, arXiv 1603.09246; with the shuffled tiles put back into one image, so that any backbone
@@ -23,7 +23,7 @@ class JigsawPredictionLossHead(TransformationPredictionLossHead):
     Args:
         input_data: The loader or view (``unlabeled.jigsaw``) that offers `image` and `target`
             (N,) in [0, num_permutations).
-        input_backbone: The network that answers `features` (N, D).
+        input_backbone: The network that returns `features` (N, D).
         num_permutations: P; 24 are all orders of 2 x 2 tiles.
 
     Raises:

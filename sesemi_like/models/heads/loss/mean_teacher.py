@@ -19,12 +19,12 @@ class MeanTeacherLossHead(ConsistencyLossHead):
     weight grows from zero along exp(-5 (1 - t)^2).
 
     Args:
-        input_data: The loader of unlabelled images.
+        input_data: The loader of unlabeled images.
         student_view: The view that the student sees.
         teacher_view: The view that the teacher sees.
         distance: ``mse``, ``kl`` (KL(teacher || student)), or a callable of student and teacher
             logits (N, C) that returns (N,).
-        network: The student, which answers `logits` (N, C).
+        network: The student, which returns `logits` (N, C).
         teacher: The teacher.
 
     Raises:

@@ -6,10 +6,10 @@ from .parts.transformation_prediction import TransformationPredictionLossHead
 
 
 class RotationPredictionLossHead(TransformationPredictionLossHead):
-    """Learns features from unlabelled images by telling how they were turned.
+    """Learns features from unlabeled images by telling how they were turned.
 
     Gidaris et al., "Unsupervised representation learning by predicting image rotations", 2018,
-    arXiv 1803.07728; as a regulariser beside the supervised loss: Tran, "Exploring self-supervised
+    arXiv 1803.07728; as a regularizer beside the supervised loss: Tran, "Exploring self-supervised
     regularization for supervised and semi-supervised learning" (SESEMI), 2019, arXiv 1906.10343.
 
     An image turned by ``k * 90`` degrees, k in {0, 1, 2, 3}, has the target k. With features f(x)
@@ -23,7 +23,7 @@ class RotationPredictionLossHead(TransformationPredictionLossHead):
     Args:
         input_data: The loader (``rotation_prediction``) or view (``unlabeled.rotation``) that
             offers `image` and `target` (N,) in [0, num_rotations).
-        input_backbone: The network that answers `features` (N, D).
+        input_backbone: The network that returns `features` (N, D).
         num_rotations: How many rotations there are; 4 are the multiples of 90 degrees.
 
     Raises:

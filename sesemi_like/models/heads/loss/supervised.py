@@ -16,7 +16,7 @@ class SupervisedLossHead(LossHead):
     """Compares predictions with labels by any criterion.
 
     For a row with logits z and label y the loss is ``criterion(z, y)``, for instance the
-    cross-entropy ``-log softmax(z)_y``. Rows with the label -1 are unlabelled and are left out:
+    cross-entropy ``-log softmax(z)_y``. Rows with the label -1 are unlabeled and are left out:
     they count neither in the sum nor in the number of rows.
 
     With `class_weights` a row weighs ``w_y``. Reduced by ``weighted_mean`` the head then gives what
@@ -28,7 +28,7 @@ class SupervisedLossHead(LossHead):
             that is set to ``"none"``.
         class_weights: One weight, zero or more, per class; null weighs all rows alike.
         input_data: The loader that offers `image` and `target` (N,), in [0, C) or -1.
-        network: The network that answers `logits`.
+        network: The network that returns `logits`.
 
     Raises:
         ValueError: If a class weight is negative.
@@ -71,22 +71,20 @@ class SupervisedLossHead(LossHead):
         }
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
-        """The criterion on the labelled rows; metric `top1`, nan when no row is labelled.
+        """The criterion on the labeled rows; metric `top1`, nan when no row is labeled.
 
         Raises:
             ValueError: If the criterion does not return one loss per row, or there are not as
                 many class weights as classes.
         """
         logits, target = outputs["image"]["logits"], outputs["target"]
-        labelled = target >= 0
+        labeled = target >= 0
         # Any class will do for the other rows: what they lose counts nothing.
         target = target.clamp(min=0)
         losses = self._one_per_row(self.criterion(logits, target), len(target))
-        losses = torch.where(labelled, losses, 0)
-        weights, count = self._weights(logits, target, labelled), labelled.sum()
-        metrics = LazyMetrics(
-            lambda: {"top1": (top1_hits(logits, target) * labelled).sum() / count}
-        )
+        losses = torch.where(labeled, losses, 0)
+        weights, count = self._weights(logits, target, labeled), labeled.sum()
+        metrics = LazyMetrics(lambda: {"top1": (top1_hits(logits, target) * labeled).sum() / count})
         return LossOutputs(losses, weights, metrics, count)
 
     def _one_per_row(self, losses: Any, rows: int) -> Tensor:
@@ -98,10 +96,10 @@ class SupervisedLossHead(LossHead):
             )
         return losses  # type: ignore[no-any-return]
 
-    def _weights(self, logits: Tensor, target: Tensor, labelled: Tensor) -> Tensor | None:
+    def _weights(self, logits: Tensor, target: Tensor, labeled: Tensor) -> Tensor | None:
         if self.class_weights is None:
             return None
         if len(self.class_weights) != logits.shape[1]:
             found, classes = len(self.class_weights), logits.shape[1]
             raise ValueError(f"class_weights: found {found} weights for {classes} classes")
-        return self.class_weights[target] * labelled
+        return self.class_weights[target] * labeled

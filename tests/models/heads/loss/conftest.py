@@ -1,4 +1,4 @@
-"""Plays the learner: answers what a head asks for from made-up fields and network outputs."""
+"""Plays the learner: returns what a head asks for from made-up fields and network outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entropy minimisation against NumPy and its two ends."""
+"""Entropy minimization against NumPy and its two ends."""
 
 import math
 

@@ -19,18 +19,18 @@ def batch(logits=LOGITS, target=TARGET):
 
 def test_one_loss_per_row_and_zero_without_a_label(play):
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch())
-    labelled = [0, 2, 3]
+    labeled = [0, 2, 3]
     expected = reference.cross_entropy(
-        reference.one_hot(TARGET[labelled], 3), LOGITS[labelled].numpy()
+        reference.one_hot(TARGET[labeled], 3), LOGITS[labeled].numpy()
     )
-    np.testing.assert_allclose(outputs.losses[labelled], expected, rtol=1e-5)
+    np.testing.assert_allclose(outputs.losses[labeled], expected, rtol=1e-5)
     assert outputs.losses[1] == 0
     assert outputs.count == 3
     assert outputs.weights is None
     assert outputs.metrics["top1"].item() == pytest.approx(2 / 3)
 
 
-def test_mean_divides_by_the_labelled_rows_alone(play):
+def test_mean_divides_by_the_labeled_rows_alone(play):
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch())
     expected = nn.functional.cross_entropy(LOGITS, TARGET, ignore_index=-1)
     torch.testing.assert_close(reduce_losses(outputs, "mean"), expected)
@@ -52,7 +52,7 @@ def test_label_smoothing_comes_with_the_callable(play):
     np.testing.assert_allclose(outputs.losses[[0, 2, 3]], expected, rtol=1e-5)
 
 
-def test_unlabelled_rows_get_no_gradient(play):
+def test_unlabeled_rows_get_no_gradient(play):
     logits = LOGITS.clone().requires_grad_()
     play(SupervisedLossHead(nn.CrossEntropyLoss()), batch(logits)).losses.sum().backward()
     assert logits.grad[1].tolist() == [0, 0, 0]
@@ -108,7 +108,7 @@ def test_loader_and_network_are_chosen(play):
     assert play(head, answers).count == 3
 
 
-def test_an_infinite_loss_of_an_unlabelled_row_does_not_count(play):
+def test_an_infinite_loss_of_an_unlabeled_row_does_not_count(play):
     logits = torch.tensor([[-torch.inf, 0, 0], [1, 2, 3]])
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch(logits, torch.tensor([-1, 2])))
     assert outputs.losses[0] == 0

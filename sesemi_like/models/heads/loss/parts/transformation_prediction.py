@@ -21,7 +21,7 @@ class TransformationPredictionLossHead(LossHead):
 
     Args:
         input_data: The loader, or view, that offers `image` and `target` (N,) in [0, K).
-        input_backbone: The network that answers `features` (N, D).
+        input_backbone: The network that returns `features` (N, D).
         num_transformations: K.
 
     Raises:

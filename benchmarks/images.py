@@ -1,9 +1,9 @@
 """Epochs over large JPEG files: this package against ImageFolder with torchvision's transforms.
 
-    python benchmarks/pictures.py
+    python benchmarks/images.py
 
-Pictures of 500 x 375 (and a few of 3000 x 2250) become random crops of 224 x 224, mirrored and
-normalised, in batches of 64. An epoch is everything from the folder to the batch on the device:
+Images of 500 x 375 (and a few of 3000 x 2250) become random crops of 224 x 224, mirrored and
+normalized, in batches of 64. An epoch is everything from the folder to the batch on the device:
 decoding, worker processes, stacking, views; for a first epoch also building the cache.
 """
 
@@ -35,7 +35,7 @@ MEAN, STD, SIDE, BATCH = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 224, 64
 FLOOR = "floor: decoding each file once with Pillow"
 
 
-def write_pictures(root: Path, size: tuple[int, int], count: int) -> Path:
+def write_images(root: Path, size: tuple[int, int], count: int) -> Path:
     """Writes parts of two photographs as JPEG files, in two class folders."""
     generator = np.random.default_rng(0)
     photographs = [Image.fromarray(image) for image in load_sample_images().images]
@@ -85,7 +85,7 @@ def ours(root: Path, cache: str, folder: Path, workers: int, *, fresh: bool = Fa
         found = kept or opened()
         looks_up = getattr(found.read, "take", None) is not None
         config = {"shuffle": True, "num_workers": 0 if looks_up else workers}
-        loader = build_loader(config, found, key="pictures", batch_size=BATCH, seed=0)
+        loader = build_loader(config, found, key="images", batch_size=BATCH, seed=0)
         for batch in loader:
             view(batch["image"].to(device, non_blocking=True))
 
@@ -104,10 +104,10 @@ def decoded(root: Path) -> Case:
 
 
 def main() -> None:
-    """Measures all in turn and prints a table for each size of picture."""
+    """Measures all in turn and prints a table for each size of image."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=512)
-    parser.add_argument("--large", type=int, default=48, help="pictures of 3000 x 2250")
+    parser.add_argument("--large", type=int, default=48, help="images of 3000 x 2250")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
@@ -116,7 +116,7 @@ def main() -> None:
     print_machine(f"{options.workers} worker processes, {options.repeats} interleaved repeats")
     for size, count in (((500, 375), options.count), ((3000, 2250), options.large)):
         root, folder = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
-        write_pictures(root, size, count)
+        write_images(root, size, count)
         workers = options.workers
         first = "ImageFolder + torchvision v1"
         cases = {
@@ -132,7 +132,7 @@ def main() -> None:
             ),
             "sesemi_like, later epochs": ours(root, "disk", folder / "kept", workers),
         }
-        print(f"{count} pictures of {size[0]} x {size[1]}:\n")
+        print(f"{count} images of {size[0]} x {size[1]}:\n")
         times = interleaved(cases, options.repeats, count)
         columns = {"images per CPU-second over v1": first, "over the floor": FLOOR}
         print_table(times, "ms an image", against=columns)
