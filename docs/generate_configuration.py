@@ -19,7 +19,7 @@ from sesemi_like.config import structs
 from sesemi_like.config.schema import field_help
 from sesemi_like.config.search import opening
 from sesemi_like.config.store import builtin_configs
-from sesemi_like.errors import shown
+from sesemi_like.errors import as_yaml
 
 PAGE = Path(__file__).with_name("configuration.md")
 _TABLE = re.compile(r"<!-- (keys|choices): (\S+) -->\n.*?<!-- end -->", re.S)
@@ -57,7 +57,7 @@ def _default(field: Field[object]) -> str:
     value = field.default
     if isinstance(value, Enum):
         return f"`{value.name}`"
-    return f"`{value}`" if isinstance(value, str) else f"`{shown(value)}`"
+    return f"`{value}`" if isinstance(value, str) else f"`{as_yaml(value)}`"
 
 
 def _choices(group: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ class ConfigProblem:
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.key}: found {shown(self.value)}; {self.expected}"
+        return f"{self.key}: found {as_yaml(self.value)}; {self.expected}"
 
 
 class ConfigError(Exception):
@@ -64,7 +64,7 @@ class NonFiniteLossError(Exception):
     """A training loss that is nan or infinite: of which head, at which step, on which samples."""
 
 
-def shown(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """Prints a value the way a YAML file would hold it (null, true, quoted text)."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -72,7 +72,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def near(name: str, known: Iterable[str], *, noun: str = "known names") -> str:
+def suggest(name: str, known: Iterable[str], *, noun: str = "known names") -> str:
     """Proposes the spelling that was meant, or lists what there is.
 
     Args:
@@ -95,26 +95,28 @@ def near(name: str, known: Iterable[str], *, noun: str = "known names") -> str:
 class Problems:
     """Collects mistakes from steps that each raise :class:`ConfigError`, to tell all at once."""
 
-    def __init__(self, found: Iterable[ConfigProblem] = ()) -> None:
-        self.found = list(found)
+    def __init__(self, problems: Iterable[ConfigProblem] = ()) -> None:
+        self.problems = list(problems)
 
     @contextmanager
-    def collected(self) -> Iterator[None]:
+    def collecting(self) -> Iterator[None]:
         """Keeps the problems of a step that fails, and goes on after it."""
         try:
             yield
         except ConfigError as error:
-            self.found += error.problems
+            self.problems += error.problems
 
     def under(self, *keys: str) -> bool:
         """Says whether a problem was found at one of these keys or anywhere below it."""
-        return any(p.key == key or p.key.startswith(f"{key}.") for p in self.found for key in keys)
+        return any(
+            p.key == key or p.key.startswith(f"{key}.") for p in self.problems for key in keys
+        )
 
-    def raise_any(self) -> None:
+    def raise_if_any(self) -> None:
         """Ends here if anything was found.
 
         Raises:
             ConfigError: With every problem found so far.
         """
-        if self.found:
-            raise ConfigError(self.found)
+        if self.problems:
+            raise ConfigError(self.problems)

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import ConfigProblem, near
+from ..errors import ConfigProblem, suggest
 from .check_trainer import trainer_problems
 from .schema import described, field_help, schema_problems
 from .structs import AppConfig, ClassifierConfig, DatasetConfig
@@ -78,7 +78,7 @@ def run_problems(config: DictConfig) -> Problems:
     yield from _one_of(run, "run", "accelerator", ("dp", "ddp", None))
     yield from _one_of(run, "run", "on_nonfinite", ("stop", "skip"))
     if str(run.precision) not in PRECISIONS:
-        expected = near(str(run.precision), PRECISIONS, noun="choices")
+        expected = suggest(str(run.precision), PRECISIONS, noun="choices")
         yield ConfigProblem("run.precision", run.precision, expected)
     if misnamed := _folder_name_problem(run.id):
         yield ConfigProblem("run.id", run.id, misnamed)
@@ -250,7 +250,7 @@ def _one_of(node: Mapping[str, Any], key: str, name: str, known: tuple[Any, ...]
     value = node.get(name)
     if value not in known:
         names = ["null" if k is None else k for k in known]
-        yield ConfigProblem(f"{key}.{name}", value, near(str(value), names, noun="choices"))
+        yield ConfigProblem(f"{key}.{name}", value, suggest(str(value), names, noun="choices"))
 
 
 def _help(key: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import ConfigProblem, near
+from ..errors import ConfigProblem, suggest
 from .length import length_problems
 
 PRECISIONS = ("32-true", "32", 32, "bf16-mixed", "bf16", "16-mixed", "16", 16)
@@ -89,7 +89,7 @@ def _value_problems(given: Mapping[str, Any]) -> Iterator[ConfigProblem]:
             yield ConfigProblem(f"trainer.{name}", given[name], expected)
     precision = given.get("precision")
     if precision is not None and precision not in PRECISIONS:
-        known = near(str(precision), {str(p) for p in PRECISIONS}, noun="choices")
+        known = suggest(str(precision), {str(p) for p in PRECISIONS}, noun="choices")
         yield ConfigProblem("trainer.precision", precision, f"cannot be trained in here; {known}")
 
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ..errors import ConfigError, ConfigProblem, near
+from ..errors import ConfigError, ConfigProblem, suggest
 from .check import typed_problems
 from .overrides import forced_override, override_problems, split
 from .search import composed, composer, config_files, covered
@@ -140,14 +140,14 @@ def _missing_config(
 ) -> ConfigProblem:
     name = str(error.missing_cfg_file)
     if name.removesuffix(".yaml") == config_name.removesuffix(".yaml"):
-        known = near(config_name, config_files(config_dir), noun="configs")
+        known = suggest(config_name, config_files(config_dir), noun="configs")
         hint = _elsewhere(config_name, config_dir)
         return ConfigProblem("-cn", config_name, f"no such config; {hint}{known}")
     group, _, choice = name.rpartition("/")
     options = error.options or config_files(config_dir, group)
     noun = f"choices of {group}" if group else "configs"
     return ConfigProblem(
-        group or "-cn", choice, f"no such config; {near(choice, options, noun=noun)}"
+        group or "-cn", choice, f"no such config; {suggest(choice, options, noun=noun)}"
     )
 
 

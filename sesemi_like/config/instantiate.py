@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import ConfigError, ConfigProblem, near
+from ..errors import ConfigError, ConfigProblem, suggest
 from .origins import left_over
 from .targets import renamed
 
@@ -123,7 +123,7 @@ def _not_found(target: str) -> str:
         except ImportError as error:
             return f"importing {name} failed: {error}"
         known = [n for n in dir(module) if not n.startswith("_")]
-        return f"{name} has no {parts[length]!r}; {near(parts[length], known, noun='it has')}"
+        return f"{name} has no {parts[length]!r}; {suggest(parts[length], known, noun='it has')}"
     if parts[0] == "sesemi":
         return renamed(target)
     return f"there is no module {parts[0]!r}; {_PATH}"
@@ -141,5 +141,5 @@ def _refused(target: str, key: str, cause: BaseException) -> str:
     except (TypeError, ValueError):
         return message
     source = left_over(f"{key}.{name}", f"{key}._target_")
-    known = f"it takes no {name!r}; {near(name, parameters, noun='it takes')}"
+    known = f"it takes no {name!r}; {suggest(name, parameters, noun='it takes')}"
     return f"{known}; {name!r} is {source}. {_MERGED.format(key=key)}" if source else known

@@ -12,7 +12,7 @@ from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import ConfigError, ConfigProblem, near
+from ..errors import ConfigError, ConfigProblem, suggest
 from .schema import described
 from .structs import RunConfig
 
@@ -121,7 +121,7 @@ def _problem(config: DictConfig, override: Override, error: Exception) -> Config
         return ConfigProblem(key, text, f"a key that is always there; {key}=null empties it")
     if name not in has:
         adds = "" if override.is_delete() else f"; +{key} adds it"
-        expected = f"no such key; {near(name, has, noun='keys')}{adds}"
+        expected = f"no such key; {suggest(name, has, noun='keys')}{adds}"
         return ConfigProblem(key, value or text, expected)
     if override.is_add():
         return ConfigProblem(key, text, f"the key is there already; {key}={value} changes it")

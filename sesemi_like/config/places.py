@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import ConfigProblem, near
+from ..errors import ConfigProblem, suggest
 from .check import named_loaders
 
 _SPLITS = {"FIT": ("val", "test"), "VALIDATE": ("val",), "TEST": ("test",)}
@@ -74,7 +74,7 @@ def _missing_subsets(subset: Any, folder: Path, key: str) -> Iterator[ConfigProb
     for name in map(str, names):
         if unicodedata.normalize("NFC", name) not in known and not (folder / name).is_dir():
             shown = [name for name in there if not name.startswith(".")]
-            expected = f"no such folder in {folder}; {near(name, shown, noun='it has')}"
+            expected = f"no such folder in {folder}; {suggest(name, shown, noun='it has')}"
             yield ConfigProblem(key, name, expected)
 
 
@@ -82,4 +82,4 @@ def _beside(place: Path) -> str:
     """What lies beside a place that does not exist."""
     folder = place.parent
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return near(place.name, names, noun=f"{folder} holds") if names else ""
+    return suggest(place.name, names, noun=f"{folder} holds") if names else ""

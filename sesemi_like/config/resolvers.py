@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from omegaconf import OmegaConf
 
-from ..errors import near
+from ..errors import suggest
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def resolve(name: str) -> int | str | None:
     """
     known = [field.name for field in fields(AppAttributes)]
     if name not in known:
-        raise ValueError(f"${{app:{name}}} is unknown; {near(name, known, noun='there are')}")
+        raise ValueError(f"${{app:{name}}} is unknown; {suggest(name, known, noun='there are')}")
     if not _current:
         return f"<{name}: known once the run has read its data>"
     value: int | None = getattr(_current[-1], name)

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import ConfigProblem, near
+from ..errors import ConfigProblem, suggest
 from .structs import AppConfig, ClassifierConfig
 
 
@@ -40,7 +40,9 @@ def schema_problems(
         if name in known:
             yield from _value_problems(value, known[name], path, struct, str(name))
         elif not is_open:
-            yield ConfigProblem(path, value, f"no such key; {near(str(name), known, noun='keys')}")
+            yield ConfigProblem(
+                path, value, f"no such key; {suggest(str(name), known, noun='keys')}"
+            )
 
 
 def field_help(struct: type, name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, ConfigProblem, UnreadableSampleError, near
+from ..errors import ConfigError, ConfigProblem, UnreadableSampleError, suggest
 from ..files import write_atomically
 from . import dataset
 from .samples import UNLABELED, UNREADABLE, ImageReader, Samples
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         samples = dataset(given.name, given.root, given.subset or None, on_error=on_error)
         if not isinstance(samples, Samples):
-            known = near(given.name, ["image_folder", "image_files", "csv"], noun="kinds")
+            known = suggest(given.name, ["image_folder", "image_files", "csv"], noun="kinds")
             expected = f"a streamed data set cannot be converted; {known}"
             raise ConfigError([ConfigProblem("--name", given.name, expected)])
         index = write_shards(

@@ -100,11 +100,11 @@ class DataModule(pl.LightningDataModule):
         problems = Problems()
         for key, loader in named_loaders(data):
             if self._is_loaded(key.removeprefix("data."), _SPLITS_OF_MODE[run["mode"].name]):
-                with problems.collected():
+                with problems.collecting():
                     self._add(key, plain(loader))
         if not problems.under("data.train"):  # what could not be built may have the classes
-            problems.found += class_problems(self.datasets, self._labeled_loader)
-        problems.raise_any()
+            problems.problems += class_problems(self.datasets, self._labeled_loader)
+        problems.raise_if_any()
         self._warn()
         self.workers = self._shared_out_workers()
         self.iterations_per_epoch = self._named_loaders(rank=0).length if self._train else None
@@ -131,18 +131,18 @@ class DataModule(pl.LightningDataModule):
         name = key.removeprefix("data.")
         problems = Problems()
         self.configs[name] = loader
-        with problems.collected():
+        with problems.collecting():
             self.batch_sizes[name] = batch_size_of(
                 loader, key, self.run["batch_size_per_gpu"], self.world_size
             )
-        with problems.collected():
+        with problems.collecting():
             self.views[name] = {
                 view: instantiate(config, key=f"{key}.views.{view}")
                 for view, config in (loader.get("views") or {}).items()
             }
-        with problems.collected(), _told_at(f"{key}.dataset"):
+        with problems.collecting(), _told_at(f"{key}.dataset"):
             self.datasets[name] = self._dataset(name, loader["dataset"])
-        problems.raise_any()
+        problems.raise_if_any()
         self.sample_batches[name] = first_batch(
             self.datasets[name], loader, key, partial(self._with_views, name)
         )
@@ -175,10 +175,10 @@ class DataModule(pl.LightningDataModule):
         problems = Problems()
         for name, source in self.datasets.items():
             plan, key = plans.get(name), f"data.{name}"
-            with problems.collected(), _told_at(f"{key}.dataset"):
+            with problems.collecting(), _told_at(f"{key}.dataset"):
                 self.datasets[name] = plan.carried_out(self.cpus) if plan else source
                 settle_unreadable(self.datasets[name], key, plan.folder if plan else None)
-        problems.raise_any()
+        problems.raise_if_any()
         # Where `auto` found no place after all, workers have to decode.
         shares = self._shared_out_workers()
         self.workers |= {n: shares[n] for n, p in plans.items() if self.datasets[n] is p.samples}

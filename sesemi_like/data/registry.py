@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from torch.utils.data import Dataset
 
-from ..errors import ConfigError, ConfigProblem, near
+from ..errors import ConfigError, ConfigProblem, suggest
 from .samples import Samples, StreamedSamples, adapted
 from .splits import choose_part
 
@@ -97,7 +97,7 @@ def dataset(
 def _builder(name: str) -> Builder:
     if name in _BUILDERS:
         return _BUILDERS[name]
-    expected = f"no such kind of data set; {near(name, _BUILDERS, noun='kinds')}"
+    expected = f"no such kind of data set; {suggest(name, _BUILDERS, noun='kinds')}"
     if "." in name:
         try:
             found: Builder = hydra.utils.get_method(name)
@@ -114,7 +114,7 @@ def _taken(name: str, builder: Builder, given: dict[str, Any]) -> dict[str, Any]
         return given
     known = {*parameters, *_PART_KEYS, *_KEYS_OF_ALL}
     problems = [
-        ConfigProblem(key, value, f"{name} takes no such key; {near(key, known, noun='keys')}")
+        ConfigProblem(key, value, f"{name} takes no such key; {suggest(key, known, noun='keys')}")
         for key, value in given.items()
         if key not in known and value is not None
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ConfigError, ConfigProblem, near
+from ..errors import ConfigError, ConfigProblem, suggest
 from .samples import UNLABELED, Samples, Targets
 
 PARTS = ("labelled", "unlabelled", "all")
@@ -157,7 +157,7 @@ def choose_part(
     """
     budget = (labels_per_class, num_labels, label_fraction)
     if part not in PARTS:
-        expected = near(part, PARTS, noun="parts")
+        expected = suggest(part, PARTS, noun="parts")
         raise ConfigError([ConfigProblem("part", part, expected)])
     if samples.targets is None:
         if part == "all" and all(amount is None for amount in budget):

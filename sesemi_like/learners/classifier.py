@@ -61,10 +61,10 @@ class Classifier(Learner):
         key, model = f"{self.key}.model", self.settings["model"]
         problems, terms = Problems(), {}
         for name, path, config in _term_configs(model, key):
-            with problems.collected():
+            with problems.collecting():
                 head = self._build_loss_head(config, path)
                 terms[name] = LossTerm.from_config(config, head, key=path)
-        problems.raise_any()
+        problems.raise_if_any()
         return terms
 
     def _build_loss_head(self, config: dict[str, Any], key: str) -> LossHead:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-from ..errors import ConfigProblem, near
+from ..errors import ConfigProblem, suggest
 from ..models.heads.loss.base import Fields, Forward
 from ..models.networks import Networks
 
@@ -151,7 +151,7 @@ def _problems_of(
     request: Forward, fields: Fields, networks: Networks, key: str
 ) -> Iterable[ConfigProblem]:
     if request.through is not None and request.through not in networks:
-        expected = f"no such network; {near(request.through, networks.names, noun='networks')}"
+        expected = f"no such network; {suggest(request.through, networks.names, noun='networks')}"
         yield ConfigProblem(key, request.through, expected)
     for item in _items(request):
         if isinstance(item, Forward):
@@ -160,11 +160,11 @@ def _problems_of(
         loader, _, field = item.partition(".")
         if loader not in fields:
             expected = (
-                f"there is no train loader {loader!r}; {near(loader, fields, noun='loaders')}"
+                f"there is no train loader {loader!r}; {suggest(loader, fields, noun='loaders')}"
             )
             yield ConfigProblem(key, item, expected)
         elif field not in fields[loader]:
-            known = near(field, fields[loader], noun="it offers")
+            known = suggest(field, fields[loader], noun="it offers")
             yield ConfigProblem(
                 key,
                 item,

@@ -9,7 +9,7 @@ from typing import Any
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
-from ..errors import ConfigError, ConfigProblem, near
+from ..errors import ConfigError, ConfigProblem, suggest
 from .prepared import Prepared
 
 _ALWAYS = ("lr", "epoch", "step", "train/loss")
@@ -41,7 +41,9 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
     if known is None:
         return []
     return [
-        ConfigProblem(key, name, f"this run does not measure it; {near(name, known, noun='but')}")
+        ConfigProblem(
+            key, name, f"this run does not measure it; {suggest(name, known, noun='but')}"
+        )
         for key, name in watched.items()
         if name not in known
     ]

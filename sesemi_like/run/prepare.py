@@ -24,7 +24,7 @@ from ..data.checks.facts import facts_of, inputs_of
 from ..data.checks.images import odd_images
 from ..data.checks.labels import TRAIN
 from ..devices import Devices, choose_devices, tune_process
-from ..errors import ConfigError, ConfigProblem, Problems, near
+from ..errors import ConfigError, ConfigProblem, Problems, suggest
 from ..evaluation import Evaluation, Evaluator, default_evaluators
 from ..files import RUN_FOLDER, write_atomically
 from ..learners import Learner
@@ -104,7 +104,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     with app_attributes(attributes):
         learner = _learner(config, data, attributes.max_iterations, found)
         evaluation = _evaluation(config, data, found)
-    found.raise_any()
+    found.raise_if_any()
     assert data is not None and learner is not None
     data.decode()
     return Prepared(config, seed, devices, attributes, data, learner, evaluation)
@@ -137,7 +137,7 @@ def _length(config: DictConfig, data: DataModule | None) -> RunLength:
 
 def _seed(config: DictConfig, found: Problems) -> int:
     run = config.run
-    with found.collected():
+    with found.collecting():
         if not found.under("run.seed", "run.num_nodes"):
             resumed = run.resume_from_checkpoint if run.mode.name == "FIT" else None
             return choose_seed(run.seed, resumed=resumed, num_nodes=run.num_nodes)
@@ -155,7 +155,7 @@ def run_attributes(config: DictConfig, data: DataModule | None, devices: Devices
 
 
 def _devices(config: DictConfig, found: Problems) -> Devices:
-    with found.collected():
+    with found.collecting():
         if not found.under("run.gpus"):
             return choose_devices(config.run, plain(config.trainer) or {})
     return Devices("cpu", 1, "auto", 1)
@@ -181,12 +181,12 @@ def _data(
     read: dict[str, set[str]] | None,
     found: Problems,
 ) -> DataModule | None:
-    with found.collected():
+    with found.collecting():
         if not found.under("data", "run.batch_size_per_gpu"):
             data = DataModule(
                 config.data, config.run, world_size=devices.world_size, seed=seed, read=read
             )
-            found.found += _length_problems(config, data)
+            found.problems += _length_problems(config, data)
             return data
     return None
 
@@ -222,7 +222,7 @@ def _learner(
     learner: Learner | None = None
     if found.under("learner"):
         return None
-    with found.collected():
+    with found.collecting():
         learner = build_learner(config)
     if learner is not None and data is not None:
         accumulated = (plain(config.trainer) or {}).get("accumulate_grad_batches", 1)
@@ -230,15 +230,15 @@ def _learner(
         learner.facts = {**facts_of(data), "trainer.accumulate_grad_batches": accumulated}
     is_fit = config.run.mode.name == "FIT"
     has_length = not found.under("run.num_epochs", "run.num_iterations")  # as schedules need
-    with found.collected():
+    with found.collecting():
         if learner is not None and is_fit:  # tells a wrong optimizer or schedule now
             _ = learner.configure_optimizers() if has_length else learner.configured_optimizer()
     if learner is not None and data is not None:
         _rehearse(learner, data, found, is_fit=is_fit)
-    with found.collected():
+    with found.collecting():
         if learner is not None and not found.under(*_WEIGHTS_KEYS):
             load_start(learner, config)
-    with found.collected():
+    with found.collecting():
         if learner is not None and not found.under(*_WEIGHTS_KEYS) and is_fit:
             _check_resuming(config, learner, most)
     return learner
@@ -252,15 +252,15 @@ def _check_resuming(config: DictConfig, learner: Learner, most: int | None) -> N
 
 def _rehearse(learner: Learner, data: DataModule, found: Problems, *, is_fit: bool) -> None:
     """Tries a step and an evaluation on a few samples."""
-    before = len(found.found)
-    with found.collected():
+    before = len(found.problems)
+    with found.collecting():
         if is_fit:
             data.keep(learner.make_plan(data.fields).fields)
             learner.rehearse(data.first_step())
-    with found.collected():
+    with found.collecting():
         _rehearse_evaluation(learner, data)
-    if len(found.found) > before:
-        found.found[before:before] = odd_images(data.sample_batches)
+    if len(found.problems) > before:
+        found.problems[before:before] = odd_images(data.sample_batches)
 
 
 def _rehearse_evaluation(learner: Learner, data: DataModule) -> None:
@@ -285,15 +285,17 @@ def _evaluation(config: DictConfig, data: DataModule | None, found: Problems) ->
     known = [name.removeprefix(TRAIN) for name in loaded if name.startswith(TRAIN)]
     for name, loader in ((n, loader) for n, e in evaluators.items() for loader in e.reads):
         if data is not None and loader not in known:
-            expected = f"there is no train loader {loader!r}; {near(loader, known, noun='loaders')}"
-            found.found.append(ConfigProblem(f"run.evaluators.{name}", loader, expected))
+            expected = (
+                f"there is no train loader {loader!r}; {suggest(loader, known, noun='loaders')}"
+            )
+            found.problems.append(ConfigProblem(f"run.evaluators.{name}", loader, expected))
     return Evaluation(evaluators or default_evaluators())
 
 
 def _evaluators(config: DictConfig, found: Problems) -> dict[str, Evaluator]:
     evaluators = {}
     for name, evaluator in (plain(config.run.evaluators) or {}).items():
-        with found.collected():
+        with found.collecting():
             evaluators[name] = instantiate(evaluator, key=f"run.evaluators.{name}")
     return evaluators
 

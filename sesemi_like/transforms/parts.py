@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from sesemi_like.errors import near
+from sesemi_like.errors import suggest
 from sesemi_like.views.checks import check
 from sesemi_like.views.normalize import per_channel
 
@@ -55,5 +55,5 @@ def interpolation_mode(name: str) -> Any:
     """Looks torchvision's interpolation mode up by name, e.g. bilinear, or raises ValueError."""
     modes = {mode.value: mode for mode in v2.InterpolationMode}
     known = str(name) in modes
-    check(known, "interpolation", name, near(str(name), modes, noun="known interpolations"))
+    check(known, "interpolation", name, suggest(str(name), modes, noun="known interpolations"))
     return modes[str(name)]

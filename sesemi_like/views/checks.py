@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sesemi_like.errors import shown
+from sesemi_like.errors import as_yaml
 
 
 def check(condition: bool, name: str, value: Any, expected: str) -> None:
@@ -21,7 +21,7 @@ def check(condition: bool, name: str, value: Any, expected: str) -> None:
         ValueError: The condition does not hold.
     """
     if not condition:
-        raise ValueError(f"{name}: found {shown(value)}; expected {expected}")
+        raise ValueError(f"{name}: found {as_yaml(value)}; expected {expected}")
 
 
 def number(name: str, value: Any, lowest: float, highest: float) -> float:

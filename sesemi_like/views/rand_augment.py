@@ -12,7 +12,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from sesemi_like.errors import near
+from sesemi_like.errors import suggest
 from sesemi_like.views import operations as ops
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, number, whole_number
@@ -148,5 +148,5 @@ def chosen_pool(names: Sequence[str] | None) -> list[Operation]:
     names = list(pool) if names is None else list(names)
     check(len(names) > 0, "operations", names, "at least one name")
     for name in names:
-        check(name in pool, "operations", name, near(name, pool, noun="known operations"))
+        check(name in pool, "operations", name, suggest(name, pool, noun="known operations"))
     return [pool[name] for name in names]

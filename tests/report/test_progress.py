@@ -40,7 +40,7 @@ def test_images_are_counted_over_all_processes_loaders_and_steps(monkeypatch):
     assert "6 images/s" in bar._numbers(trainer)
 
 
-def shown(is_terminal=False, width=80):
+def as_yaml(is_terminal=False, width=80):
     output = io.StringIO()
     bar = ProgressBar(Console(file=output, force_terminal=is_terminal, width=width))
     trainer = Trainer()
@@ -62,7 +62,7 @@ def shown(is_terminal=False, width=80):
 
 
 def test_lines_where_there_is_no_terminal():
-    text = shown()
+    text = as_yaml()
     lines = text.splitlines()
     assert "\x1b" not in text
     assert len(lines) == 3  # after each validation, and at the end; ten seconds have not passed
@@ -74,7 +74,7 @@ def test_lines_where_there_is_no_terminal():
 
 
 def test_a_bar_on_a_terminal():
-    text = shown(is_terminal=True)
+    text = as_yaml(is_terminal=True)
     assert "epoch 2" in text
     assert "4/10" in text
 
@@ -90,7 +90,7 @@ def test_nothing_is_shown_by_other_processes():
 
 
 def test_lines_on_a_terminal_are_broken_between_figures():
-    lines = [line.rstrip() for line in shown(is_terminal=True, width=50).splitlines()]
+    lines = [line.rstrip() for line in as_yaml(is_terminal=True, width=50).splitlines()]
     last = next(i for i, line in enumerate(lines) if "step 10/10" in line)
     ending = "\n".join(lines[last:])
     for part in ("loss 1.500", "top-1 0.700 (best 0.900)", "images/s"):

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ...config.instantiate import instantiate
-from ...errors import ConfigError, ConfigProblem, near
+from ...errors import ConfigError, ConfigProblem, suggest
 from ..samples import Samples, StreamedSamples
 from .collating import Batch, build_collation
 from .samplers import (
@@ -151,7 +151,7 @@ def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -
         except ValueError as error:
             raise ConfigError([ConfigProblem(f"{key}.sampler", chosen, str(error))]) from error
     if isinstance(chosen, str):
-        expected = near(chosen, ["class_balanced"], noun="samplers by name")
+        expected = suggest(chosen, ["class_balanced"], noun="samplers by name")
         raise ConfigError([ConfigProblem(f"{key}.sampler", chosen, expected)])
     return _sampler_of(chosen, dataset, f"{key}.sampler")
 

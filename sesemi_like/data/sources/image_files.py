@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, ConfigProblem, near
+from ...errors import ConfigError, ConfigProblem, suggest
 from ..names import Names
 from ..registry import register_dataset
 from ..samples import UNLABELED, ImageReader, Samples
@@ -142,7 +142,7 @@ def _folder(root: str) -> Path:
         raise ConfigError([ConfigProblem("root", root, "is a file; give a folder")])
     if not top.is_dir():
         known = [p.name for p in top.parent.iterdir()] if top.parent.is_dir() else []
-        beside = near(top.name, known, noun=f"{top.parent} holds") if known else "give a folder"
+        beside = suggest(top.name, known, noun=f"{top.parent} holds") if known else "give a folder"
         raise ConfigError([ConfigProblem("root", root, f"no such folder; {beside}")])
     return top
 
@@ -155,7 +155,7 @@ def _subsets(top: Path, subset: str | list[str] | None) -> list[Path]:
     wanted = [known.get(comparable(name), top / name) for name in names]
     problems = [
         ConfigProblem(
-            "subset", name, f"no such folder in {top}; {near(name, known, noun='it has')}"
+            "subset", name, f"no such folder in {top}; {suggest(name, known, noun='it has')}"
         )
         for name, folder in zip(names, wanted, strict=True)
         if not folder.is_dir()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...errors import ConfigError, ConfigProblem, near
+from ...errors import ConfigError, ConfigProblem, suggest
 from ..registry import register_dataset
 from ..samples import UNLABELED, ImageReader, Samples
 from .subsets import subset_names
@@ -144,7 +144,7 @@ def _wanted(
     given = subset_names(subset)
     names = (default or known) if given is None else given
     problems = [
-        ConfigProblem("subset", name, f"no such subset; {near(name, known, noun='subsets')}")
+        ConfigProblem("subset", name, f"no such subset; {suggest(name, known, noun='subsets')}")
         for name in names
         if name not in known
     ]

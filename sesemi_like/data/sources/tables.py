@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
-from ...errors import ConfigError, ConfigProblem, near
+from ...errors import ConfigError, ConfigProblem, suggest
 from ..registry import register_dataset
 from ..samples import UNLABELED, Samples
 from .image_files import ImageTransform, image_samples
@@ -129,7 +129,7 @@ def _read(
         raise _error(root, _not_utf8(root)) from error
     except OSError as error:
         raise _error(root, f"cannot be read: {error.strerror or error}") from error
-    table.raise_any()
+    table.raise_if_any()
     if not table.lines:
         raise _error(root, "the table has no rows")
     return table
@@ -187,7 +187,7 @@ def _places(
         places.append(place)
         if name is None or place is not None:
             continue
-        expected = f"no such column; {near(name, header, noun='columns')}"
+        expected = f"no such column; {suggest(name, header, noun='columns')}"
         if key == "label_column":
             if name == _LABEL and not {*header} - {comparable(other) for other in others} - {""}:
                 continue  # paths and splits alone: nothing here could be labels
@@ -235,7 +235,7 @@ def _classes(table: _Table) -> tuple[list[int], list[str]]:
         if same != name:
             fault = f"label {name!r} is the number that line {first[same]} writes {same!r}"
             table.faults.append((first[name], f"{fault}; write a class in one way"))
-    table.raise_any()
+    table.raise_if_any()
     _warn_of_odd_names(table.root, {name: first[name] for name in names})
     is_numeric = all(name in numbers for name in names)
     classes = sorted(names, key=lambda name: numbers[name]) if is_numeric else sorted(names)
@@ -259,7 +259,9 @@ def _warn_of_odd_names(root: str, first: Mapping[str, int]) -> None:
 
 def _rows_of(splits: list[str], wanted: list[str]) -> list[int]:
     problems = [
-        ConfigProblem("subset", name, f"no row has this split; {near(name, known, noun='splits')}")
+        ConfigProblem(
+            "subset", name, f"no row has this split; {suggest(name, known, noun='splits')}"
+        )
         for known in [set(splits)]
         for name in wanted
         if name not in known

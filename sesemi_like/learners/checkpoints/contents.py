@@ -10,7 +10,7 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from ...errors import ConfigError, ConfigProblem, shown
+from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...models.torch_files import UnreadableFileError, read_torch_file
 from ...views.inputs import Inputs
 from ..base import Learner
@@ -234,7 +234,7 @@ def differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
                 parts[:2] in (["model", "backbone"], ["model", "head"])
                 and parts[-1] not in _INITIAL
             ):
-                yield f"{learner.key}.{key} is {shown(own)} instead of {shown(theirs)}"
+                yield f"{learner.key}.{key} is {as_yaml(own)} instead of {as_yaml(theirs)}"
 
 
 def hparams_differences(

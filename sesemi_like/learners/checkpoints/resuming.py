@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError, ConfigProblem, shown
+from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...schedulers.lr import WarmupLR
 from ..base import Learner
 from .contents import Checkpoint, Match, differences, hparams_differences, listed, tell
@@ -91,7 +91,7 @@ def _optimizer_problems(learner: Learner, checkpoint: Checkpoint) -> Iterator[st
     groups = [state["param_groups"][0] for state in checkpoint.content["optimizer_states"]]
     settings = learner.configured_optimizer().param_groups[0]
     changed = [
-        f"{key} is {shown(theirs)}, here {shown(own)}"
+        f"{key} is {as_yaml(theirs)}, here {as_yaml(own)}"
         for key, own, theirs in _changes(learner, checkpoint)
         if key.startswith("optimizer.")
     ]
@@ -101,7 +101,7 @@ def _optimizer_problems(learner: Learner, checkpoint: Checkpoint) -> Iterator[st
         )
     schedule = learner.settings.get("lr_scheduler") or {}
     keeps = [
-        f"{key} is {shown(theirs)}, here {shown(own)}"
+        f"{key} is {as_yaml(theirs)}, here {as_yaml(own)}"
         for key, own, theirs in _changes(learner, checkpoint)
         if key.startswith("lr_scheduler.")
     ]
@@ -130,7 +130,7 @@ def _changes(learner: Learner, checkpoint: Checkpoint) -> list[tuple[str, Any, A
 def _hparams_differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
     for key, own, theirs in _changes(learner, checkpoint):
         if key.rpartition(".")[2] not in _INITIAL:
-            yield f"{learner.key}.{key} is {shown(own)} instead of {shown(theirs)}"
+            yield f"{learner.key}.{key} is {as_yaml(own)} instead of {as_yaml(theirs)}"
 
 
 def _fact_differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _fact_differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]
     if isinstance(theirs, Mapping) and theirs:
         for key, own, other in hparams_differences(learner.facts, theirs):
             if key not in ("samplers", "streams"):
-                yield f"{key} is {shown(own)} instead of {shown(other)}"
+                yield f"{key} is {as_yaml(own)} instead of {as_yaml(other)}"
     else:
         yield "it is of an earlier version, whose runs drew otherwise"
     for name in learner.facts.get("samplers", []):

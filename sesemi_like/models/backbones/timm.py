@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import near
+from ...errors import suggest
 from .base import Backbone, measured_features, refusal, refuse_head_settings
 from .initial import leaves_out_initial_weights
 from .weights import load_weights
@@ -96,7 +96,7 @@ def _check_name(name: str) -> None:
 
     known = {*timm.list_models(), *timm.list_pretrained()}
     if name not in known and not name.startswith(("hf-hub:", "local-dir:")):
-        raise ValueError(f"name: found {name!r}; {near(name, known, noun='timm models')}")
+        raise ValueError(f"name: found {name!r}; {suggest(name, known, noun='timm models')}")
 
 
 def _feature_size(network: Any, name: str, settings: dict[str, Any]) -> int:

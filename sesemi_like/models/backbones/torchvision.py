@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...errors import near
+from ...errors import suggest
 from .base import Backbone, refusal, refuse_head_settings
 from .initial import leaves_out_initial_weights
 
@@ -58,7 +58,7 @@ def _create(
 
     known = models.list_models(module=models)
     if name not in known:
-        raise ValueError(f"name: found {name!r}; {near(name, known, noun='torchvision models')}")
+        raise ValueError(f"name: found {name!r}; {suggest(name, known, noun='torchvision models')}")
     try:
         if is_left_out:
             models.get_model_weights(name)[str(weights)]  # a wrong name is a mistake all the same
@@ -66,7 +66,7 @@ def _create(
         network: nn.Module = models.get_model(name, weights=used, **settings)
     except KeyError:
         offered = models.get_model_weights(name).__members__
-        choice = near(str(weights), offered, noun=f"weights of {name}")
+        choice = suggest(str(weights), offered, noun=f"weights of {name}")
         raise ValueError(f"weights: found {weights!r}; {choice}") from None
     except OSError as error:
         raise ValueError(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from .....errors import near
+from .....errors import suggest
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """From logits (N, C) and the logits of the target (N, C) to one distance per row (N,)."""
@@ -72,6 +72,6 @@ def as_distance(distance: str | Distance) -> Distance:
     if not isinstance(distance, str):
         return distance
     if distance not in DISTANCES:
-        known = near(distance, DISTANCES, noun="distances")
+        known = suggest(distance, DISTANCES, noun="distances")
         raise ValueError(f"distance: found {distance!r}; {known}")
     return DISTANCES[distance]
