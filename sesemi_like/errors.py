@@ -108,9 +108,8 @@ class Problems:
 
     def under(self, *keys: str) -> bool:
         """Says whether a problem was found at one of these keys or anywhere below it."""
-        return any(
-            p.key == key or p.key.startswith(f"{key}.") for p in self.problems for key in keys
-        )
+        found = [problem.key for problem in self.problems]
+        return any(at == key or at.startswith(f"{key}.") for at in found for key in keys)
 
     def raise_if_any(self) -> None:
         """Ends here if anything was found.

@@ -40,9 +40,8 @@ def schema_problems(
         if name in known:
             yield from _value_problems(value, known[name], path, struct, str(name))
         elif not is_open:
-            yield ConfigProblem(
-                path, value, f"no such key; {suggest(str(name), known, noun='keys')}"
-            )
+            expected = f"no such key; {suggest(str(name), known, noun='keys')}"
+            yield ConfigProblem(path, value, expected)
 
 
 def field_help(struct: type, name: str) -> str:

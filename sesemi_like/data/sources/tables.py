@@ -91,7 +91,7 @@ class _Table:
     splits: list[str] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)
 
-    def raise_any(self) -> None:
+    def raise_if_any(self) -> None:
         """Ends here if a row has a fault; the first ones are reported."""
         told = [f"line {line}: {fault}" for line, fault in sorted(self.faults)]
         if len(told) > _SHOWN:
