@@ -1,0 +1,1 @@
+"""Private parts of Hydra and OmegaConf that have no public equivalent."""

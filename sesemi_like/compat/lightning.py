@@ -1,0 +1,1 @@
+"""Private parts of Lightning that have no public equivalent."""

@@ -1,0 +1,1 @@
+"""Private parts of torch that have no public equivalent."""
