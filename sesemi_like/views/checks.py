@@ -7,6 +7,9 @@ from typing import Any
 
 from sesemi_like.errors import as_yaml
 
+INFINITE = float("inf")
+"""The bound of an interval that has none."""
+
 
 def check(condition: bool, name: str, value: Any, expected: str) -> None:
     """Raises a ValueError about one argument unless a condition holds.
@@ -68,6 +71,6 @@ def is_sequence(value: Any) -> bool:
 
 def bounds(lowest: float, highest: float) -> str:
     """Words the interval [lowest, highest], whose upper end may be infinite."""
-    if highest == float("inf"):
+    if highest == INFINITE:
         return f"of at least {lowest:g}"
     return f"in [{lowest:g}, {highest:g}]"

@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from sesemi_like.views.base import TensorView
-from sesemi_like.views.checks import check, interval, number
+from sesemi_like.views.checks import INFINITE, check, interval, number
 from sesemi_like.views.draws import applied, per_image, uniform
 from sesemi_like.views.operations import brightness, color, contrast, luminance
-
-INFINITE = float("inf")
 
 
 class ColorJitter(TensorView):

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.boxes import Boxes, fill_boxes, random_boxes
-from sesemi_like.views.checks import interval, number
+from sesemi_like.views.checks import INFINITE, interval, number
 from sesemi_like.views.draws import applied, integers
-
-INFINITE = float("inf")
 
 
 class Erasing(TensorView):

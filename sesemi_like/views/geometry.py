@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 from sesemi_like.views.base import TensorView
-from sesemi_like.views.checks import check, height_and_width, interval, number, whole_number
+from sesemi_like.views.checks import (
+    INFINITE,
+    check,
+    height_and_width,
+    interval,
+    number,
+    whole_number,
+)
 from sesemi_like.views.draws import applied, integers, moved_to, rand, uniform
 from sesemi_like.views.moves import PixelMove, Places
 from sesemi_like.views.warping import affine_matrices, warp
-
-INFINITE = float("inf")
 
 
 class RandomCrop(PixelMove):
