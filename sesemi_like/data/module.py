@@ -46,6 +46,7 @@ from .loading.loaders import (
 )
 from .loading.seeds import batch_generator
 from .loading.workers import AUTO, share_out, usable_cpus
+from .progress import Progress, log_task
 from .registry import dataset
 from .samples import Samples, StreamedSamples
 
@@ -165,8 +166,11 @@ class DataModule(pl.LightningDataModule):
             self.cache_plans[name] = plan
         return built
 
-    def decode(self) -> None:
+    def decode(self, progress: Progress = log_task) -> None:
         """Decodes what is to be kept decoded, which may take minutes: when all else is right.
+
+        Args:
+            progress: Shows how many images have been decoded.
 
         Raises:
             ConfigError: If it cannot be kept where it should, or images cannot be read.
@@ -176,7 +180,7 @@ class DataModule(pl.LightningDataModule):
         for name, source in self.datasets.items():
             plan, key = plans.get(name), f"data.{name}"
             with problems.collecting(), _told_at(f"{key}.dataset"):
-                self.datasets[name] = plan.carried_out(self.cpus) if plan else source
+                self.datasets[name] = plan.carried_out(self.cpus, progress) if plan else source
                 settle_unreadable(self.datasets[name], key, plan.folder if plan else None)
         problems.raise_if_any()
         # Where `auto` found no place after all, workers have to decode.

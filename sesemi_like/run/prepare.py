@@ -32,6 +32,7 @@ from ..learners.checkpoints.resuming import check_resuming
 from ..learners.checkpoints.starting import build_learner, load_start
 from ..learners.reading import fields_read
 from ..report import make_run_folder, print_opening, quiet_libraries
+from ..report.tasks import show_progress
 from ..trainer.build import best_checkpoint, build_trainer, trainer_settings
 from ..trainer.validation import interval_problems, validation_settings
 from .launch import choose_seed
@@ -106,7 +107,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
         evaluation = _evaluation(config, data, found)
     found.raise_if_any()
     assert data is not None and learner is not None
-    data.decode()
+    data.decode(show_progress)
     return Prepared(config, seed, devices, attributes, data, learner, evaluation)
 
 

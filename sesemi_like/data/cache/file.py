@@ -25,9 +25,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
+
+from ..progress import Progress, log_task
 
 Pixels = npt.NDArray[np.uint8]
 Decode = Callable[[int], Pixels | None]
@@ -119,7 +119,14 @@ def key_of(parts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0) -> PixelCache:
+def on_disk(
+    folder: Path,
+    key: str,
+    decode: Decode,
+    count: int,
+    workers: int = 0,
+    progress: Progress = log_task,
+) -> PixelCache:
     """Opens a cache in a folder, after building it if it is not there or damaged.
 
     Several runs may ask at once: one builds, the others wait for it. A build that is killed leaves
@@ -131,6 +138,7 @@ def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0
         decode: Reads an image.
         count: N.
         workers: Processes that decode; 0 decodes in this one.
+        progress: Shows how many images have been decoded.
 
     Raises:
         OSError: The folder cannot be written, or the disk is full.
@@ -147,17 +155,20 @@ def on_disk(folder: Path, key: str, decode: Decode, count: int, workers: int = 0
         found = opened(folder / key, count)
         if found is None:
             shutil.rmtree(folder / key, ignore_errors=True)  # it is not there, or damaged
-            found = _built(folder, key, decode, count, workers)
+            found = _built(folder, key, decode, count, workers, progress)
         return found
 
 
-def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
+def in_memory(
+    decode: Decode, count: int, workers: int = 0, progress: Progress = log_task
+) -> PixelCache:
     """Decodes all images into memory, which forked worker processes share.
 
     Args:
         decode: Reads an image.
         count: N.
         workers: Processes that decode; 0 decodes in this one.
+        progress: Shows how many images have been decoded.
 
     Raises:
         RuntimeError: A process that decodes has ended.
@@ -165,7 +176,7 @@ def in_memory(decode: Decode, count: int, workers: int = 0) -> PixelCache:
     places, shapes, begin = [], [], 0
     chunks: list[Pixels] = []
     pending: list[Pixels] = []
-    for pixels, found, _ in _decoded(decode, count, workers):
+    for pixels, found, _ in _decoded(decode, count, workers, progress):
         sizes = found.prod(axis=1)
         starts = begin + np.cumsum(sizes) - sizes
         places.append(np.stack([np.full_like(starts, len(chunks)), starts], axis=1))
@@ -212,11 +223,13 @@ def _checksum(pixels: Pixels | None) -> int:
     return 0 if pixels is None else zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
-def _built(folder: Path, key: str, decode: Decode, count: int, workers: int) -> PixelCache:
+def _built(
+    folder: Path, key: str, decode: Decode, count: int, workers: int, progress: Progress
+) -> PixelCache:
     temporary = Path(tempfile.mkdtemp(prefix=f"{key}.tmp-", dir=folder))
     temporary.chmod(folder.stat().st_mode)  # whoever may read the folder may read the cache
     try:
-        _write(temporary, decode, count, workers)
+        _write(temporary, decode, count, workers, progress)
         with suppress(OSError):  # where files cannot be locked, another run may have been faster
             temporary.rename(folder / key)
     finally:
@@ -227,10 +240,10 @@ def _built(folder: Path, key: str, decode: Decode, count: int, workers: int) -> 
     return found
 
 
-def _write(folder: Path, decode: Decode, count: int, workers: int) -> None:
+def _write(folder: Path, decode: Decode, count: int, workers: int, progress: Progress) -> None:
     shapes, checks = [], []
     with (folder / "pixels.bin").open("wb") as file:
-        for pixels, found, sums in _decoded(decode, count, workers):
+        for pixels, found, sums in _decoded(decode, count, workers, progress):
             file.write(pixels.data)
             shapes.append(found)
             checks.append(sums)
@@ -273,15 +286,14 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _decoded(decode: Decode, count: int, workers: int) -> Iterator[tuple[Pixels, Any, Any]]:
-    """Decodes all images in order, batch by batch, and shows how far it is.
+def _decoded(
+    decode: Decode, count: int, workers: int, progress: Progress
+) -> Iterator[tuple[Pixels, Any, Any]]:
+    """Decodes all images in order, batch by batch, and reports how many there are.
 
     Raises:
         RuntimeError: A process that decodes has ended.
     """
-    console = Console()
-    if not console.is_terminal:
-        log.info("decoding %d images once", count)
     batches = DataLoader(
         _Decoding(decode, count),
         batch_size=None,
@@ -289,11 +301,10 @@ def _decoded(decode: Decode, count: int, workers: int) -> Iterator[tuple[Pixels,
         collate_fn=_as_it_is,
         generator=torch.Generator(),  # so that a run draws alike whether it builds or finds a cache
     )
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"decoding {count:,} images once", total=count)
+    with progress(f"decoding {count:,} images once", count) as advance:
         for pixels, shapes, sums in batches:
             yield pixels, shapes, sums
-            progress.advance(task, len(sums))
+            advance(len(sums))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from ...errors import ConfigError, ConfigProblem
+from ..progress import Progress, log_task
 from ..samples import (
     UNREADABLE,
     ImageReader,
@@ -177,11 +178,12 @@ class CachePlan:
             )
         return [self.kind]
 
-    def carried_out(self, workers: int = 0) -> Samples:
+    def carried_out(self, workers: int = 0, progress: Progress = log_task) -> Samples:
         """Finds or builds the cache, and returns the data set that reads from it.
 
         Args:
             workers: Processes that decode; 0 decodes in this one.
+            progress: Shows how many images have been decoded.
 
         Returns:
             `samples` itself where `auto` finds no place that takes the pixels.
@@ -191,7 +193,7 @@ class CachePlan:
                 cannot be written, or a process that decodes has ended.
         """
         try:
-            cache = self._cache(workers)
+            cache = self._cache(workers, progress)
         except (RuntimeError, MemoryError) as error:
             expected = f"decoding ended: {_reason(error)}; none decodes images as they are read"
             raise _error(self.kind, expected) from error
@@ -203,13 +205,13 @@ class CachePlan:
         )
         return cached
 
-    def _cache(self, workers: int) -> PixelCache | None:
+    def _cache(self, workers: int, progress: Progress) -> PixelCache | None:
         decode, count = _Decode(self.storage, self.positions), len(self.positions)
         for place in self.places():  # again, for other data sets have been decoded since
             if place == "ram" or self.folder is None:
-                return in_memory(decode, count, workers)
+                return in_memory(decode, count, workers, progress)
             try:
-                return on_disk(self.folder, self.key, decode, count, workers)
+                return on_disk(self.folder, self.key, decode, count, workers, progress)
             except OSError as error:
                 reason = f"no cache can be kept in {self.folder}: {error}"
                 if self.kind != "auto":

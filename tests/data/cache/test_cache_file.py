@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -100,6 +101,21 @@ def test_damage_is_noticed_and_mended(tmp_path, name, damage):
     assert opened(tmp_path / "k", 70) is None
     cache = on_disk(tmp_path, "k", of_one_shape, 70)
     assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(70))
+
+
+def test_progress_counts_each_image_once_and_a_cache_that_is_found_reports_none(tmp_path):
+    tasks, completed = [], []
+
+    @contextmanager
+    def progress(task, total):
+        tasks.append((task, total))
+        yield completed.append
+
+    on_disk(tmp_path, "k", of_one_shape, 70, progress=progress)
+    on_disk(tmp_path, "k", of_one_shape, 70, progress=progress)
+    in_memory(of_one_shape, 70, progress=progress)
+    assert tasks == [("decoding 70 images once", 70)] * 2
+    assert sum(completed) == 2 * 70
 
 
 def test_a_cache_of_another_number_of_images_is_none(tmp_path):
