@@ -22,11 +22,10 @@ from ..models.networks import Networks
 from ..schedulers.durations import steps_of_run
 from ..views.inputs import Inputs
 from .checkpoints import rng
-from .exactness import joined_where_exact, without_inexact
+from .dry_run import dry_run
 from .forwards import ForwardPlan, request_problems
-from .joining import is_joined_faster
+from .joining import is_joined_faster, joined_where_exact, without_inexact
 from .reductions import reduce_losses
-from .rehearsal import rehearse
 from .step_log import StepLog
 from .terms import LossTerm
 
@@ -96,7 +95,7 @@ class Learner(pl.LightningModule):
         evaluated = self.evaluated_forwards()
         self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
         self.plan: ForwardPlan | None = None
-        self.logged: set[str] = set()  # the names of what a rehearsed step would log
+        self.logged: set[str] = set()  # the names of what a step logs, from the dry run
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
         self._joined_plan: ForwardPlan | None = None
@@ -196,10 +195,10 @@ class Learner(pl.LightningModule):
             return None
         return "joined" if self.plan.joined else "separate"
 
-    def rehearse(self, batch: Mapping[str, Tensor]) -> None:
+    def dry_run(self, batch: Mapping[str, Tensor]) -> None:
         """Runs a step on a few samples, so that what cannot work shows before training.
 
-        Parameters that no loss reaches are frozen, see :func:`rehearsal.rehearse`.
+        Parameters that no loss reaches are frozen, see :func:`dry_run.dry_run`.
 
         Args:
             batch: Every field of a step by full name (``"unlabeled.weak"``).
@@ -207,7 +206,7 @@ class Learner(pl.LightningModule):
         Raises:
             ConfigError: With every head that fails, or the networks; or if nothing can be learned.
         """
-        rehearse(self, batch)
+        dry_run(self, batch)
         if self.plan is not None and self._joined_plan is not None:
             self._may_join(without_inexact(self.plan, self._joined_plan, batch))
 

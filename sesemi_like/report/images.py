@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from ..evaluation import Evaluation
-from ..learners.trial import untouched
+from ..learners.side_effects import without_side_effects
 from ..schedulers.durations import steps_of_run
 from .confusion import draw_confusion
 from .grids import Drawn, image_grid
@@ -123,7 +123,10 @@ def _predicted(images: Tensor, trainer: pl.Trainer, pl_module: Any) -> list[tupl
     """The class each image is taken for, and its probability; nothing of what is no classifier."""
     if pl_module.evaluation_plan.fields != ["image"]:
         return []
-    with untouched(pl_module.networks, [images]), trainer.precision_plugin.forward_context():
+    with (
+        without_side_effects(pl_module.networks, [images]),
+        trainer.precision_plugin.forward_context(),
+    ):
         pl_module.networks.eval()
         answers = list(pl_module.predict_batch({"image": images}).values())[-1]
     if not isinstance(answers, Mapping) or "logits" not in answers:

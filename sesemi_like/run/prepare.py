@@ -30,7 +30,7 @@ from ..files import RUN_FOLDER, write_atomically
 from ..learners import Learner
 from ..learners.checkpoints.resuming import check_resuming
 from ..learners.checkpoints.starting import build_learner, load_start
-from ..learners.reading import fields_read
+from ..learners.required_fields import required_fields
 from ..report import make_run_folder, print_opening, quiet_libraries
 from ..report.tasks import show_progress
 from ..trainer.build import best_checkpoint, build_trainer, trainer_settings
@@ -167,7 +167,7 @@ def _fields_read(config: DictConfig, devices: Devices) -> dict[str, set[str]] | 
     read: dict[str, set[str]] | None = {}
     with app_attributes(run_attributes(config, None, devices)):
         if config.run.mode.name == "FIT":
-            read = fields_read(config.learner, list(config.data.train or {}))
+            read = required_fields(config.learner, list(config.data.train or {}))
         evaluators = _evaluators(config, Problems())
     if read is not None:
         for name in (name for evaluator in evaluators.values() for name in evaluator.reads):
@@ -257,7 +257,7 @@ def _rehearse(learner: Learner, data: DataModule, found: Problems, *, is_fit: bo
     with found.collecting():
         if is_fit:
             data.keep(learner.make_plan(data.fields).fields)
-            learner.rehearse(data.first_step())
+            learner.dry_run(data.first_step())
     with found.collecting():
         _rehearse_evaluation(learner, data)
     if len(found.problems) > before:

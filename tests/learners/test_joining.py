@@ -10,9 +10,8 @@ from torch import nn
 
 from sesemi_like.data import DataModule
 from sesemi_like.learners import joining as choice
-from sesemi_like.learners.exactness import joined_where_exact, without_inexact
 from sesemi_like.learners.forwards import ForwardPlan
-from sesemi_like.learners.joining import is_joined_faster
+from sesemi_like.learners.joining import is_joined_faster, joined_where_exact, without_inexact
 from sesemi_like.models.backbones.base import Backbone, global_average
 from sesemi_like.models.heads.loss.base import Forward
 from sesemi_like.models.networks import Networks

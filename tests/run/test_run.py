@@ -421,12 +421,12 @@ def test_what_fails_at_the_first_step_is_told_before(override, key):
         prepare(config)
 
 
-def test_a_rehearsal_changes_nothing():
+def test_a_dry_run_changes_nothing():
     prepared = prepare(composed("quickstart", *TINY))
     learner, batch = prepared.learner, prepared.data.first_step()
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     torch.manual_seed(0)
-    learner.rehearse(batch)
+    learner.dry_run(batch)
     drawn = torch.rand(3)
     torch.manual_seed(0)
     assert torch.equal(drawn, torch.rand(3))

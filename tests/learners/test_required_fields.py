@@ -4,7 +4,7 @@ import pytest
 from composing import composed
 
 from sesemi_like.config.resolvers import AppAttributes, app_attributes
-from sesemi_like.learners.reading import fields_read
+from sesemi_like.learners.required_fields import required_fields
 
 LOADERS = ("supervised", "unlabeled", "rotation_prediction")
 SUPERVISED = {"supervised": {"image", "target"}}
@@ -13,7 +13,7 @@ SUPERVISED = {"supervised": {"image", "target"}}
 def read(*overrides, name="quickstart"):
     config = composed(name, *overrides)
     with app_attributes(AppAttributes(1, 1, 0, 1)):
-        return fields_read(config.learner, LOADERS)
+        return required_fields(config.learner, LOADERS)
 
 
 @pytest.mark.parametrize(

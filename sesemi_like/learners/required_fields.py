@@ -13,7 +13,9 @@ from .base import Learner
 from .forwards import fields_of
 
 
-def fields_read(config: Mapping[str, Any], loaders: Collection[str]) -> dict[str, set[str]] | None:
+def required_fields(
+    config: Mapping[str, Any], loaders: Collection[str]
+) -> dict[str, set[str]] | None:
     """Names the fields of train loaders that some loss head asks for.
 
     The heads are built as the learner would build them, and asked with fields that nobody knows

@@ -1,4 +1,4 @@
-"""A step on a few samples before training: tells what cannot work, freezes what is not reached."""
+"""A dry run of a step: reports what cannot work, freezes parameters that no loss reaches."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ConfigProblem
 from ..models.heads.loss.base import Step
-from .reach import reached_by
+from .autograd_graph import graph_leaves
 from .reductions import reduce_losses
-from .trial import untouched
+from .side_effects import without_side_effects
 
 if TYPE_CHECKING:
     from .base import Learner
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def rehearse(learner: Learner, batch: Mapping[str, Tensor]) -> None:
+def dry_run(learner: Learner, batch: Mapping[str, Tensor]) -> None:
     """Runs a step on a few samples, and freezes the parameters that no loss reaches.
 
     Such parameters (the logits layer where nothing reads logits) would never change, and several
@@ -35,15 +35,15 @@ def rehearse(learner: Learner, batch: Mapping[str, Tensor]) -> None:
     Raises:
         ConfigError: With every head that fails, or the networks; or if nothing can be learned.
     """
-    with untouched(learner):
+    with without_side_effects(learner):
         learner.eval()
-        losses, problems = _rehearsed(learner, batch)
+        losses, problems = _losses_of(learner, batch)
     if problems:
         raise ConfigError(problems)
     _freeze(learner, _unreached(learner, losses, batch))
 
 
-def _rehearsed(
+def _losses_of(
     learner: Learner, batch: Mapping[str, Tensor]
 ) -> tuple[list[Tensor], list[ConfigProblem]]:
     """The loss of every head that works, and what is wrong with the others."""
@@ -74,9 +74,9 @@ def _unreached(
     """The trained parameters, by name, that no loss reaches in evaluation or in training mode."""
     unread = _without(learner, losses)
     if unread:  # some layers, such as auxiliary classifiers, are run in training mode alone
-        with untouched(learner):
+        with without_side_effects(learner):
             learner.train()
-            losses, problems = _rehearsed(learner, batch)
+            losses, problems = _losses_of(learner, batch)
         if not problems:
             trained = _without(learner, losses)
             unread = {name: p for name, p in unread.items() if name in trained}
@@ -84,7 +84,7 @@ def _unreached(
 
 
 def _without(learner: Learner, losses: list[Tensor]) -> dict[str, nn.Parameter]:
-    reached = reached_by(losses)
+    reached = graph_leaves(losses)
     return {n: p for n, p in learner.named_parameters() if p.requires_grad and id(p) not in reached}
 
 

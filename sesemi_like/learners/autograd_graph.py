@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 
-def reached_by(losses: Iterable[Tensor]) -> set[int]:
+def graph_leaves(losses: Iterable[Tensor]) -> set[int]:
     """Finds the leaves of the graph behind some losses.
 
     Args:

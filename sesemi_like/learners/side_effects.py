@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def untouched(module: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None]:
+def without_side_effects(module: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None]:
     """Puts a module's buffers and mode, and the random number generators, back afterwards.
 
     Args:
@@ -20,7 +20,7 @@ def untouched(module: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None
     buffers = [(value, value.clone()) for value in module.buffers()]
     was_training = {name: part.training for name, part in module.named_modules()}
     try:
-        with torch.random.fork_rng(devices=gpus(values)):
+        with torch.random.fork_rng(devices=gpus_of(values)):
             yield
     finally:
         for name, part in module.named_modules():
@@ -30,6 +30,6 @@ def untouched(module: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None
                 value.copy_(before)
 
 
-def gpus(values: Iterable[Tensor]) -> list[torch.device]:
+def gpus_of(values: Iterable[Tensor]) -> list[torch.device]:
     """The GPUs that tensors are on."""
     return list({value.device for value in values if value.device.type == "cuda"})

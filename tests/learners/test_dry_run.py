@@ -1,4 +1,4 @@
-"""A rehearsed step freezes what no loss reaches, and nothing else."""
+"""A dry run freezes what no loss reaches, and nothing else."""
 
 import logging
 
@@ -8,7 +8,7 @@ from composing import composed
 from torch import nn
 
 from sesemi_like.errors import ConfigError
-from sesemi_like.learners.reach import reached_by
+from sesemi_like.learners.autograd_graph import graph_leaves
 from sesemi_like.models.backbones.base import Backbone, global_average
 from sesemi_like.run.prepare import prepare
 
@@ -25,11 +25,11 @@ def test_reached_leaves_are_those_that_a_backward_pass_gives_gradients():
     leaves = [torch.ones(3, requires_grad=True) for _ in range(4)]
     a, b, c, d = leaves
     loss = (torch.where(a > 2, a * b, 0).sum() + d.detach().sum(), c.sum())
-    reached = reached_by(loss)
+    reached = graph_leaves(loss)
     sum(loss).backward()
     assert [id(leaf) in reached for leaf in leaves] == [leaf.grad is not None for leaf in leaves]
     assert [id(leaf) in reached for leaf in leaves] == [True, True, True, False]
-    assert reached_by([torch.ones(())]) == set()
+    assert graph_leaves([torch.ones(())]) == set()
 
 
 def test_a_logits_layer_that_no_loss_reads_is_frozen_and_named(caplog):
