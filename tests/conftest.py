@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from fixture_types import OpenCli
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -16,13 +18,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_home(tmp_path_factory):
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps decoded images out of the user's cache folder."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(autouse=True)
-def log_levels():
+def log_levels() -> Iterator[None]:
     """Puts back the log levels that a run of the command within a test leaves behind."""
     loggers = [logging.getLogger(name) for name in (None, "sesemi_like", "pytorch_lightning")]
     before = [(logger, logger.level) for logger in loggers]
@@ -32,10 +34,15 @@ def log_levels():
 
 
 @pytest.fixture
-def open_cli(tmp_path):
+def open_cli(tmp_path: Path) -> OpenCli:
     """Runs the command in an empty folder and returns the finished process."""
 
-    def run(*arguments, cwd=tmp_path, env=None, timeout=300):
+    def run(
+        *arguments: str,
+        cwd: Path = tmp_path,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 300,
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "sesemi_like", *arguments],
             cwd=cwd,
@@ -50,7 +57,7 @@ def open_cli(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def cifar10_images(tmp_path_factory):
+def cifar10_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder <root>/{train,val}/<class>/<file>.jpg of 40 + 10 real images of each class."""
     archive = SHARED_DATA / "cifar10-train.tar.xz"
     if not archive.is_file():
@@ -65,5 +72,6 @@ def cifar10_images(tmp_path_factory):
             target = root / ("train" if number < 40 else "val") / kind / name
             target.parent.mkdir(parents=True, exist_ok=True)
             content = tar.extractfile(member)
+            assert content is not None
             target.write_bytes(content.read())
     return root

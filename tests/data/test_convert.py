@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,7 +12,9 @@ from sesemi_like.data import dataset
 from sesemi_like.data.convert import main, write_shards
 
 
-def test_the_converter_writes_smaller_images_and_skips_broken_ones(tmp_path, capsys):
+def test_the_converter_writes_smaller_images_and_skips_broken_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "source"
     for name in ("a", "b"):
         (source / "x").mkdir(parents=True, exist_ok=True)
@@ -26,7 +30,7 @@ def test_the_converter_writes_smaller_images_and_skips_broken_ones(tmp_path, cap
     assert [tuple(sample["image"].shape) for sample in found] == [(3, 20, 30)] * 2
 
 
-def test_arrays_are_converted_without_loss(tmp_path):
+def test_arrays_are_converted_without_loss(tmp_path: Path) -> None:
     digits = dataset("digits", subset="test")
     write_shards(digits, tmp_path, samples_per_shard=100)
     read = {s["image"][0].numpy().tobytes(): s["target"] for s in dataset("shards", str(tmp_path))}
@@ -35,14 +39,16 @@ def test_arrays_are_converted_without_loss(tmp_path):
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path: Path) -> Any:
     (tmp_path / "source" / "x").mkdir(parents=True)
     Image.new("RGB", (9, 6), (200, 10, 10)).save(tmp_path / "source" / "x" / "a.png")
     return tmp_path / "source"
 
 
 @pytest.mark.parametrize("given", [("--samples-per-shard", "0"), ("--side", "-5"), ("--side", "x")])
-def test_wrong_numbers_leave_shards_that_are_there_alone(source, tmp_path, capsys, given):
+def test_wrong_numbers_leave_shards_that_are_there_alone(
+    source: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: tuple[str, str]
+) -> None:
     command = ["--name", "image_folder", "--root", str(source), "--out", str(tmp_path / "out")]
     main(command)
     with pytest.raises(SystemExit):
@@ -54,14 +60,14 @@ def test_wrong_numbers_leave_shards_that_are_there_alone(source, tmp_path, capsy
     assert (tmp_path / "out" / "index.json").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_reported(source, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(source: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "out"
     with pytest.raises(SystemExit, match=r"--out: .* cannot be written"):
         main(["--name", "image_folder", "--root", str(source), "--out", str(out)])
 
 
-def test_the_command_says_what_it_wrote_and_nothing_else(source, tmp_path):
+def test_the_command_says_what_it_wrote_and_nothing_else(source: Any, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sesemi_like.data.convert", "--name", "image_folder"]
     command += ["--root", str(source), "--out", str(tmp_path / "out")]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -70,7 +76,9 @@ def test_the_command_says_what_it_wrote_and_nothing_else(source, tmp_path):
 
 
 @pytest.mark.parametrize("side", [None, 20])
-def test_images_that_lie_on_their_side_are_upright_in_shards(tmp_path, side):
+def test_images_that_lie_on_their_side_are_upright_in_shards(
+    tmp_path: Path, side: int | None
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("a.jpg", "b.png", "c.webp"):

@@ -1,7 +1,10 @@
 """The data module: fields and views of a step, evaluation data, and mistakes told at once."""
 
 import csv
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +23,14 @@ from sesemi_like.errors import ConfigError, UnreadableSampleError
 DIGITS = ("quickstart", "data.train.supervised.repeat=1", "data.train.unlabeled.repeat=1")
 
 
-def module(*overrides, name=DIGITS, world_size=1, seed=0, read=None):
+def module(
+    *overrides: str, name: str = DIGITS, world_size: int = 1, seed: int = 0, read: Any = None
+) -> DataModule:
     config = composed(*(name if isinstance(name, tuple) else (name,)), *overrides)
     return DataModule(config.data, config.run, world_size=world_size, seed=seed, read=read)
 
 
-def problems(*overrides, **settings):
+def problems(*overrides: str, **settings: Any) -> list[Any]:
     with pytest.raises(ConfigError) as caught:
         module(*overrides, **settings)
     return {p.key: f"{p.value}: {p.expected}" for p in caught.value.problems}
@@ -39,17 +44,17 @@ class Training:
     global_rank = 0
     current_epoch = 0
 
-    def __init__(self, number=0, global_rank=0):
+    def __init__(self, number: int = 0, global_rank: int = 0) -> None:
         self.fit_loop = SimpleNamespace(total_batch_idx=number - 1)
         self.global_rank = global_rank
 
 
-def step(data, number=0, rank=0):
+def step(data: Any, number: int = 0, rank: int = 0) -> Any:
     data.trainer = Training(number, rank)
     return data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
 
 
-def test_a_step_is_flat_and_has_each_loaders_fields_and_views():
+def test_a_step_is_flat_and_has_each_loaders_fields_and_views() -> None:
     batch = step(module())
     views = {"weak", "weak_2", "strong", "rotation.image", "rotation.target", "jigsaw.image",
              "jigsaw.target"}  # fmt: skip
@@ -62,20 +67,20 @@ def test_a_step_is_flat_and_has_each_loaders_fields_and_views():
     assert 0 <= batch["unlabeled.strong"].min() <= batch["unlabeled.strong"].max() <= 1
 
 
-def test_the_fields_it_promises_are_those_of_a_step():
+def test_the_fields_it_promises_are_those_of_a_step() -> None:
     data = module()
     found = {name for loader, fields in data.fields.items() for name in
              (f"{loader}.{field}" for field in fields)}  # fmt: skip
     assert found == set(step(data))
 
 
-def test_only_what_is_kept_is_made(monkeypatch):
+def test_only_what_is_kept_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     data = module()
     data.keep({"supervised.image", "unlabeled.rotation.target"})
     made = []
     for name, view in data.views["train.unlabeled"].items():
 
-        def note(*arguments, name=name, view=view):
+        def note(*arguments: Any, name: str = name, view: Any = view) -> Any:
             made.append(name)
             return view(*arguments)
 
@@ -85,12 +90,12 @@ def test_only_what_is_kept_is_made(monkeypatch):
     assert made == ["rotation"]
 
 
-def test_views_depend_on_seed_step_process_and_name_alone():
+def test_views_depend_on_seed_step_process_and_name_alone() -> None:
     data = module()
     data.trainer = Training()
     batch = next(iter(data.train_dataloader()))
 
-    def views(number=0, rank=0, seed=0, world_size=1):
+    def views(number: int = 0, rank: int = 0, seed: int = 0, world_size: int = 1) -> Any:
         data.seed, data.world_size = seed, world_size
         data.trainer = Training(number, rank)
         return data.on_after_batch_transfer(batch, 0)
@@ -103,7 +108,7 @@ def test_views_depend_on_seed_step_process_and_name_alone():
     assert not torch.equal(first["unlabeled.weak"], first["unlabeled.weak_2"])
 
 
-def test_two_processes_make_the_views_of_one():
+def test_two_processes_make_the_views_of_one() -> None:
     sizes = "data.train.supervised.batch_size=8", "data.train.unlabeled.batch_size=64"
     per_process = [
         f"data.train.{name}.batch_size_per_gpu=null" for name in ("supervised", "unlabeled")
@@ -117,7 +122,7 @@ def test_two_processes_make_the_views_of_one():
             torch.testing.assert_close(value, rows, msg=field)
 
 
-def test_bytes_become_fractions_and_floats_stay():
+def test_bytes_become_fractions_and_floats_stay() -> None:
     data = module()
     data.trainer = Training()
     raw = next(iter(data.train_dataloader()))
@@ -128,7 +133,9 @@ def test_bytes_become_fractions_and_floats_stay():
 
 
 @pytest.mark.parametrize(("name", "size"), [("val", 320), ("test", 360)])
-def test_a_train_loader_may_be_called_as_an_evaluation_split(name, size, tmp_path):
+def test_a_train_loader_may_be_called_as_an_evaluation_split(
+    name: str, size: int, tmp_path: Path
+) -> None:
     digits = "{dataset: {name: digits, subset: %s}, batch_size: 8}"
     (tmp_path / "own.yaml").write_text(
         "defaults: [quickstart, _self_]\n"
@@ -147,7 +154,7 @@ def test_a_train_loader_may_be_called_as_an_evaluation_split(name, size, tmp_pat
     assert data.sizes() | {name: size, f"train.{name}": 1437} == data.sizes()
 
 
-def test_validation_batches_have_the_views_of_val():
+def test_validation_batches_have_the_views_of_val() -> None:
     data = module()
     data.trainer = Training()
     data.trainer.training = False
@@ -157,7 +164,7 @@ def test_validation_batches_have_the_views_of_val():
     np.testing.assert_allclose(made["image"], batch["image"] / 255, rtol=1e-6)
 
 
-def test_evaluation_loader_reads_each_sample_once_in_order_without_augmentation():
+def test_evaluation_loader_reads_each_sample_once_in_order_without_augmentation() -> None:
     data = module()
     batches = list(data.evaluation_loader("supervised"))
     index = torch.cat([b["index"] for b in batches]).tolist()
@@ -167,7 +174,7 @@ def test_evaluation_loader_reads_each_sample_once_in_order_without_augmentation(
         next(data.evaluation_loader("nothing"))
 
 
-def test_iterations_per_epoch_by_hand():
+def test_iterations_per_epoch_by_hand() -> None:
     # 1,437 digits, 224 a step, the last 93 left out: 6; forty labels, 32 a step: 2.
     assert module().iterations_per_epoch == 6
     assert module("data.train.unlabeled.drop_last=false").iterations_per_epoch == 7
@@ -177,18 +184,18 @@ def test_iterations_per_epoch_by_hand():
     assert module("data.train.unlabeled.repeat=7").iterations_per_epoch == 44
 
 
-def test_null_switches_a_loader_off():
+def test_null_switches_a_loader_off() -> None:
     data = module("data.train.unlabeled.dataset=null", "data.test=null")
     assert set(data.datasets) == {"train.supervised", "val"}
     assert data.test_dataloader() == []
 
 
-def test_modes_read_their_own_data_alone():
+def test_modes_read_their_own_data_alone() -> None:
     assert set(module("run.mode=VALIDATE").datasets) == {"val"}
     assert set(module("run.mode=TEST").datasets) == {"test"}
 
 
-def test_every_mistake_of_every_loader_is_told_at_once():
+def test_every_mistake_of_every_loader_is_told_at_once() -> None:
     found = problems(
         "data.train.supervised.dataset.subset=trian",
         "data.train.unlabeled.batch_size_per_gpu=2000",
@@ -204,7 +211,7 @@ def test_every_mistake_of_every_loader_is_told_at_once():
     assert "did you mean 'digits'" in found["data.val.dataset.name"]
 
 
-def test_wrong_views_are_told_before_training():
+def test_wrong_views_are_told_before_training() -> None:
     views = "data.train.unlabeled.views"
     found = problems(f"{views}.strong.steps.2._target_=sesemi_like.views.Cutuot")
     assert set(found) == {f"{views}.strong.steps.2._target_"}
@@ -217,8 +224,8 @@ def test_wrong_views_are_told_before_training():
 
 
 @pytest.fixture
-def pets(tmp_path):
-    def make(**folders):
+def pets(tmp_path: Path) -> Callable[..., Any]:
+    def make(**folders: Any) -> Any:
         for folder, count in folders.items():
             path = tmp_path / folder.replace("_", "/")
             path.mkdir(parents=True)
@@ -235,7 +242,7 @@ FOLDERS = ("imagewang", "data=image_folder", "data.image_size=32",
            "data.train.unlabeled.batch_size_per_gpu=2", "data.val.num_workers=0")  # fmt: skip
 
 
-def test_classes_of_evaluation_must_be_those_of_training(pets):
+def test_classes_of_evaluation_must_be_those_of_training(pets: Callable[..., Any]) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dgo=2)
     found = problems(f"run.data_root={root}", name=FOLDERS)
     assert set(found) == {"data.val.dataset"}
@@ -245,7 +252,9 @@ def test_classes_of_evaluation_must_be_those_of_training(pets):
 READ = {"supervised": {"image", "target"}, "unlabeled": {"weak", "strong"}}
 
 
-def test_labels_are_spread_as_evenly_as_they_can_be(pets, caplog):
+def test_labels_are_spread_as_evenly_as_they_can_be(
+    pets: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     root = pets(train_cat=13, train_dog=7, train_eel=20, val_cat=2, val_dog=2, val_eel=2)
     data = module(f"run.data_root={root}", "data.num_labels=30", name=FOLDERS, read=READ)
     assert data.label_counts() == {"supervised": {"cat": 12, "dog": 7, "eel": 11}}
@@ -257,7 +266,9 @@ def test_labels_are_spread_as_evenly_as_they_can_be(pets, caplog):
     assert caplog.messages == []
 
 
-def test_images_that_come_twice_are_named(pets, caplog):
+def test_images_that_come_twice_are_named(
+    pets: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     given = (f"run.data_root={root}", "data.train.unlabeled.dataset.subset=[train,train]")
     module(*given, name=FOLDERS, read=READ)
@@ -273,7 +284,9 @@ def test_images_that_come_twice_are_named(pets, caplog):
     assert told.startswith("data.val.dataset and data.train.supervised.dataset: 6 of its 10 images")
 
 
-def test_classes_without_a_label_are_named(pets, caplog):
+def test_classes_without_a_label_are_named(
+    pets: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     root = pets(train_cat=3, train_dog=3, train_eel=3, val_cat=1, val_dog=1, val_eel=1)
     module(f"run.data_root={root}", "data.num_labels=2", name=FOLDERS, read=READ)
     (told,) = caplog.messages
@@ -284,10 +297,10 @@ def test_classes_without_a_label_are_named(pets, caplog):
 
 
 @pytest.fixture
-def streamed(pets, tmp_path):
+def streamed(pets: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Shards of cats and eels, to train on, beside folders of images to evaluate."""
 
-    def make(*kinds):
+    def make(*kinds: Any) -> tuple[str, str, str, str, str, str]:
         root = pets(**{f"train_{kind}": 3 for kind in kinds}, val_cat=2, val_dog=2)
         write_shards(dataset("image_folder", str(root), "train"), tmp_path / "shards")
         stream = "++data.train.supervised.dataset"
@@ -303,13 +316,13 @@ def streamed(pets, tmp_path):
     return make
 
 
-def test_classes_of_streams_must_be_those_of_evaluation(streamed):
+def test_classes_of_streams_must_be_those_of_evaluation(streamed: Callable[..., Any]) -> None:
     found = problems(*streamed("cat", "eel"), name="base")
     assert set(found) == {"data.val.dataset"}
     assert "only here: dog; missing: eel" in found["data.val.dataset"]
 
 
-def test_what_a_resumed_run_must_share_of_streams_is_noted(streamed):
+def test_what_a_resumed_run_must_share_of_streams_is_noted(streamed: Callable[..., Any]) -> None:
     data = module(*streamed("cat", "dog"), name="base")
     facts = facts_of(data)
     assert facts["workers of data.train.supervised"] == data.workers["train.supervised"]
@@ -319,7 +332,7 @@ def test_what_a_resumed_run_must_share_of_streams_is_noted(streamed):
     assert facts_of(data)["streams"] == ["data.train.supervised"]
 
 
-def test_classes_of_streams_are_counted(streamed):
+def test_classes_of_streams_are_counted(streamed: Callable[..., Any]) -> None:
     data = module(*streamed("cat", "dog"), name="base")
     assert data.classes == ["cat", "dog"]
     assert data.num_classes_found == 2
@@ -328,14 +341,14 @@ def test_classes_of_streams_are_counted(streamed):
         list(data.train_dataloader())
 
 
-def test_data_that_cannot_be_evaluated_are_reported(monkeypatch):
+def test_data_that_cannot_be_evaluated_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [torch.zeros(1, 8, 8)] * 3
     monkeypatch.setitem(registry._BUILDERS, "bare", lambda *_, **__: images)
     found = problems("data.test.dataset={name: bare}")
     assert found == {"data.test": "['image', 'index']: its batches have no target to evaluate with"}
 
 
-def test_folders_of_the_heap_are_no_classes(pets):
+def test_folders_of_the_heap_are_no_classes(pets: Callable[..., Any]) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2, heap_2023=4)
     subsets = "data.train.unlabeled.dataset.subset=[heap,train]"
     data = module(f"run.data_root={root}", subsets, name=FOLDERS)
@@ -344,7 +357,7 @@ def test_folders_of_the_heap_are_no_classes(pets):
     assert data.num_classes_found == 2
 
 
-def test_images_of_different_sizes_come_as_one_size(pets):
+def test_images_of_different_sizes_come_as_one_size(pets: Callable[..., Any]) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     Image.new("RGB", (70, 50)).save(root / "train" / "cat" / "z.png")
     data = module(f"run.data_root={root}", "data.labels_per_class=1", name=FOLDERS)
@@ -354,17 +367,17 @@ def test_images_of_different_sizes_come_as_one_size(pets):
     assert step(data)["unlabeled.strong"].shape == (2, 3, 32, 32)
 
 
-def refuses(image):
+def refuses(image: Any) -> None:
     raise ZeroDivisionError("no such size")
 
 
 class Crooked(list):
-    def __getitem__(self, row):
+    def __getitem__(self, row: Any) -> None:
         raise ZeroDivisionError("no such row")
 
 
 @pytest.mark.parametrize("cache", ["auto", "none", "ram"])
-def test_a_transform_that_fails_is_told_with_its_key(pets, cache):
+def test_a_transform_that_fails_is_told_with_its_key(pets: Callable[..., Any], cache: str) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     key = "data.val.dataset.image_transform"
     settings = (f"run.data_root={root}", f"++data.val.dataset.cache={cache}")
@@ -375,21 +388,21 @@ def test_a_transform_that_fails_is_told_with_its_key(pets, cache):
     assert "image_transform failed: ZeroDivisionError: no such size" in found[key]
 
 
-def test_a_data_set_that_fails_is_told_with_its_key(monkeypatch):
+def test_a_data_set_that_fails_is_told_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._BUILDERS, "crooked", lambda *_, **__: Crooked([1, 2]))
     found = problems("data.test.dataset={name: crooked}", "data.test.dataset.subset=null")
     expected = "crooked: its first samples cannot be read: ZeroDivisionError: no such row"
     assert found == {"data.test.dataset": expected}
 
 
-def test_num_classes_found_counts_names_and_labels(pets):
+def test_num_classes_found_counts_names_and_labels(pets: Callable[..., Any]) -> None:
     root = pets(train_cat=1, train_dog=1, train_eel=1, val_cat=1, val_dog=1, val_eel=1)
     data = module(f"run.data_root={root}", name=FOLDERS)
     assert data.num_classes_found == 3
     assert module().num_classes_found == 10
 
 
-def test_the_label_list_says_which_labels_are_used(tmp_path):
+def test_the_label_list_says_which_labels_are_used(tmp_path: Path) -> None:
     data = module("data.labels_per_class=1")
     data.write_label_list(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open(newline="") as file:
@@ -402,7 +415,7 @@ def test_the_label_list_says_which_labels_are_used(tmp_path):
     assert set(both["unlabeled"]) == set(both["supervised"])
 
 
-def test_loaders_that_nothing_reads_are_not_loaded(caplog):
+def test_loaders_that_nothing_reads_are_not_loaded(caplog: pytest.LogCaptureFixture) -> None:
     missing = "data.train.unlabeled.dataset.subset=nothing"
     with caplog.at_level("INFO"):
         data = module(missing, read={"supervised": {"image", "target"}})
@@ -412,12 +425,12 @@ def test_loaders_that_nothing_reads_are_not_loaded(caplog):
     assert "data.train.unlabeled is not loaded: no loss head or evaluator reads it" in caplog.text
 
 
-def test_train_loaders_that_evaluators_read_are_there_in_every_mode():
+def test_train_loaders_that_evaluators_read_are_there_in_every_mode() -> None:
     assert set(module("run.mode=TEST", read={"supervised": ()}).datasets) == {
         "train.supervised", "test"}  # fmt: skip
 
 
-def test_loaders_that_evaluators_alone_read_take_no_part_in_training():
+def test_loaders_that_evaluators_alone_read_take_no_part_in_training() -> None:
     data = module(read={"supervised": {"image", "target"}, "unlabeled": set()})
     assert set(data.datasets) == {"train.supervised", "train.unlabeled", "val", "test"}
     assert data.iterations_per_epoch == 2
@@ -426,7 +439,9 @@ def test_loaders_that_evaluators_alone_read_take_no_part_in_training():
     assert len(next(data.evaluation_loader("unlabeled"))["index"]) == 512
 
 
-def test_labels_that_are_not_trained_on_are_not_listed(pets, tmp_path):
+def test_labels_that_are_not_trained_on_are_not_listed(
+    pets: Callable[..., Any], tmp_path: Path
+) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     read = {"supervised": {"image", "target"}, "rotation_prediction": {"image", "target"}}
     settings = (f"run.data_root={root}", "run.batch_size_per_gpu=2")
@@ -443,7 +458,7 @@ def test_labels_that_are_not_trained_on_are_not_listed(pets, tmp_path):
     assert balanced.trained == ["supervised", "rotation_prediction"]
 
 
-def test_real_images_through_the_whole_chain(cifar10_images):
+def test_real_images_through_the_whole_chain(cifar10_images: Path) -> None:
     data = module(f"run.data_root={cifar10_images}", "data.labels_per_class=4",
                   "data.train.unlabeled.batch_size_per_gpu=32", name=FOLDERS)  # fmt: skip
     assert len(data.classes) == 10
@@ -457,7 +472,7 @@ def test_real_images_through_the_whole_chain(cifar10_images):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """Images of 40 x 40 pixels in two classes, for training and validation."""
     for number in range(24):
         kind = ("train" if number < 16 else "val", "ab"[number % 2])
@@ -467,14 +482,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def of_folder(folder, *overrides):
+def of_folder(folder: Path, *overrides: str) -> Any:
     given = ("data=image_folder", f"run.data_root={folder / 'images'}", "data.image_size=32",
              f"run.cache_dir={folder / 'cache'}", "run.gpus=0")  # fmt: skip
     batches = [f"data.train.{n}.batch_size_per_gpu=4" for n in ("supervised", "unlabeled")]
     return module(*given, *batches, *overrides, name="imagewang")
 
 
-def test_images_are_decoded_when_all_else_is_right(folder):
+def test_images_are_decoded_when_all_else_is_right(folder: Path) -> None:
     data = of_folder(folder)
     assert not (folder / "cache").exists()
     assert data.workers == {"train.supervised": 0, "train.unlabeled": 0, "val": 0}
@@ -486,7 +501,9 @@ def test_images_are_decoded_when_all_else_is_right(folder):
     assert all(torch.equal(found[row]["image"], before[row]["image"]) for row in range(16))
 
 
-def test_workers_decode_what_no_place_was_found_for(folder, monkeypatch):
+def test_workers_decode_what_no_place_was_found_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "cache").write_text("no folder")
     data = of_folder(folder)
     monkeypatch.setattr(cached, "free_memory", lambda: 0)
@@ -495,7 +512,7 @@ def test_workers_decode_what_no_place_was_found_for(folder, monkeypatch):
     assert min(data.workers.values()) >= 1
 
 
-def test_a_cache_that_cannot_be_kept_is_told_with_its_key(folder):
+def test_a_cache_that_cannot_be_kept_is_told_with_its_key(folder: Path) -> None:
     (folder / "cache").write_text("no folder")
     data = of_folder(folder, "++data.train.unlabeled.dataset.cache=disk")
     with pytest.raises(ConfigError, match=r"data\.train\.unlabeled\.dataset\.cache: found 'disk'"):

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,7 +21,7 @@ TEXTS = st.lists(
 
 
 @given(TEXTS)
-def test_they_are_the_texts(texts):
+def test_they_are_the_texts(texts: Any) -> None:
     names = Names(iter(texts))
     assert list(names) == texts
     assert len(names) == len(texts)
@@ -32,17 +33,17 @@ def test_they_are_the_texts(texts):
             names[beyond]
 
 
-def test_numbers_of_arrays_are_places():
+def test_numbers_of_arrays_are_places() -> None:
     assert Names("abc")[np.int64(1)] == "b"
 
 
 class Reads:
     """Looks a sample's name up, as reading a file does, and tells the memory of its process."""
 
-    def __init__(self, names):
+    def __init__(self, names: Any) -> None:
         self.names = names
 
-    def __call__(self, position):
+    def __call__(self, position: Any) -> Any:
         _ = self.names[position]
         last = position == len(self.names) - 1
         own = psutil.Process().memory_full_info().uss if last else 0
@@ -51,11 +52,11 @@ class Reads:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="tells memory by Linux's maps")
-def test_worker_processes_do_not_copy_them():
+def test_worker_processes_do_not_copy_them() -> None:
     count = 100_000
     samples = Samples(lambda position: {}, (f"images/class/{n:012}.jpg" for n in range(count)))
 
-    def private(names):
+    def private(names: Any) -> Any:
         samples.read = Reads(names)
         batches = DataLoader(samples, batch_size=1000, num_workers=1)
         return max(int(batch["private"].max()) for batch in batches)

@@ -1,6 +1,9 @@
 """Samples as named fields: what becomes of any data set, and of samples that cannot be read."""
 
 import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
 @pytest.fixture(autouse=True)
-def registry():
+def registry() -> Iterator[None]:
     before = dict(_BUILDERS)
     yield
     _BUILDERS.clear()
@@ -23,7 +26,7 @@ def registry():
 
 
 @pytest.fixture
-def heap(tmp_path):
+def heap(tmp_path: Path) -> Any:
     """Six gray images, of which the second and third are broken."""
     for value in range(6):
         Image.new("L", (4, 4), value).save(tmp_path / f"{value}.png")
@@ -34,13 +37,15 @@ def heap(tmp_path):
 
 
 @pytest.mark.parametrize("row", [1, 2])
-def test_an_unreadable_image_is_named(heap, row):
+def test_an_unreadable_image_is_named(heap: Any, row: int) -> None:
     with pytest.raises(OSError, match=rf"{row}\.png cannot be read"):
         dataset("image_files", str(heap))[row]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_skipping_delivers_the_next_one_with_its_own_index_and_counts(heap, workers, caplog):
+def test_skipping_delivers_the_next_one_with_its_own_index_and_counts(
+    heap: Any, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
     samples = dataset("image_files", str(heap), on_error="skip")
     loader = DataLoader(samples, batch_size=6, num_workers=workers)
     (batch,) = loader
@@ -51,7 +56,7 @@ def test_skipping_delivers_the_next_one_with_its_own_index_and_counts(heap, work
     assert samples.skipped == ["1.png", "2.png"]
 
 
-def test_a_skipped_image_does_not_lend_its_label(heap):
+def test_a_skipped_image_does_not_lend_its_label(heap: Any) -> None:
     table = heap / "table.csv"
     rows = "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(6))
     table.write_text("path,label\n" + rows)
@@ -60,14 +65,14 @@ def test_a_skipped_image_does_not_lend_its_label(heap):
     assert (sample["index"], sample["target"]) == (3, 1)
 
 
-def test_nothing_readable_is_an_error_even_when_skipping(tmp_path):
+def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     samples = dataset("image_files", str(tmp_path), on_error="skip")
     with pytest.raises(OSError, match="none of the 1"):
         samples[0]
 
 
-def test_pairs_images_and_mappings_become_fields():
+def test_pairs_images_and_mappings_become_fields() -> None:
     class Pairs(TensorDataset):
         classes, targets = ("x", "y"), (1, 0, 1)
 
@@ -81,9 +86,9 @@ def test_pairs_images_and_mappings_become_fields():
     assert paired[0] == {"image": 1, "text": "a cat", "index": 0}
 
 
-def test_a_registered_kind_gets_its_keys_and_the_label_budget():
+def test_a_registered_kind_gets_its_keys_and_the_label_budget() -> None:
     @register_dataset
-    def blobs(root, subset=None, image_transform=None, size=4):
+    def blobs(root: Path, subset: Any = None, image_transform: Any = None, size: int = 4) -> Any:
         class Blobs(list):
             targets = np.arange(20) % 4
 
@@ -100,11 +105,11 @@ def test_a_registered_kind_gets_its_keys_and_the_label_budget():
     assert len(dataset("other")) == 20
 
 
-def blanks(root, subset=None, image_transform=None, count=2):
+def blanks(root: Path, subset: Any = None, image_transform: Any = None, count: int = 2) -> Any:
     return [(torch.zeros(1), 0)] * count
 
 
-def test_the_path_of_a_builder_is_a_kind_too():
+def test_the_path_of_a_builder_is_a_kind_too() -> None:
     assert len(dataset(f"{__name__}.blanks", count=5)) == 5
     with pytest.raises(ConfigError, match="takes no such key; did you mean 'count'"):
         dataset(f"{__name__}.blanks", cuont=5)
@@ -114,20 +119,20 @@ def test_the_path_of_a_builder_is_a_kind_too():
         dataset("nowhere.blanks")
 
 
-def test_an_unknown_kind_proposes_near_ones():
+def test_an_unknown_kind_proposes_near_ones() -> None:
     with pytest.raises(ConfigError, match="did you mean 'cifar10'") as caught:
         dataset("cifar_10")
     assert caught.value.problems[0].key == "name"
 
 
 class Stream(IterableDataset):
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return iter([(torch.tensor([float(i)]), i) for i in range(10)])
 
 
 @pytest.mark.parametrize("workers", [0, 3])
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_a_stream_is_shared_out_over_processes_and_workers(workers, world_size):
+def test_a_stream_is_shared_out_over_processes_and_workers(workers: int, world_size: int) -> None:
     seen = []
     for rank in range(world_size):
         streamed = adapted(Stream())
@@ -140,7 +145,7 @@ def test_a_stream_is_shared_out_over_processes_and_workers(workers, world_size):
 
 
 @pytest.mark.parametrize("kind", [Stream, lambda: list(Stream())])
-def test_labels_that_come_with_samples_must_be_classes(kind):
+def test_labels_that_come_with_samples_must_be_classes(kind: Any) -> None:
     source = adapted(kind())
     source.num_classes = 5
     read = iter(source) if kind is Stream else (source[row] for row in range(10))
@@ -153,7 +158,7 @@ def test_labels_that_come_with_samples_must_be_classes(kind):
     ("sample", "told"),
     [({}, "no target"), ({"target": -2}, "is -2"), ({"target": torch.tensor(3)}, "is 3")],
 )
-def test_targets_that_are_no_classes(sample, told):
+def test_targets_that_are_no_classes(sample: Any, told: str) -> None:
     check_target(sample, None)
     for sound in (-1, 0, torch.tensor(2), np.int64(2), torch.tensor([0.1, 0.5, 0.4])):
         check_target({"target": sound}, 3)
@@ -161,34 +166,34 @@ def test_targets_that_are_no_classes(sample, told):
         check_target(sample, 3)
 
 
-def test_a_stream_cannot_be_split():
+def test_a_stream_cannot_be_split() -> None:
     register_dataset("stream")(lambda root, subset, image_transform: Stream())
     with pytest.raises(ConfigError, match="streamed"):
         dataset("stream", labels_per_class=1)
     assert isinstance(dataset("stream", part="all"), StreamedSamples)
 
 
-def test_samples_can_be_handed_to_another_process():
+def test_samples_can_be_handed_to_another_process() -> None:
     samples = dataset("digits", subset="train", labels_per_class=1, part="labelled")
     copied = pickle.loads(pickle.dumps(samples))
     assert torch.equal(copied[3]["image"], samples[3]["image"])
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (2, 3, 3)])
-def test_arrays_become_channels_first(shape):
+def test_arrays_become_channels_first(shape: tuple[Any, ...]) -> None:
     array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     tensor = to_uint8(array)
     assert tensor.shape == (shape[2] if len(shape) == 3 else 1, 2, 3)
     assert tensor[0].tolist() == (array[..., 0] if array.ndim == 3 else array).tolist()
 
 
-def test_select_keeps_the_positions_of_the_whole():
+def test_select_keeps_the_positions_of_the_whole() -> None:
     samples = Samples(lambda i: {"image": i}, list("abcd"), np.array([3, 2, 1, 0]))
     chosen = samples.select(np.array([3, 1])).select(np.array([1]))
     assert (chosen[0], chosen.row_ids()) == ({"image": 1, "target": 2, "index": 1}, ["b"])
 
 
-def test_an_error_of_a_worker_says_what_was_said_there():
+def test_an_error_of_a_worker_says_what_was_said_there() -> None:
     error = UnreadableSampleError(
         "Caught UnreadableSampleError in DataLoader worker process 0.\nTraceback ...\n"
         "sesemi_like.errors.UnreadableSampleError: cat/a.jpg cannot be read: it is empty\n"

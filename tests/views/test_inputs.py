@@ -1,5 +1,7 @@
 """What images are: described from transforms and views, carried as plain values, prepared alike."""
 
+from typing import Any
+
 import pytest
 import torch
 from torchvision.transforms import v2
@@ -22,18 +24,18 @@ NORMALIZE = {"_target_": "sesemi_like.views.Normalize", "mean": MEAN, "std": STD
         transforms.train_transforms(32, mean=MEAN, std=STD),
     ],
 )
-def test_the_normalization_of_any_step_is_found(step):
+def test_the_normalization_of_any_step_is_found(step: Any) -> None:
     mean, std = normalization_of(step)
     assert (mean, std) == (pytest.approx(MEAN), pytest.approx(STD))
 
 
-def test_without_normalization_there_is_none():
+def test_without_normalization_there_is_none() -> None:
     assert normalization_of(None) is None
     assert normalization_of(views.Compose([views.HorizontalFlip()])) is None
 
 
 @pytest.mark.parametrize("given", ["view", "transform", "training view", "none"])
-def test_prepared_images_are_those_of_validation(given):
+def test_prepared_images_are_those_of_validation(given: str) -> None:
     images = torch.randint(256, (4, 3, 6, 6), dtype=torch.uint8)
     scaled = images / 255
     shape = (1, 3, 1, 1)
@@ -53,7 +55,7 @@ def test_prepared_images_are_those_of_validation(given):
         torch.testing.assert_close(again.prepared(kind), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_other_channels_and_types_are_refused():
+def test_other_channels_and_types_are_refused() -> None:
     inputs = Inputs(shape=(3, 6, 6))
     with pytest.raises(ValueError, match="3 channels"):
         inputs.prepared(torch.zeros(2, 1, 6, 6))
@@ -63,7 +65,7 @@ def test_other_channels_and_types_are_refused():
         inputs.prepared(torch.zeros(2, 3, 6, 6, dtype=torch.int64))
 
 
-def test_differences_name_size_and_normalization():
+def test_differences_name_size_and_normalization() -> None:
     own = Inputs(shape=(3, 32, 32), mean=[0.5], std=[0.5])
     theirs = Inputs(shape=(3, 64, 64), mean=None, std=None)
     size, normalization = own.differences(theirs)
@@ -73,11 +75,13 @@ def test_differences_name_size_and_normalization():
 
 
 @pytest.mark.parametrize("content", [None, 3, {"other": 1}, ["classes"]])
-def test_what_no_run_wrote_is_no_description(content):
+def test_what_no_run_wrote_is_no_description(
+    content: int | dict[str, int] | list[str] | None,
+) -> None:
     assert Inputs.from_plain(content) is None
 
 
-def test_another_librarys_normalization_that_is_no_mean_is_left_out():
+def test_another_librarys_normalization_that_is_no_mean_is_left_out() -> None:
     class Normalize:
         mean, std = "per image", None
 

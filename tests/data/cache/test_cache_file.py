@@ -7,31 +7,35 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from sesemi_like.data.cache.file import PixelCache, in_memory, key_of, on_disk, opened
 
 SHAPES = [(4, 5, 3), (2, 2, 3), (7, 1, 3)]
 
 
-def random_image(position):
+def random_image(position: int) -> NDArray[Any] | None:
     if position == 5:
         return None
     generator = np.random.default_rng(position)
     return generator.integers(0, 256, SHAPES[position % 3], dtype=np.uint8)
 
 
-def of_one_shape(position):
+def of_one_shape(position: int | np.int64) -> NDArray[Any]:
     return np.full((3, 2, 2), position % 256, np.uint8)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", ["disk", "ram"])
-def test_it_holds_what_was_decoded(tmp_path, kind, workers):
+def test_it_holds_what_was_decoded(tmp_path: Path, kind: str, workers: int) -> None:
     count = 200
     cache = (
         on_disk(tmp_path, "k", random_image, count, workers)
@@ -46,21 +50,21 @@ def test_it_holds_what_was_decoded(tmp_path, kind, workers):
         assert (found is None and expected is None) or np.array_equal(found, expected)
 
 
-def test_images_of_one_shape_are_taken_at_once(tmp_path):
+def test_images_of_one_shape_are_taken_at_once(tmp_path: Path) -> None:
     cache = on_disk(tmp_path, "k", of_one_shape, 150)
     assert cache.is_one_shape
     rows = np.array([140, 3, 3])
     assert np.array_equal(cache.take(rows), np.stack([of_one_shape(row) for row in rows]))
 
 
-def test_memory_is_filled_in_several_pieces(monkeypatch):
+def test_memory_is_filled_in_several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sesemi_like.data.cache.file._LARGEST_CHUNK", 1000)
     cache = in_memory(of_one_shape, 300)
     assert len(cache.chunks) > 2
     assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(300))
 
 
-def test_other_processes_can_be_handed_a_cache(tmp_path):
+def test_other_processes_can_be_handed_a_cache(tmp_path: Path) -> None:
     cache = on_disk(tmp_path, "k", of_one_shape, 5000)
     cache.take(np.arange(10))
     handed = pickle.dumps(cache.chunks)
@@ -69,14 +73,14 @@ def test_other_processes_can_be_handed_a_cache(tmp_path):
     assert np.array_equal(again[4999], of_one_shape(4999))
 
 
-def test_a_file_cut_off_after_it_was_opened_is_reported(tmp_path):
+def test_a_file_cut_off_after_it_was_opened_is_reported(tmp_path: Path) -> None:
     cache = on_disk(tmp_path, "k", of_one_shape, 70)
     os.truncate(tmp_path / "k" / "pixels.bin", 100)
     with pytest.raises(OSError, match=r"pixels\.bin is shorter than its index says"):
         cache[69]
 
 
-def test_it_is_built_once(tmp_path):
+def test_it_is_built_once(tmp_path: Path) -> None:
     calls = []
     decode = lambda position: calls.append(position) or of_one_shape(position)  # noqa: E731
     for _ in range(2):
@@ -88,7 +92,7 @@ def test_it_is_built_once(tmp_path):
 
 @pytest.mark.parametrize("name", ["pixels.bin", "index.npz"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
-def test_damage_is_noticed_and_mended(tmp_path, name, damage):
+def test_damage_is_noticed_and_mended(tmp_path: Path, name: str, damage: str) -> None:
     on_disk(tmp_path, "k", of_one_shape, 70)
     path = tmp_path / "k" / name
     content = path.read_bytes()
@@ -103,11 +107,13 @@ def test_damage_is_noticed_and_mended(tmp_path, name, damage):
     assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(70))
 
 
-def test_progress_counts_each_image_once_and_a_cache_that_is_found_reports_none(tmp_path):
+def test_progress_counts_each_image_once_and_a_cache_that_is_found_reports_none(
+    tmp_path: Path,
+) -> None:
     tasks, completed = [], []
 
     @contextmanager
-    def progress(task, total):
+    def progress(task: Any, total: Any) -> Iterator[Any]:
         tasks.append((task, total))
         yield completed.append
 
@@ -118,13 +124,13 @@ def test_progress_counts_each_image_once_and_a_cache_that_is_found_reports_none(
     assert sum(completed) == 2 * 70
 
 
-def test_a_cache_of_another_number_of_images_is_none(tmp_path):
+def test_a_cache_of_another_number_of_images_is_none(tmp_path: Path) -> None:
     on_disk(tmp_path, "k", of_one_shape, 70)
     assert opened(tmp_path / "k", 71) is None
 
 
-def test_a_failing_build_leaves_nothing(tmp_path):
-    def fails(position):
+def test_a_failing_build_leaves_nothing(tmp_path: Path) -> None:
+    def fails(position: int) -> NDArray[Any] | None:
         if position == 100:
             raise RuntimeError("gone")
         return of_one_shape(position)
@@ -150,12 +156,12 @@ SLOW_BUILD = """
 """
 
 
-def builder(folder, seconds):
+def builder(folder: Path, seconds: float) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", textwrap.dedent(SLOW_BUILD), str(folder), str(seconds)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path):
+def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     process = builder(tmp_path, 0.05)
     assert process.stdout.readline() == "decoding\n"
     time.sleep(0.2)
@@ -168,22 +174,24 @@ def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path):
     assert not list(tmp_path.glob("k.tmp-*"))
 
 
-def test_of_runs_that_build_at_once_one_decodes(tmp_path):
+def test_of_runs_that_build_at_once_one_decodes(tmp_path: Path) -> None:
     outputs = [process.communicate()[0] for process in [builder(tmp_path, 0.01) for _ in range(2)]]
     assert all(output.endswith("whole 129\n") for output in outputs)
     assert sorted(output.count("decoding") for output in outputs) == [0, 130]
 
 
-def test_runs_that_build_at_once_get_along_where_files_cannot_be_locked(tmp_path, monkeypatch):
+def test_runs_that_build_at_once_get_along_where_files_cannot_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fcntl
 
-    def refuses(file, operation):
+    def refuses(file: Any, operation: int) -> None:
         raise OSError("no locks here")
 
     monkeypatch.setattr(fcntl, "flock", refuses)
     other = []
 
-    def decode(position):
+    def decode(position: int) -> NDArray[Any]:
         if position == 100 and not other:  # another run is as far as this one, and then done
             (tmp_path / "k.tmp-other").mkdir()
             other.append(on_disk(tmp_path, "k", of_one_shape, 130))
@@ -195,7 +203,7 @@ def test_runs_that_build_at_once_get_along_where_files_cannot_be_locked(tmp_path
         assert all(np.array_equal(found[p], of_one_shape(p)) for p in range(130))
 
 
-def test_building_draws_no_random_numbers(tmp_path):
+def test_building_draws_no_random_numbers(tmp_path: Path) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     in_memory(of_one_shape, 100, workers=1)
@@ -203,11 +211,11 @@ def test_building_draws_no_random_numbers(tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_building_needs_no_shared_memory(tmp_path, monkeypatch):
-    def is_full(storage, *arguments):
+def test_building_needs_no_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_full(storage: Any, *arguments: Any) -> None:
         raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")
 
-    def waited_too_long(*arguments):
+    def waited_too_long(*arguments: Any) -> None:
         raise TimeoutError("the build waits for a batch that never comes")
 
     for name in ("_share_fd_cpu_", "_share_filename_cpu_"):
@@ -224,7 +232,7 @@ def test_building_needs_no_shared_memory(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["disk", "ram"])
-def test_building_holds_few_files_open(tmp_path, kind):
+def test_building_holds_few_files_open(tmp_path: Path, kind: str) -> None:
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
@@ -240,7 +248,7 @@ def test_building_holds_few_files_open(tmp_path, kind):
     assert np.array_equal(cache[count - 1], of_one_shape(count - 1))
 
 
-def test_a_key_stands_for_all_its_parts():
+def test_a_key_stands_for_all_its_parts() -> None:
     keys = {key_of(parts) for parts in (["a", "b"], ["ab"], ["b", "a"], ["a", "b", ""])}
     assert len(keys) == 4
     assert key_of(["a", "b"]) == key_of(iter(["a", "b"]))

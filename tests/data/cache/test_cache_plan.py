@@ -3,6 +3,8 @@
 import os
 import signal
 from collections import namedtuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from torchvision.transforms import v2
 from sesemi_like.data import StreamedSamples, dataset
 from sesemi_like.data.cache import plan as cached
 from sesemi_like.data.cache.plan import CachedReader, plan_cache, with_cache
-from sesemi_like.data.samples import is_deterministic
+from sesemi_like.data.samples import Samples, is_deterministic
 from sesemi_like.data.sources import decoding
 from sesemi_like.data.splits import choose_part
 from sesemi_like.errors import ConfigError, UnreadableSampleError
@@ -23,7 +25,7 @@ TO_32 = v2.Compose([v2.Resize(32), v2.CenterCrop(32), v2.PILToTensor()])
 
 
 @pytest.fixture
-def image_root(tmp_path):
+def image_root(tmp_path: Path) -> Path:
     """30 images of 60 x 50 pixels in two classes."""
     generator = np.random.default_rng(0)
     for number in range(30):
@@ -33,11 +35,11 @@ def image_root(tmp_path):
     return tmp_path / "images"
 
 
-def is_cached(samples):
+def is_cached(samples: Samples) -> bool:
     return isinstance(samples.read, CachedReader)
 
 
-def assert_same(samples, others):
+def assert_same(samples: Samples, others: Samples) -> None:
     assert len(samples) == len(others)
     for row in range(len(samples)):
         one, other = samples[row], others[row]
@@ -48,7 +50,9 @@ def assert_same(samples, others):
 
 @pytest.mark.parametrize("kind", ["auto", "disk", "ram"])
 @pytest.mark.parametrize("transform", [None, TO_32])
-def test_samples_are_the_same_and_are_read_at_once(image_root, tmp_path, kind, transform):
+def test_samples_are_the_same_and_are_read_at_once(
+    image_root: Path, tmp_path: Path, kind: str, transform: Any
+) -> None:
     samples = dataset("image_folder", str(image_root), image_transform=transform)
     found = with_cache(samples, kind, folder=tmp_path / "cache")
     assert is_cached(found)
@@ -60,14 +64,16 @@ def test_samples_are_the_same_and_are_read_at_once(image_root, tmp_path, kind, t
     assert batch.fields["index"].tolist() == [7, 2]
 
 
-def test_rows_with_a_label_budget_keep_positions_and_labels(image_root, tmp_path):
+def test_rows_with_a_label_budget_keep_positions_and_labels(
+    image_root: Path, tmp_path: Path
+) -> None:
     samples = choose_part(
         dataset("image_folder", str(image_root)), part="labelled", labels_per_class=3
     )
     assert_same(with_cache(samples, "disk", folder=tmp_path / "cache"), samples)
 
 
-def test_random_transforms_are_applied_at_each_reading(image_root, tmp_path):
+def test_random_transforms_are_applied_at_each_reading(image_root: Path, tmp_path: Path) -> None:
     transform = train_transforms(crop_dim=16)
     samples = dataset("image_folder", str(image_root), image_transform=transform)
     found = with_cache(samples, "auto", folder=tmp_path / "cache")
@@ -79,7 +85,7 @@ def test_random_transforms_are_applied_at_each_reading(image_root, tmp_path):
     assert torch.equal(first, samples[3]["image"])
 
 
-def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path):
+def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path: Path) -> None:
     path = tmp_path / "images" / "a" / "large.png"
     path.parent.mkdir(parents=True)
     Image.new("RGB", (900, 600), (10, 20, 30)).save(path)
@@ -93,7 +99,7 @@ def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path):
     assert kept[0]["image"].shape == (3, 112, 112)
 
 
-def test_a_changed_image_is_decoded_anew(image_root, tmp_path):
+def test_a_changed_image_is_decoded_anew(image_root: Path, tmp_path: Path) -> None:
     samples = dataset("image_folder", str(image_root))
     with_cache(samples, "disk", folder=tmp_path / "cache")
     path = sorted(image_root.rglob("*.png"))[0]
@@ -104,7 +110,7 @@ def test_a_changed_image_is_decoded_anew(image_root, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["disk", "ram"])
-def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path, kind):
+def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path: Path, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / "images" / "a" / "phone.jpg"
@@ -116,7 +122,9 @@ def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path, kind):
     assert np.array_equal(found[0]["image"][0].numpy(), expected)
 
 
-def test_a_cache_of_what_files_became_once_is_built_anew(image_root, tmp_path, monkeypatch):
+def test_a_cache_of_what_files_became_once_is_built_anew(
+    image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = dataset("image_folder", str(image_root))
     key = plan_cache(samples, "disk", folder=tmp_path).key
     assert plan_cache(samples, "disk", folder=tmp_path).key == key
@@ -125,7 +133,9 @@ def test_a_cache_of_what_files_became_once_is_built_anew(image_root, tmp_path, m
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_unreadable_images_are_told_or_skipped_as_without_a_cache(image_root, tmp_path, on_error):
+def test_unreadable_images_are_told_or_skipped_as_without_a_cache(
+    image_root: Path, tmp_path: Path, on_error: str
+) -> None:
     broken = sorted(image_root.rglob("*.png"))[4]
     broken.write_bytes(b"no image")
     samples = dataset("image_folder", str(image_root), on_error=on_error)
@@ -146,7 +156,14 @@ Usage = namedtuple("Usage", "free")
     ("disk", "memory", "place"),
     [(10**9, 10**9, "disk"), (1000, 10**9, "ram"), (1000, 1000, None)],
 )
-def test_auto_takes_the_place_with_room(image_root, tmp_path, monkeypatch, disk, memory, place):
+def test_auto_takes_the_place_with_room(
+    image_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    disk: int,
+    memory: int,
+    place: str | None,
+) -> None:
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(disk))
     monkeypatch.setattr(cached, "free_memory", lambda: memory)
     found = with_cache(dataset("image_folder", str(image_root)), "auto", folder=tmp_path / "cache")
@@ -154,7 +171,9 @@ def test_auto_takes_the_place_with_room(image_root, tmp_path, monkeypatch, disk,
     assert (tmp_path / "cache").exists() is (place == "disk")
 
 
-def test_processes_on_a_machine_share_its_memory(image_root, monkeypatch):
+def test_processes_on_a_machine_share_its_memory(
+    image_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cached, "_free_disk", lambda folder: 0)
     samples = dataset("image_files", str(image_root))
     needed = cached.plan_cache(samples).needed
@@ -166,10 +185,12 @@ def test_processes_on_a_machine_share_its_memory(image_root, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["auto", "disk", "ram"])
-def test_a_killed_worker_ends_the_build_with_its_reason(image_root, tmp_path, monkeypatch, kind):
+def test_a_killed_worker_ends_the_build_with_its_reason(
+    image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     decode, main = cached.Storage.pixels, os.getpid()
 
-    def killed_at_the_third(storage, position):
+    def killed_at_the_third(storage: Any, position: Any) -> Any:
         if os.getpid() != main and position == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return decode(storage, position)
@@ -182,7 +203,9 @@ def test_a_killed_worker_ends_the_build_with_its_reason(image_root, tmp_path, mo
     assert not list(tmp_path.glob("cache/*/"))
 
 
-def test_what_cannot_be_kept_is_reported(image_root, tmp_path, monkeypatch):
+def test_what_cannot_be_kept_is_reported(
+    image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = dataset("image_folder", str(image_root))
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
     with pytest.raises(ConfigError, match=r"cache: found 'disk'; the pixels take 0\.0 GB"):
@@ -197,7 +220,12 @@ def test_what_cannot_be_kept_is_reported(image_root, tmp_path, monkeypatch):
             with_cache(other, "ram")
 
 
-def test_auto_goes_on_where_the_disk_refuses(image_root, tmp_path, monkeypatch, caplog):
+def test_auto_goes_on_where_the_disk_refuses(
+    image_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     (tmp_path / "file").write_text("")
     samples = dataset("image_folder", str(image_root))
     found = with_cache(samples, "auto", folder=tmp_path / "file")
@@ -208,7 +236,9 @@ def test_auto_goes_on_where_the_disk_refuses(image_root, tmp_path, monkeypatch, 
     assert with_cache(samples, "auto", folder=tmp_path / "file") is samples
 
 
-def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(image_root, tmp_path, monkeypatch):
+def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(
+    image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = dataset("image_folder", str(image_root))
     with_cache(samples, "disk", folder=tmp_path / "cache")
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
@@ -216,7 +246,9 @@ def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(image_root, tmp_
         assert is_cached(with_cache(samples, kind, folder=tmp_path / "cache"))
 
 
-def test_memory_is_looked_at_again_before_it_is_filled(image_root, tmp_path, monkeypatch):
+def test_memory_is_looked_at_again_before_it_is_filled(
+    image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = dataset("image_folder", str(image_root))
     with_cache(samples, "disk", folder=tmp_path / "cache")
     needed = 30 * 50 * 60 * 3
@@ -230,10 +262,12 @@ def test_memory_is_looked_at_again_before_it_is_filled(image_root, tmp_path, mon
         plan.carried_out()
 
 
-def test_a_user_without_a_home_gets_along(image_root, monkeypatch):
+def test_a_user_without_a_home_gets_along(
+    image_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
 
-    def no_home():
+    def no_home() -> None:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(cached.Path, "home", no_home)
@@ -249,11 +283,11 @@ def test_a_user_without_a_home_gets_along(image_root, monkeypatch):
     [(None, True), (TO_32, True), (v2.RandomHorizontalFlip(), False), (lambda image: image, False),
      (v2.Compose([v2.Resize(8), v2.ColorJitter(0.1)]), False)],
 )  # fmt: skip
-def test_transforms_that_always_do_the_same_are_known(transform, expected):
+def test_transforms_that_always_do_the_same_are_known(transform: Any, expected: bool) -> None:
     assert is_deterministic(transform) is expected
 
 
-def test_large_images_are_decoded_smaller_where_the_transform_resizes_them(tmp_path):
+def test_large_images_are_decoded_smaller_where_the_transform_resizes_them(tmp_path: Path) -> None:
     path = tmp_path / "a" / "large.jpg"
     path.parent.mkdir()
     Image.effect_noise((1600, 1200), 80).convert("RGB").save(path)

@@ -1,5 +1,7 @@
 """Images that come twice are named; those that come once are not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +11,7 @@ from sesemi_like.data.checks.duplicates import repeated_images, shared_images
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     for name in ("train/cat/a", "train/dog/a", "train/dog/b", "val/cat/a", "val/dog/c"):
         path = tmp_path / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -17,7 +19,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_a_subset_that_is_read_twice(root):
+def test_a_subset_that_is_read_twice(root: Path) -> None:
     twice = dataset("image_folder", str(root), ["train", "train"])
     told = repeated_images(twice)
     assert told.startswith("3 of its samples are there more than once: ")
@@ -29,7 +31,7 @@ def test_a_subset_that_is_read_twice(root):
     assert repeated_images(dataset("digits")) is None
 
 
-def test_files_of_training_and_evaluation(root):
+def test_files_of_training_and_evaluation(root: Path) -> None:
     train, val = (dataset("image_folder", str(root), name) for name in ("train", "val"))
     assert shared_images(val, train) is None  # a.png of cats is another file than a.png of cats
     (root / "link").symlink_to(root / "train")
@@ -41,7 +43,7 @@ def test_files_of_training_and_evaluation(root):
     assert shared_images(listed.select(np.array([1])), train) is None
 
 
-def test_arrays_have_no_files_to_compare(root):
+def test_arrays_have_no_files_to_compare(root: Path) -> None:
     digits, train = dataset("digits"), dataset("image_folder", str(root), "train")
     assert shared_images(digits, digits) is None
     assert shared_images(train, digits) is None

@@ -1,9 +1,13 @@
 """Images that are no images of the right kind are named as what they are."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from composing import composed
+from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -32,24 +36,26 @@ COLOR, GRAY = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8))
         (Image.new("RGB", (8, 8)), "PIL Image"),
     ],
 )
-def test_what_an_image_is_instead_is_said(image, said):
+def test_what_an_image_is_instead_is_said(
+    image: Image.Image | NDArray[Any] | torch.Tensor, said: str
+) -> None:
     assert odd_image(image) == said
 
 
 class Same(Dataset):
     """The same image again and again."""
 
-    def __init__(self, image):
+    def __init__(self, image: Image.Image | NDArray[Any]) -> None:
         self.image, self.targets, self.classes = image, np.arange(16) % 2, ["a", "b"]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return 16
 
-    def __getitem__(self, row):
+    def __getitem__(self, row: int) -> tuple[Image.Image, np.int64]:
         return self.image, self.targets[row]
 
 
-def told(tmp_path, image, channels=3):
+def told(tmp_path: Path, image: Image.Image | NDArray[Any], channels: int = 3) -> dict[str, str]:
     """The problems of a run on such images, by key."""
     register_dataset("same_images")(lambda root, subset, image_transform: Same(image))
     (tmp_path / "own.yaml").write_text(f"""
@@ -71,7 +77,9 @@ learner: {{hparams: {{num_classes: 2, model: {{backbone: {{in_chans: {channels}}
 
 
 @pytest.mark.parametrize("image", [GRAY, COLOR, np.zeros((3, 8, 8)), Image.new("RGB", (8, 8))])
-def test_a_run_on_odd_images_is_refused_with_what_an_image_is(tmp_path, image):
+def test_a_run_on_odd_images_is_refused_with_what_an_image_is(
+    tmp_path: Path, image: Image.Image | NDArray[Any]
+) -> None:
     found = told(tmp_path, image, channels=1 if image is GRAY else 3)
     said = [text for text in found.values() if AN_IMAGE in text]
     assert all(odd_image(image) in text for text in said)
@@ -79,7 +87,7 @@ def test_a_run_on_odd_images_is_refused_with_what_an_image_is(tmp_path, image):
     assert AN_IMAGE in next(iter(found.values()))
 
 
-def test_images_are_not_accused_of_what_is_wrong_elsewhere(tmp_path):
+def test_images_are_not_accused_of_what_is_wrong_elsewhere(tmp_path: Path) -> None:
     assert told(tmp_path, COLOR.transpose(2, 0, 1)) == {}
     found = told(tmp_path, COLOR.transpose(2, 0, 1), channels=1)
     assert found

@@ -2,6 +2,9 @@
 
 import logging
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +15,12 @@ from sesemi_like.data import DataModule, dataset
 from sesemi_like.data.cache.plan import with_cache
 from sesemi_like.data.checks import unreadable
 from sesemi_like.data.checks.unreadable import first_readable, settle_unreadable
+from sesemi_like.data.samples import Samples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     """40 images of two classes for training, 8 for validation."""
     generator = np.random.default_rng(0)
     for split, count in (("train", 40), ("val", 8)):
@@ -27,7 +31,7 @@ def root(tmp_path):
     return tmp_path / "images"
 
 
-def spoil(root, *rows, split="train"):
+def spoil(root: Path, *rows: int, split: str = "train") -> list[str]:
     """Breaks the images at some rows in a different way each, and returns their names."""
     files = sorted((root / split).rglob("*.png"))
     for number, row in enumerate(rows):
@@ -36,20 +40,20 @@ def spoil(root, *rows, split="train"):
     return [str(files[row].relative_to(root)) for row in rows]
 
 
-def module(root, *overrides):
+def module(root: Path, *overrides: str) -> DataModule:
     given = (f"run.data_root={root}", "data.image_size=16", f"run.cache_dir={root.parent / 'c'}",
              "data.train.unlabeled.batch_size_per_gpu=8")  # fmt: skip
     config = composed("imagewang", "data=image_folder", *given, *overrides)
     return DataModule(config.data, config.run, world_size=1, seed=0)
 
 
-def told(call):
+def told(call: Callable[..., Any]) -> dict[str, str]:
     with pytest.raises(ConfigError) as caught:
         call()
     return {p.key: p.expected for p in caught.value.problems}
 
 
-def test_all_loaders_name_all_broken_images_at_once(root):
+def test_all_loaders_name_all_broken_images_at_once(root: Path) -> None:
     names = spoil(root, 0, 1, 2, 21, 39)
     others = spoil(root, 3, split="val")
     data = module(root, "run.mode=FIT")
@@ -66,7 +70,7 @@ def test_all_loaders_name_all_broken_images_at_once(root):
 
 
 @pytest.mark.parametrize("kind", ["auto", "none"])
-def test_the_first_images_are_told_together_with_the_others(root, kind):
+def test_the_first_images_are_told_together_with_the_others(root: Path, kind: str) -> None:
     names = spoil(root, 2, 0, 1, 9)  # the last of them are half files
     keys = [f"data.train.{name}.dataset.cache" for name in ("supervised", "unlabeled")]
     found = told(module(root, *(f"++{key}={kind}" for key in keys)).decode)
@@ -76,7 +80,9 @@ def test_the_first_images_are_told_together_with_the_others(root, kind):
     assert all(name in text for name in first)
 
 
-def test_skipped_images_are_counted_before_the_first_step(root, caplog):
+def test_skipped_images_are_counted_before_the_first_step(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     names = spoil(root, 0, 5, 6)
     loaders = ("supervised", "unlabeled")
     data = module(root, *(f"++data.train.{name}.dataset.on_error=skip" for name in loaders))
@@ -91,8 +97,8 @@ def test_skipped_images_are_counted_before_the_first_step(root, caplog):
 
 
 def test_labels_that_cannot_be_read_are_not_listed_and_a_lost_class_is_reported(
-    root, tmp_path, caplog
-):
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     names = spoil(root, *range(20))  # all of class a
     skip = (f"++data.train.{name}.dataset.on_error=skip" for name in ("supervised", "unlabeled"))
     data = module(root, *skip)
@@ -104,7 +110,9 @@ def test_labels_that_cannot_be_read_are_not_listed_and_a_lost_class_is_reported(
     assert not any(name in (tmp_path / "labels.csv").read_text() for name in names)
 
 
-def settled(root, folder=None, cache="disk", **settings):
+def settled(
+    root: Path, folder: Path | None = None, cache: str = "disk", **settings: str
+) -> Samples | None:
     samples = dataset("image_folder", str(root), "train", **settings)
     samples = with_cache(samples, cache, folder=root.parent / "c")
     settle_unreadable(samples, "x", folder)
@@ -112,18 +120,20 @@ def settled(root, folder=None, cache="disk", **settings):
 
 
 @pytest.mark.parametrize("cache", ["disk", "ram", "none"])
-def test_sound_images_pass_in_silence(root, cache, caplog):
+def test_sound_images_pass_in_silence(
+    root: Path, cache: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert settled(root, cache=cache).skipped == []
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_rows_that_are_not_read_may_be_broken(root):
+def test_rows_that_are_not_read_may_be_broken(root: Path) -> None:
     spoil(root, 3)
     samples = with_cache(dataset("image_folder", str(root), "train"), "ram")
     settle_unreadable(samples.select(np.array([0, 1, 2])), "x")
 
 
-def test_long_lists_go_to_a_file(root):
+def test_long_lists_go_to_a_file(root: Path) -> None:
     names = spoil(root, *range(30))
     text = told(lambda: settled(root, root.parent))["on_error"]
     assert text.startswith("30 of 40 images cannot be read")
@@ -135,7 +145,7 @@ def test_long_lists_go_to_a_file(root):
     assert "and 20 more; on_error" in told(lambda: settled(root, root.parent / "file"))["on_error"]
 
 
-def test_nothing_to_go_on_with_is_refused_though_it_is_skipped(root):
+def test_nothing_to_go_on_with_is_refused_though_it_is_skipped(root: Path) -> None:
     for path in (root / "train").rglob("*.png"):
         path.write_bytes(b"")
     text = told(lambda: settled(root, cache="none", on_error="skip"))["on_error"]
@@ -143,7 +153,9 @@ def test_nothing_to_go_on_with_is_refused_though_it_is_skipped(root):
     assert "skip" not in text
 
 
-def test_images_that_are_not_decoded_before_are_looked_at(root, monkeypatch, caplog):
+def test_images_that_are_not_decoded_before_are_looked_at(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     names = spoil(root, 3, 9)
     assert told(lambda: settled(root, cache="none"))["on_error"].startswith("2 of 40 images")
     found = settled(root, cache="none", on_error="skip")
@@ -154,7 +166,9 @@ def test_images_that_are_not_decoded_before_are_looked_at(root, monkeypatch, cap
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
-def test_no_format_is_taken_for_broken(root, kind, monkeypatch):
+def test_no_format_is_taken_for_broken(
+    root: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for path in sorted((root / "train").rglob("*.png")):
         Image.open(path).save(path, kind)
     tried = []
@@ -163,13 +177,13 @@ def test_no_format_is_taken_for_broken(root, kind, monkeypatch):
     assert tried == [0, 1]
 
 
-def test_images_that_begin_oddly_but_can_be_read_pass(root):
+def test_images_that_begin_oddly_but_can_be_read_pass(root: Path) -> None:
     path = sorted((root / "train").rglob("*.png"))[4]
     path.write_bytes(b"P3\n1 1\n255\n1 2 3\n")
     assert settled(root, cache="none").skipped == []
 
 
-def test_the_first_images_that_can_be_read_are_found(root):
+def test_the_first_images_that_can_be_read_are_found(root: Path) -> None:
     spoil(root, 0, 2)
     samples = dataset("image_folder", str(root), "train")
     assert [sample["index"] for sample in first_readable(samples)] == [1, 3]

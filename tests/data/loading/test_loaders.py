@@ -2,11 +2,13 @@
 
 import itertools
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from sesemi_like.data.loading.collating import stack_fields
 from sesemi_like.data.loading.loaders import NamedLoaders, batch_size_of, build_loader
@@ -14,20 +16,27 @@ from sesemi_like.data.samples import Samples, adapted
 from sesemi_like.errors import ConfigError
 
 
-def read(position):
+def read(position: int) -> dict[str, torch.Tensor]:
     return {"image": torch.full((1, 2, 2), float(position))}
 
 
-def samples(count, classes=3):
+def samples(count: int, classes: int = 3) -> Samples:
     return Samples(read, list(map(str, range(count))), np.arange(count) % classes)
 
 
-def loader(count=10, batch_size=4, rank=0, world_size=1, seed=0, **config):
+def loader(
+    count: int = 10,
+    batch_size: int = 4,
+    rank: int = 0,
+    world_size: int = 1,
+    seed: int = 0,
+    **config: Any,
+) -> DataLoader[Any] | None:
     return build_loader(config, samples(count), key="data.train.x", batch_size=batch_size,
                         seed=seed, rank=rank, world_size=world_size)  # fmt: skip
 
 
-def rows(built):
+def rows(built: Iterator[Any] | DataLoader[Any]) -> list[list[int]]:
     return [batch["index"].tolist() for batch in built]
 
 
@@ -46,7 +55,9 @@ def rows(built):
         (1437, 224, True, 7, 1, 44),  # and all of them
     ],
 )
-def test_length_by_hand(count, batch_size, drop_last, repeat, world_size, expected):
+def test_length_by_hand(
+    count: int, batch_size: int, drop_last: bool, repeat: int, world_size: int, expected: int
+) -> None:
     built = loader(count, batch_size, world_size=world_size, drop_last=drop_last, repeat=repeat)
     assert len(built) == expected
     assert len(rows(built)) == expected
@@ -54,7 +65,9 @@ def test_length_by_hand(count, batch_size, drop_last, repeat, world_size, expect
 
 @pytest.mark.parametrize("repeat", [1, 3])
 @pytest.mark.parametrize("count", [19, 20, 21, 23])  # in batches of 4, of 2 rows a process
-def test_without_incomplete_batches_processes_share_those_of_one_process(count, repeat):
+def test_without_incomplete_batches_processes_share_those_of_one_process(
+    count: int, repeat: int
+) -> None:
     config = {"drop_last": True, "repeat": repeat, "shuffle": True}
     whole = loader(count, 4, **config)
     parts = [loader(count, 2, rank=r, world_size=2, **config) for r in range(2)]
@@ -65,7 +78,7 @@ def test_without_incomplete_batches_processes_share_those_of_one_process(count, 
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_order_does_not_depend_on_workers_and_changes_from_pass_to_pass(workers):
+def test_order_does_not_depend_on_workers_and_changes_from_pass_to_pass(workers: int) -> None:
     built = loader(20, shuffle=True, num_workers=workers)
     alone = loader(20, shuffle=True)
     passes = [rows(built) for _ in range(2)]
@@ -74,36 +87,36 @@ def test_order_does_not_depend_on_workers_and_changes_from_pass_to_pass(workers)
     assert rows(loader(20, shuffle=True, seed=1)) != passes[0]
 
 
-def test_two_processes_share_a_shuffled_pass():
+def test_two_processes_share_a_shuffled_pass() -> None:
     parts = [rows(loader(10, shuffle=True, rank=r, world_size=2)) for r in range(2)]
     assert sorted(row for part in parts for batch in part for row in batch) == list(range(10))
 
 
-def in_threes(dataset):
+def in_threes(dataset: Samples) -> BatchSampler[Any]:
     return torch.utils.data.BatchSampler(range(len(dataset)), 3, drop_last=False)
 
 
-def test_a_batch_sampler_is_shared_out_too():
+def test_a_batch_sampler_is_shared_out_too() -> None:
     config = {"_target_": f"{__name__}.in_threes"}
     parts = [rows(loader(10, rank=r, world_size=2, batch_sampler=config)) for r in range(2)]
     assert parts == [[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9]]]
 
 
 class Endless:
-    def __init__(self, data, rows):
+    def __init__(self, data: Samples, rows: list[Any]) -> None:
         self.rows = rows
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return itertools.cycle(self.rows)
 
 
 class Unending(Endless):
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
 
 class Chosen(Unending):
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return iter(self.rows)
 
 
@@ -120,13 +133,15 @@ class Chosen(Unending):
         ("batch_sampler", "Chosen", [[0, 1], [2, 9]], "gives 9"),
     ],
 )
-def test_samplers_that_cannot_work_are_reported(key, target, rows, told):
+def test_samplers_that_cannot_work_are_reported(
+    key: str, target: str, rows: list[Any], told: str
+) -> None:
     config = {"_target_": f"{__name__}.{target}", "rows": rows}
     with pytest.raises(ConfigError, match=rf"data\.train\.x\.{key}: found '.*{target}'; {told}"):
         loader(9, **{key: config})
 
 
-def test_a_look_at_a_sampler_draws_no_random_numbers():
+def test_a_look_at_a_sampler_draws_no_random_numbers() -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state()
     found = loader(9, batch_size=9, sampler={"_target_": "torch.utils.data.RandomSampler"})
@@ -134,7 +149,7 @@ def test_a_look_at_a_sampler_draws_no_random_numbers():
     assert sorted(rows(found)[0]) == list(range(9))
 
 
-def test_class_balanced_and_custom_samplers():
+def test_class_balanced_and_custom_samplers() -> None:
     drawn = loader(9, batch_size=9, sampler="class_balanced")
     assert len(rows(drawn)[0]) == 9
     config = {"_target_": "torch.utils.data.SubsetRandomSampler", "indices": [1, 2]}
@@ -144,13 +159,13 @@ def test_class_balanced_and_custom_samplers():
         loader(9, sampler="class_balance")
 
 
-def test_a_loader_without_a_batch_is_refused():
+def test_a_loader_without_a_batch_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"drop_last.*no batch of 4 from 3 samples"):
         loader(3, drop_last=True)
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_both_ways_to_a_batch_that_the_message_names_lead_to_one(world_size):
+def test_both_ways_to_a_batch_that_the_message_names_lead_to_one(world_size: int) -> None:
     with pytest.raises(ConfigError) as error:
         loader(60, 96, world_size=world_size, drop_last=True)
     most, repeat = map(
@@ -170,18 +185,20 @@ def test_both_ways_to_a_batch_that_the_message_names_lead_to_one(world_size):
         ({}, 5, 4, 5),
     ],
 )
-def test_batch_size_of_a_process(config, default, world_size, expected):
+def test_batch_size_of_a_process(
+    config: dict[str, int], default: int, world_size: int, expected: int
+) -> None:
     assert batch_size_of(config, "data.val", default, world_size) == expected
 
 
-def test_batch_sizes_that_cannot_be():
+def test_batch_sizes_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match=r"data\.val\.batch_size: found 10.*4 processes"):
         batch_size_of({"batch_size": 10}, "data.val", None, 4)
     with pytest.raises(ConfigError, match=r"run\.batch_size_per_gpu"):
         batch_size_of({}, "data.val", None, 1)
 
 
-def test_fields_are_stacked_and_sizes_must_agree():
+def test_fields_are_stacked_and_sizes_must_agree() -> None:
     batch = stack_fields([{"image": torch.zeros(1, 2, 2), "target": t} for t in (1, 2)])
     assert batch["image"].shape == (2, 1, 2, 2)
     assert batch["target"].dtype == torch.int64
@@ -189,7 +206,7 @@ def test_fields_are_stacked_and_sizes_must_agree():
         stack_fields([{"image": torch.zeros(1, 2, n)} for n in (2, 3)])
 
 
-def test_an_epoch_is_one_pass_over_the_longest_and_the_others_start_again():
+def test_an_epoch_is_one_pass_over_the_longest_and_the_others_start_again() -> None:
     named = NamedLoaders({"long": loader(10), "short": loader(6, batch_size=3, shuffle=True)})
     assert len(named) == 3
     steps = list(named)
@@ -199,12 +216,12 @@ def test_an_epoch_is_one_pass_over_the_longest_and_the_others_start_again():
     assert len(short[2]) == 3
 
 
-def test_orders_of_an_epoch_depend_on_its_number_alone():
-    def built(epoch):
+def test_orders_of_an_epoch_depend_on_its_number_alone() -> None:
+    def built(epoch: int) -> NamedLoaders:
         loaders = {"a": loader(10, shuffle=True), "b": loader(6, batch_size=3, shuffle=True)}
         return NamedLoaders(loaders, lambda: epoch)
 
-    def read_epoch(named):
+    def read_epoch(named: NamedLoaders) -> list[dict[str, list[int]]]:
         return [{k: b["index"].tolist() for k, b in step.items()} for step in named]
 
     epochs = [read_epoch(built(k)) for k in range(3)]
@@ -213,25 +230,25 @@ def test_orders_of_an_epoch_depend_on_its_number_alone():
 
 
 class Stream(IterableDataset):
-    def __init__(self, count):
+    def __init__(self, count: int) -> None:
         self.count = count
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return iter([(torch.tensor([float(i)]), i) for i in range(self.count)])
 
 
-def streamed(count, batch_size=2, **config):
+def streamed(count: int, batch_size: int = 2, **config: bool) -> DataLoader[Any]:
     return build_loader(config, adapted(Stream(count)), key="data.train.s", batch_size=batch_size,
                         seed=0)  # fmt: skip
 
 
-def test_a_stream_goes_along_and_starts_again():
+def test_a_stream_goes_along_and_starts_again() -> None:
     named = NamedLoaders({"map": loader(10), "stream": streamed(3)})
     assert len(named) == 3
     assert rows(step["stream"] for step in named) == [[0, 1], [2], [0, 1]]
 
 
-def test_streams_alone_go_on_for_ever_and_an_empty_one_is_refused():
+def test_streams_alone_go_on_for_ever_and_an_empty_one_is_refused() -> None:
     named = NamedLoaders({"stream": streamed(3, drop_last=True)})
     with pytest.raises(TypeError, match="length"):
         len(named)
@@ -241,5 +258,5 @@ def test_streams_alone_go_on_for_ever_and_an_empty_one_is_refused():
         next(iter(NamedLoaders({"stream": streamed(0)})))
 
 
-def test_a_timeout_does_not_matter_without_workers():
+def test_a_timeout_does_not_matter_without_workers() -> None:
     assert loader(timeout=30, num_workers=0).timeout == 0

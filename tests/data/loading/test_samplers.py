@@ -9,7 +9,7 @@ from sesemi_like.data.loading.samplers import ClassBalancedSampler, PassSampler,
 from sesemi_like.data.samples import Samples
 
 
-def test_passes_have_orders_of_their_own_that_come_again_under_the_seed():
+def test_passes_have_orders_of_their_own_that_come_again_under_the_seed() -> None:
     sampler = PassSampler(50, shuffle=True, seed=1)
     first, second = list(sampler), list(sampler)
     assert sorted(first) == sorted(second) == list(range(50))
@@ -23,7 +23,9 @@ def test_passes_have_orders_of_their_own_that_come_again_under_the_seed():
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 9))
-def test_shards_are_equally_long_and_together_hold_every_row(rows, repeat, world_size):
+def test_shards_are_equally_long_and_together_hold_every_row(
+    rows: int, repeat: int, world_size: int
+) -> None:
     shards = [
         RepeatedShard(PassSampler(rows, shuffle=True), repeat=repeat, rank=r, world_size=world_size)
         for r in range(world_size)
@@ -36,18 +38,18 @@ def test_shards_are_equally_long_and_together_hold_every_row(rows, repeat, world
     assert counts.sum() - rows * repeat < world_size
 
 
-def test_passes_go_on_from_any_number():
+def test_passes_go_on_from_any_number() -> None:
     shard = RepeatedShard(PassSampler(10, shuffle=True), repeat=2)
     passes = [list(shard) for _ in range(3)]
     shard.set_pass(2)
     assert list(shard) == passes[2]
 
 
-def labeled(targets):
+def labeled(targets: list[int]) -> Samples:
     return Samples(lambda i: {"image": i}, list(map(str, range(len(targets)))), np.array(targets))
 
 
-def test_class_balanced_draws_every_class_equally_and_the_unlabeled_never():
+def test_class_balanced_draws_every_class_equally_and_the_unlabeled_never() -> None:
     targets = [0] * 90 + [1] * 9 + [2] + [-1] * 50
     sampler = ClassBalancedSampler(labeled(targets), num_samples=30_000, seed=0)
     rows = np.array(list(sampler))
@@ -60,6 +62,6 @@ def test_class_balanced_draws_every_class_equally_and_the_unlabeled_never():
     assert len(ClassBalancedSampler(labeled(targets))) == 100
 
 
-def test_class_balanced_needs_labels():
+def test_class_balanced_needs_labels() -> None:
     with pytest.raises(ValueError, match="needs labels"):
         ClassBalancedSampler(labeled([-1, -1]))

@@ -1,11 +1,15 @@
 """What random transforms and collations draw, whoever reads, from wherever a run goes on."""
 
 import random
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import BatchSampler, DataLoader
 from torchvision.transforms import v2
 
 from sesemi_like.collation import JigsawTransformer
@@ -19,20 +23,20 @@ from sesemi_like.transforms.albumentations import Albumentations
 class Drawing:
     """Makes an image of one number of each generator that a transform may draw from."""
 
-    def __call__(self, image):
+    def __call__(self, image: Image.Image) -> torch.Tensor:
         return torch.tensor([torch.rand(()), np.random.rand(), random.random()]).reshape(3, 1, 1)
 
 
-def albumentations():
+def albumentations() -> Albumentations:
     library = pytest.importorskip("albumentations")
     return Albumentations([library.RandomBrightnessContrast(p=1), library.HorizontalFlip(p=0.5)])
 
 
-def torchvisions():
+def torchvisions() -> Any:
     return v2.Compose([v2.PILToTensor(), v2.RandomCrop(3), v2.RandomApply([v2.ColorJitter(0.5)])])
 
 
-def mixed():
+def mixed() -> Any:
     return v2.Compose([v2.RandomChoice([Drawing(), v2.Compose([Drawing()])])])
 
 
@@ -44,11 +48,20 @@ TRANSFORMS = {
 }
 
 
-def random_image(position):
+def random_image(position: int) -> NDArray[Any]:
     return np.full((4, 4, 3), position, dtype=np.uint8) + np.arange(4, dtype=np.uint8)[:, None]
 
 
-def loader(transform, count=20, batch_size=4, *, rank=0, world_size=1, seed=0, **config):
+def loader(
+    transform: Any,
+    count: int = 20,
+    batch_size: int = 4,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    seed: int = 0,
+    **config: Any,
+) -> DataLoader[Any]:
     samples = Samples(ImageReader(random_image, transform), list(map(str, range(count))))
     return build_loader(
         {"shuffle": True, **config}, samples, key="data.train.x", batch_size=batch_size, seed=seed,
@@ -56,20 +69,22 @@ def loader(transform, count=20, batch_size=4, *, rank=0, world_size=1, seed=0, *
     )  # fmt: skip
 
 
-def epoch(built, number=0, first=0, field="image"):
+def epoch(
+    built: DataLoader[Any], number: int = 0, first: int = 0, field: str = "image"
+) -> list[torch.Tensor]:
     """The values of an epoch's batches, perhaps from the middle of it on."""
     named = NamedLoaders({"x": built}, lambda: number)
     named.load_state_dict({"step": first})
     return [step["x"][field] for step in named]
 
 
-def equal(first, second):
+def equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
     return len(first) == len(second) and all(map(torch.equal, first, second))
 
 
 @pytest.mark.parametrize("kind", TRANSFORMS)
 @pytest.mark.parametrize("workers", [1, 2])
-def test_draws_do_not_depend_on_workers_or_resuming(kind, workers):
+def test_draws_do_not_depend_on_workers_or_resuming(kind: str, workers: int) -> None:
     transform = TRANSFORMS[kind]()
     alone = loader(transform)
     first, second = epoch(alone, 0), epoch(alone, 1)
@@ -80,7 +95,7 @@ def test_draws_do_not_depend_on_workers_or_resuming(kind, workers):
     assert not equal(first, epoch(loader(transform, seed=1), 0))
 
 
-def test_draws_differ_between_rows_passes_and_times_that_a_row_is_read():
+def test_draws_differ_between_rows_passes_and_times_that_a_row_is_read() -> None:
     built = loader(Drawing(), count=4, batch_size=4, repeat=2)
     batches = [*epoch(built, 0), *epoch(built, 1)]
     drawn = torch.cat(batches).flatten(1)
@@ -89,7 +104,7 @@ def test_draws_differ_between_rows_passes_and_times_that_a_row_is_read():
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
-def test_processes_draw_for_their_rows_what_one_would(world_size):
+def test_processes_draw_for_their_rows_what_one_would(world_size: int) -> None:
     whole = epoch(loader(Drawing(), count=16, batch_size=8))
     for rank in range(world_size):
         share = {"rank": rank, "world_size": world_size, "batch_size": 8 // world_size}
@@ -97,11 +112,11 @@ def test_processes_draw_for_their_rows_what_one_would(world_size):
         assert equal(own, [batch[rank::world_size] for batch in whole])
 
 
-def in_threes(dataset):
+def in_threes(dataset: Samples) -> BatchSampler[Any]:
     return torch.utils.data.BatchSampler(range(len(dataset)), 3, drop_last=False)
 
 
-def test_batches_of_a_sampler_of_batches_draw_alike_too():
+def test_batches_of_a_sampler_of_batches_draw_alike_too() -> None:
     config = {"batch_sampler": {"_target_": f"{__name__}.in_threes"}, "shuffle": False}
     whole = epoch(loader(Drawing(), **config))
     assert len(torch.cat(whole).flatten(1).unique(dim=0)) == 20
@@ -117,7 +132,9 @@ def test_batches_of_a_sampler_of_batches_draw_alike_too():
         {"batch_sampler": {"_target_": f"{__name__}.shuffled_threes"}},
     ],
 )
-def test_a_sampler_that_draws_by_itself_gives_all_processes_one_order(config):
+def test_a_sampler_that_draws_by_itself_gives_all_processes_one_order(
+    config: dict[str, dict[str, str]],
+) -> None:
     whole = epoch(loader(None, batch_size=5, **config), number=1, field="index")
     assert sorted(torch.cat(whole).tolist()) == list(range(20))
     assert not equal(whole, epoch(loader(None, batch_size=5, **config), field="index"))
@@ -131,16 +148,16 @@ def test_a_sampler_that_draws_by_itself_gives_all_processes_one_order(config):
     assert set(rows) == set(range(20))
 
 
-def shuffled_threes(dataset):
+def shuffled_threes(dataset: Samples) -> BatchSampler[Any]:
     order = torch.utils.data.RandomSampler(dataset)
     return torch.utils.data.BatchSampler(order, 3, drop_last=False)
 
 
-def states():
+def states() -> tuple[torch.Tensor, list[int], tuple[int, tuple[int, ...], None]]:
     return torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
 
 
-def test_the_generators_of_the_process_are_left_alone():
+def test_the_generators_of_the_process_are_left_alone() -> None:
     before = states()
     epoch(loader(Drawing()))
     after = states()
@@ -148,7 +165,7 @@ def test_the_generators_of_the_process_are_left_alone():
     assert before[1:] == after[1:]
 
 
-def test_looking_up_seeds_nothing(monkeypatch):
+def test_looking_up_seeds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds = []
     monkeypatch.setattr("sesemi_like.data.loading.seeded.seed_generators", seeds.append)
     assert len(epoch(loader(None))) == 5
@@ -162,7 +179,7 @@ def test_looking_up_seeds_nothing(monkeypatch):
 JIGSAW = {"collate_fn": {"_target_": "sesemi_like.collation.JigsawTransformer"}}
 
 
-def test_jigsaws_are_those_of_the_whole_batch_whoever_makes_them():
+def test_jigsaws_are_those_of_the_whole_batch_whoever_makes_them() -> None:
     whole = epoch(loader(None, batch_size=8, **JIGSAW), field="target")
     assert len(torch.cat(whole).unique()) > 5
     assert equal(epoch(loader(None, batch_size=8, num_workers=2, **JIGSAW), field="target"), whole)
@@ -176,12 +193,12 @@ def test_jigsaws_are_those_of_the_whole_batch_whoever_makes_them():
 class Mixing:
     """A collation that draws from the global generators."""
 
-    def __call__(self, samples):
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         return {"image": torch.rand(len(samples)), "index": torch.tensor([np.random.rand()])}
 
 
 @pytest.mark.parametrize("field", ["image", "index"])
-def test_a_collation_that_draws_by_itself_does_so_by_its_batch(field):
+def test_a_collation_that_draws_by_itself_does_so_by_its_batch(field: str) -> None:
     config = {"collate_fn": {"_target_": f"{__name__}.Mixing"}}
     first = epoch(loader(None, **config), field=field)
     assert equal(epoch(loader(None, num_workers=2, **config), first=1, field=field), first[1:])
@@ -190,7 +207,7 @@ def test_a_collation_that_draws_by_itself_does_so_by_its_batch(field):
 
 
 @pytest.fixture
-def folder_of_shards(tmp_path):
+def folder_of_shards(tmp_path: Path) -> Path:
     for name in range(12):
         target = tmp_path / "images" / "a" / f"{name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -200,8 +217,8 @@ def folder_of_shards(tmp_path):
     return tmp_path / "shards"
 
 
-def test_samples_of_shards_draw_by_pass_and_position(folder_of_shards):
-    def built(**config):
+def test_samples_of_shards_draw_by_pass_and_position(folder_of_shards: Path) -> None:
+    def built(**config: int) -> DataLoader[Any]:
         return build_loader(config, shards(str(folder_of_shards), image_transform=Drawing()),
                             key="data.train.x", batch_size=2, seed=0)  # fmt: skip
 

@@ -1,9 +1,11 @@
 """Decoding against Pillow: the same pixels, and fewer of them where fewer will do."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
@@ -12,7 +14,7 @@ from sesemi_like.data.sources.decoding import decode, shrink
 PHOTOGRAPH = Image.fromarray(load_sample_images().images[0])  # 640 x 427
 
 
-def encoded(image, kind, **settings):
+def encoded(image: Image.Image, kind: str, **settings: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **settings)
     return file.getvalue()
@@ -23,20 +25,22 @@ def encoded(image, kind, **settings):
     [("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "PNG"), ("RGBA", "PNG"),
      ("P", "PNG"), ("RGB", "WEBP"), ("L", "BMP")],
 )  # fmt: skip
-def test_every_format_gives_pillows_pixels(mode, kind):
+def test_every_format_gives_pillows_pixels(mode: str, kind: str) -> None:
     content = encoded(PHOTOGRAPH.convert(mode), kind)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     assert np.array_equal(decode(content), expected)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_images_of_16_bits_keep_their_upper_8(kind):
+def test_images_of_16_bits_keep_their_upper_8(kind: str) -> None:
     ramp = np.arange(0, 2**16, 16, dtype=np.uint16).reshape(64, 64)
     pixels = decode(encoded(Image.fromarray(ramp), kind))
     assert np.array_equal(pixels, np.stack([ramp // 256] * 3, axis=2))
 
 
-def oriented(kind, orientation, image=PHOTOGRAPH, **settings):
+def oriented(
+    kind: str, orientation: int, image: Image.Image = PHOTOGRAPH, **settings: Any
+) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encoded(image, kind, exif=exif, **settings)
@@ -44,14 +48,14 @@ def oriented(kind, orientation, image=PHOTOGRAPH, **settings):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_are_turned_as_their_exif_says(kind, orientation):
+def test_images_are_turned_as_their_exif_says(kind: str, orientation: int) -> None:
     content = oriented(kind, orientation)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     assert np.array_equal(decode(content), np.asarray(expected))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_of_other_modes_are_turned_as_well(orientation):
+def test_images_of_other_modes_are_turned_as_well(orientation: int) -> None:
     for mode, kind in (("CMYK", "JPEG"), ("L", "JPEG"), ("P", "PNG"), ("I;16", "PNG")):
         image = PHOTOGRAPH.convert("L").convert("I;16") if mode == "I;16" else PHOTOGRAPH
         content = oriented(kind, orientation, image.convert(mode))
@@ -60,13 +64,13 @@ def test_images_of_other_modes_are_turned_as_well(orientation):
         assert np.array_equal(decode(content), np.asarray(expected))
 
 
-def _noted(image, orientation):
+def _noted(image: Image.Image, orientation: int) -> Image.Image:
     image.getexif()[0x0112] = orientation
     return image
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_images_are_decoded_no_larger_than_needed(orientation):
+def test_turned_images_are_decoded_no_larger_than_needed(orientation: int) -> None:
     large = PHOTOGRAPH.resize((2560, 1708))
     pixels = decode(oriented("JPEG", orientation, large), least=400)
     assert pixels.shape == ((427, 640, 3) if orientation < 5 else (640, 427, 3))
@@ -77,7 +81,7 @@ def test_turned_images_are_decoded_no_larger_than_needed(orientation):
     assert 10 * np.log10(255**2 / error) > 35
 
 
-def test_orientation_is_found_behind_other_notes_and_in_xmp():
+def test_orientation_is_found_behind_other_notes_and_in_xmp() -> None:
     """Segments before EXIF may hold any bytes, those that end the header among them."""
     content = oriented("JPEG", 6)
     segment = b"\xff\xed" + (2 + 8).to_bytes(2, "big") + b"\xff\xda\xff\xd9\xff\xe1ab"
@@ -89,12 +93,12 @@ def test_orientation_is_found_behind_other_notes_and_in_xmp():
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_orientations_that_do_not_exist_change_nothing(value):
+def test_orientations_that_do_not_exist_change_nothing(value: int) -> None:
     assert decode(oriented("JPEG", value)).shape == (427, 640, 3)
 
 
 @pytest.mark.filterwarnings("error")
-def test_damaged_exif_is_no_reason_not_to_read_an_image():
+def test_damaged_exif_is_no_reason_not_to_read_an_image() -> None:
     content = oriented("JPEG", 6)
     start = content.index(b"Exif\0\0") + 6
     for damage in (b"\xff" * 12, b"II*\0\xff\xff\xff\x7f", b"MM\0*\0\0\0\0", b""):
@@ -111,7 +115,9 @@ def test_damaged_exif_is_no_reason_not_to_read_an_image():
         (np.array([[False, True]]), [0, 255]),
     ],
 )
-def test_the_values_of_tiff_files_are_scaled_by_their_type(values, expected):
+def test_the_values_of_tiff_files_are_scaled_by_their_type(
+    values: NDArray[Any], expected: list[int]
+) -> None:
     pixels = decode(encoded(Image.fromarray(values), "TIFF"))
     assert pixels[0].tolist() == [[value] * 3 for value in expected]
 
@@ -127,18 +133,18 @@ def test_the_values_of_tiff_files_are_scaled_by_their_type(values, expected):
         (np.array([[0, 200]], np.int32), "32 bits"),
     ],
 )
-def test_values_whose_range_is_not_known_are_refused(values, words):
+def test_values_whose_range_is_not_known_are_refused(values: NDArray[Any], words: str) -> None:
     with pytest.raises(OSError, match=words):
         decode(encoded(Image.fromarray(values), "TIFF"))
 
 
-def seen_through(color, alpha):
+def seen_through(color: list[int] | tuple[int, int, int], alpha: int) -> list[int]:
     """What is seen of a color over white."""
     return [round(c * alpha / 255 + 255 - alpha) for c in color]
 
 
 @pytest.mark.parametrize("alpha", [0, 51, 255])
-def test_transparent_images_are_laid_over_white(alpha):
+def test_transparent_images_are_laid_over_white(alpha: int) -> None:
     color = (10, 60, 200)
     image = Image.new("RGBA", (3, 2), (*color, alpha))
     for kind in ("PNG", "WEBP", "TIFF"):
@@ -150,7 +156,7 @@ def test_transparent_images_are_laid_over_white(alpha):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
-def test_palettes_with_transparency_are_laid_over_white(kind):
+def test_palettes_with_transparency_are_laid_over_white(kind: str) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putdata([0, 1])
@@ -160,7 +166,7 @@ def test_palettes_with_transparency_are_laid_over_white(kind):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_the_first_frame_of_an_animation_is_taken(kind):
+def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
     frames = [Image.new("RGB", (4, 3), color) for color in ("red", "lime", "blue")]
     settings = {"lossless": True} if kind == "WEBP" else {}
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **settings)
@@ -170,20 +176,20 @@ def test_the_first_frame_of_an_animation_is_taken(kind):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_large_image_is_read_without_a_word(monkeypatch):
+def test_a_large_image_is_read_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(Image.new("1", (30, 50)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert decode(content).shape == (50, 30, 3)
 
 
-def test_a_image_of_absurd_size_is_unreadable(monkeypatch):
+def test_a_image_of_absurd_size_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(Image.new("1", (300, 200)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(OSError, match="decompression bomb"):
         decode(content)
 
 
-def test_large_jpeg_files_are_decoded_no_larger_than_needed():
+def test_large_jpeg_files_are_decoded_no_larger_than_needed() -> None:
     large = PHOTOGRAPH.resize((2560, 1708))
     content = encoded(large, "JPEG", quality=95)
     pixels = decode(content, least=400)
@@ -195,7 +201,7 @@ def test_large_jpeg_files_are_decoded_no_larger_than_needed():
     assert 10 * np.log10(255**2 / error) > 35  # decibel
 
 
-def test_scaled_decoding_and_resizing_stay_close_to_resizing_every_pixel():
+def test_scaled_decoding_and_resizing_stay_close_to_resizing_every_pixel() -> None:
     content = encoded(PHOTOGRAPH.resize((2560, 1708)), "JPEG", quality=95)
     whole = np.asarray(
         Image.open(io.BytesIO(content)).resize((336, 224), Image.Resampling.BILINEAR)
@@ -222,14 +228,14 @@ def test_scaled_decoding_and_resizing_stay_close_to_resizing_every_pixel():
         (encoded(PHOTOGRAPH, "TIFF")[:20000], "."),
     ],
 )
-def test_broken_files_say_so(broken, words):
+def test_broken_files_say_so(broken: bytes, words: str) -> None:
     with pytest.raises(OSError, match=words) as caught:
         decode(broken)
     assert "object at 0x" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
-def test_whatever_is_damaged_the_error_is_one_that_is_known(kind):
+def test_whatever_is_damaged_the_error_is_one_that_is_known(kind: str) -> None:
     content = encoded(PHOTOGRAPH.resize((40, 30)), kind)
     generator = np.random.default_rng(0)
     for _ in range(150):
@@ -244,7 +250,7 @@ def test_whatever_is_damaged_the_error_is_one_that_is_known(kind):
             assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
 
 
-def test_shrinking_agrees_with_pillow_and_leaves_small_images_alone():
+def test_shrinking_agrees_with_pillow_and_leaves_small_images_alone() -> None:
     pixels = np.asarray(PHOTOGRAPH)
     small = shrink(pixels, 100)
     expected = np.asarray(PHOTOGRAPH.resize((150, 100), Image.Resampling.BILINEAR)).astype(int)
@@ -253,8 +259,10 @@ def test_shrinking_agrees_with_pillow_and_leaves_small_images_alone():
     assert shrink(small, 100) is small
 
 
-def test_a_jpeg_file_that_memory_does_not_hold_is_left_to_pillow(monkeypatch):
-    def too_much(*_, **__):
+def test_a_jpeg_file_that_memory_does_not_hold_is_left_to_pillow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_much(*_: object, **__: object) -> None:
         raise MemoryError
 
     content = encoded(PHOTOGRAPH, "JPEG")

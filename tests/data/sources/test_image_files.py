@@ -3,6 +3,9 @@
 import logging
 import os
 import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +16,16 @@ from sesemi_like.data.cache.plan import with_cache
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
-def write_image(path, value=0, size=(6, 4), mode="RGB"):
+def write_image(
+    path: Path, value: int = 0, size: tuple[int, int] = (6, 4), mode: str = "RGB"
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     color = value if mode in ("L", "P") else (value,) * len(mode)
     Image.new(mode, size, color).save(path)
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     top = tmp_path / "pets"
     for number, name in enumerate(["train/cat/b.png", "train/cat/a.png", "train/dog/deep/c.PNG",
                                    "val/cat/d.png", "val/dog/e.png", "heap/f.png"]):  # fmt: skip
@@ -30,13 +35,13 @@ def root(tmp_path):
     return top
 
 
-def problems(call, **kwargs):
+def problems(call: Callable[..., Any], **kwargs: Any) -> list[Any]:
     with pytest.raises(ConfigError) as caught:
         call(**kwargs)
     return [(p.key, p.value, p.expected) for p in caught.value.problems]
 
 
-def test_image_folder_reads_a_subset_sorted_with_its_classes(root):
+def test_image_folder_reads_a_subset_sorted_with_its_classes(root: Path) -> None:
     found = dataset("image_folder", str(root), "train")
     assert found.row_ids() == ["train/cat/a.png", "train/cat/b.png", "train/dog/deep/c.PNG"]
     assert found.classes == ["cat", "dog"]
@@ -47,13 +52,15 @@ def test_image_folder_reads_a_subset_sorted_with_its_classes(root):
     assert sample["image"].unique().tolist() == [2]
 
 
-def test_image_folder_strings_subsets_together_in_the_order_given(root):
+def test_image_folder_strings_subsets_together_in_the_order_given(root: Path) -> None:
     found = dataset("image_folder", str(root), ["val", "train"])
     assert [name.split("/")[0] for name in found.row_ids()] == ["val"] * 2 + ["train"] * 3
     assert found.targets.tolist() == [0, 1, 0, 0, 1]
 
 
-def test_image_folder_without_a_subset_reads_every_folder_and_loose_ones_unlabeled(root):
+def test_image_folder_without_a_subset_reads_every_folder_and_loose_ones_unlabeled(
+    root: Path,
+) -> None:
     found = dataset("image_folder", str(root))
     assert dict(zip(found.row_ids(), found.targets.tolist(), strict=True)) == {
         "heap/f.png": -1, "train/cat/a.png": 0, "train/cat/b.png": 0, "train/dog/deep/c.PNG": 1,
@@ -61,12 +68,12 @@ def test_image_folder_without_a_subset_reads_every_folder_and_loose_ones_unlabel
     }  # fmt: skip
 
 
-def test_image_folder_of_class_folders_alone(root):
+def test_image_folder_of_class_folders_alone(root: Path) -> None:
     found = dataset("image_folder", str(root / "val"))
     assert (found.classes, found.targets.tolist()) == (["cat", "dog"], [0, 1])
 
 
-def test_image_files_finds_images_at_any_depth_and_gives_no_labels(root):
+def test_image_files_finds_images_at_any_depth_and_gives_no_labels(root: Path) -> None:
     found = dataset("image_files", str(root))
     assert len(found) == 6
     assert set(found.targets.tolist()) == {-1}
@@ -75,7 +82,7 @@ def test_image_files_finds_images_at_any_depth_and_gives_no_labels(root):
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
-def test_missing_folders_are_told_with_those_that_are_there(root, kind):
+def test_missing_folders_are_told_with_those_that_are_there(root: Path, kind: str) -> None:
     call = lambda **kwargs: dataset(kind, **kwargs)  # noqa: E731
     ((key, value, expected),) = problems(call, root=str(root.parent / "pest"))
     assert (key, value) == ("root", str(root.parent / "pest"))
@@ -87,13 +94,13 @@ def test_missing_folders_are_told_with_those_that_are_there(root, kind):
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
-def test_a_file_in_place_of_a_folder_is_reported(root, kind):
+def test_a_file_in_place_of_a_folder_is_reported(root: Path, kind: str) -> None:
     file = root / "heap" / "f.png"
     assert problems(dataset, name=kind, root=str(file))[0][2] == "is a file; give a folder"
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
-def test_a_folder_without_images_is_refused(tmp_path, kind):
+def test_a_folder_without_images_is_refused(tmp_path: Path, kind: str) -> None:
     (tmp_path / "train" / "cat").mkdir(parents=True)
     ((key, _, expected),) = problems(lambda: dataset(kind, str(tmp_path)))
     assert key == "root"
@@ -101,7 +108,7 @@ def test_a_folder_without_images_is_refused(tmp_path, kind):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
-def test_every_kind_of_image_becomes_rgb(tmp_path, mode):
+def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
     write_image(tmp_path / "a" / ("x.jpg" if mode == "CMYK" else "x.png"), 7, mode=mode)
     image = dataset("image_files", str(tmp_path))[0]["image"]
     assert image.shape == (3, 4, 6)
@@ -109,7 +116,7 @@ def test_every_kind_of_image_becomes_rgb(tmp_path, mode):
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
-def test_a_subset_that_is_a_number_names_a_folder(root, kind):
+def test_a_subset_that_is_a_number_names_a_folder(root: Path, kind: str) -> None:
     write_image(root / "1" / "cat" / "g.png", 9)
     found = dataset(kind, str(root), 1)
     assert found.row_ids() == ["1/cat/g.png"]
@@ -124,7 +131,9 @@ JUNK = [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "#recycle", "
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
-def test_hidden_and_system_folders_are_left_out_and_counted(root, kind, caplog):
+def test_hidden_and_system_folders_are_left_out_and_counted(
+    root: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     before = dataset(kind, str(root))
     for name in JUNK:
@@ -144,7 +153,9 @@ def test_hidden_and_system_folders_are_left_out_and_counted(root, kind, caplog):
     assert all(name in left for name in ("#recycle", ".ipynb_checkpoints"))
 
 
-def test_what_is_left_out_of_a_subset_is_counted(root, caplog):
+def test_what_is_left_out_of_a_subset_is_counted(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     for number in range(3):
         write_image(root / "val" / "cat" / ".ipynb_checkpoints" / f"{number}.png")
@@ -156,21 +167,21 @@ def test_what_is_left_out_of_a_subset_is_counted(root, caplog):
     assert "left out 1 .heic files" in caplog.text
 
 
-def test_a_folder_of_class_folders_stays_one_beside_system_folders(tmp_path):
+def test_a_folder_of_class_folders_stays_one_beside_system_folders(tmp_path: Path) -> None:
     for name in ("cat/a.png", "dog/b.png", "cat/@eaDir/a.png", "__MACOSX/cat/a.png"):
         write_image(tmp_path / name)
     assert dataset("image_folder", str(tmp_path)).classes == ["cat", "dog"]
 
 
-def test_formats_that_are_not_read_are_named_where_nothing_else_is_there(tmp_path):
+def test_formats_that_are_not_read_are_named_where_nothing_else_is_there(tmp_path: Path) -> None:
     (tmp_path / "a" / "cat").mkdir(parents=True)
     (tmp_path / "a" / "cat" / "phone.heic").write_bytes(b"")
     ((_, _, expected),) = problems(dataset, name="image_folder", root=str(tmp_path))
     assert "1 .heic files are there, which are not read" in expected
 
 
-def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
-    def refuse(path):
+def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", refuse)
@@ -179,7 +190,7 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
     assert "cannot be read: Permission denied" in expected
 
 
-def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path):
+def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path: Path) -> None:
     one, other = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
     for number, name in enumerate([f"{one}/{one}", f"{one}/{other}", f"{one}/tea", f"b/{other}"]):
         write_image(tmp_path / name / f"{number}.png", number)
@@ -189,7 +200,9 @@ def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path):
     assert dict(zip(values, found.targets.tolist(), strict=True)) == {0: 0, 1: 0, 2: 1, 3: 0}
 
 
-def test_class_folders_that_look_alike_are_reported(root, caplog):
+def test_class_folders_that_look_alike_are_reported(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     dataset("image_folder", str(root), "train")
     assert "looks like" not in caplog.text
     write_image(root / "train" / "Cat" / "g.png")
@@ -198,7 +211,7 @@ def test_class_folders_that_look_alike_are_reported(root, caplog):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes there alone")
-def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path):
+def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     write_image(tmp_path / "images" / "train" / name / f"{name}.png", 7)
     write_image(tmp_path / "images" / "train" / "tea" / "x.png")
@@ -215,8 +228,8 @@ def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path):
     str(caught.value).encode()
 
 
-def test_image_transform_gets_a_pil_image_and_may_give_fields(root):
-    def transform(image):
+def test_image_transform_gets_a_pil_image_and_may_give_fields(root: Path) -> None:
+    def transform(image: Image.Image) -> dict[str, Any]:
         assert isinstance(image, Image.Image)
         return {"image": np.asarray(image), "width": image.width}
 

@@ -9,11 +9,15 @@ import pickle
 import struct
 import tarfile
 import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.io
 from composing import composed
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torchvision import datasets
 
@@ -25,12 +29,12 @@ from sesemi_like.run.prepare import run
 GENERATOR = np.random.default_rng(0)
 
 
-def md5(content):
+def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
 @pytest.fixture
-def cifar(monkeypatch):
+def cifar(monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, NDArray[Any], NDArray[Any]]:
     """CIFAR-10's archive with 40 + 10 images; returns (archive, train images, labels)."""
     pixels = GENERATOR.integers(0, 256, (50, 3 * 32 * 32), dtype=np.uint8)
     labels = [i % 2 for i in range(50)]
@@ -55,7 +59,7 @@ def cifar(monkeypatch):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A server on this machine alone; returns (its folder, its address)."""
     folder = tmp_path / "served"
     folder.mkdir()
@@ -66,7 +70,12 @@ def server(tmp_path):
         running.shutdown()
 
 
-def test_cifar10_is_downloaded_checked_and_read(cifar, server, tmp_path, monkeypatch):
+def test_cifar10_is_downloaded_checked_and_read(
+    cifar: tuple[bytes, NDArray[Any], NDArray[Any]],
+    server: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     archive, pixels, labels = cifar
     folder, address = server
     (folder / "cifar.tar.gz").write_bytes(archive)
@@ -82,7 +91,12 @@ def test_cifar10_is_downloaded_checked_and_read(cifar, server, tmp_path, monkeyp
     assert len(dataset("cifar10", root)) == 50
 
 
-def test_a_damaged_download_is_reported(cifar, server, tmp_path, monkeypatch):
+def test_a_damaged_download_is_reported(
+    cifar: tuple[bytes, NDArray[Any], NDArray[Any]],
+    server: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     folder, address = server
     (folder / "cifar.tar.gz").write_bytes(cifar[0][:-100])
     monkeypatch.setattr(datasets.CIFAR10, "url", f"{address}/cifar.tar.gz")
@@ -90,14 +104,16 @@ def test_a_damaged_download_is_reported(cifar, server, tmp_path, monkeypatch):
         dataset("cifar10", str(tmp_path / "data"), "train", download=True)
 
 
-def test_missing_files_are_told_with_the_way_to_get_them(tmp_path):
+def test_missing_files_are_told_with_the_way_to_get_them(tmp_path: Path) -> None:
     for kind in ("cifar10", "cifar100", "mnist", "fashion_mnist", "stl10", "svhn"):
         with pytest.raises(ConfigError, match="download: true fetches it") as caught:
             dataset(kind, str(tmp_path), "train")
         assert caught.value.problems[0].key == "root"
 
 
-def test_val_is_the_last_tenth_of_each_class_and_holdout_leaves_it_out(cifar, tmp_path):
+def test_val_is_the_last_tenth_of_each_class_and_holdout_leaves_it_out(
+    cifar: tuple[bytes, NDArray[Any], NDArray[Any]], tmp_path: Path
+) -> None:
     with tarfile.open(fileobj=io.BytesIO(cifar[0])) as tar:
         tar.extractall(tmp_path, filter="data")
     root = str(tmp_path)
@@ -111,7 +127,7 @@ def test_val_is_the_last_tenth_of_each_class_and_holdout_leaves_it_out(cifar, tm
     assert np.bincount(labels.targets).tolist() == [3, 3]
 
 
-def test_stl10_has_an_unlabeled_split(tmp_path, monkeypatch):
+def test_stl10_has_an_unlabeled_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / datasets.STL10.base_folder
     folder.mkdir()
     counts = {"train": 4, "test": 3, "unlabeled": 5}
@@ -137,7 +153,9 @@ def test_stl10_has_an_unlabeled_split(tmp_path, monkeypatch):
     assert dataset("stl10", str(tmp_path), "test").targets.tolist() == [0, 1, 2]
 
 
-def test_svhn_has_channels_last_and_its_zero_is_ten(tmp_path, monkeypatch):
+def test_svhn_has_channels_last_and_its_zero_is_ten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = GENERATOR.integers(0, 256, (32, 32, 3, 3), dtype=np.uint8)
     path = tmp_path / "train_32x32.mat"
     scipy.io.savemat(path, {"X": images, "y": np.array([[1], [10], [9]])})
@@ -150,7 +168,7 @@ def test_svhn_has_channels_last_and_its_zero_is_ten(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["mnist", "fashion_mnist"])
-def test_mnist_has_one_channel(tmp_path, kind):
+def test_mnist_has_one_channel(tmp_path: Path, kind: str) -> None:
     name = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}[kind]
     raw = tmp_path / name / "raw"
     raw.mkdir(parents=True)
@@ -166,7 +184,7 @@ def test_mnist_has_one_channel(tmp_path, kind):
     assert (found[1]["image"].numpy() == images[1:2]).all()
 
 
-def test_digits_are_scikit_learns():
+def test_digits_are_scikit_learns() -> None:
     every = dataset("digits")
     content = load_digits()
     row = int(every.row_ids()[100])
@@ -176,7 +194,7 @@ def test_digits_are_scikit_learns():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_digits_are_split_by_class_without_overlap(seed):
+def test_digits_are_split_by_class_without_overlap(seed: int) -> None:
     train, test = (dataset("digits", subset=s, split_seed=seed) for s in ("train", "test"))
     assert (len(train), len(test)) == (1437, 360)
     assert not set(train.row_ids()) & set(test.row_ids())
@@ -184,7 +202,7 @@ def test_digits_are_split_by_class_without_overlap(seed):
     np.testing.assert_allclose(shares, 0.2, atol=0.01)
 
 
-def test_an_unknown_subset_proposes_near_ones(tmp_path):
+def test_an_unknown_subset_proposes_near_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'unlabeled'"):
         dataset("stl10", str(tmp_path), "unlabelled")
     with pytest.raises(ConfigError, match="did you mean 'train'"):
@@ -200,7 +218,9 @@ SMALL = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fixmatch", "mean_teacher", "jigsaw"])
-def test_the_cifar10_config_trains_on_its_own_data(cifar, tmp_path, method):
+def test_the_cifar10_config_trains_on_its_own_data(
+    cifar: tuple[bytes, NDArray[Any], NDArray[Any]], tmp_path: Path, method: str
+) -> None:
     with tarfile.open(fileobj=io.BytesIO(cifar[0])) as tar:
         tar.extractall(tmp_path / "data", filter="data")
     (tmp_path / "data" / "cifar-10-python.tar.gz").write_bytes(cifar[0])

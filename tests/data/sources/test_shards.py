@@ -6,6 +6,9 @@ import io
 import json
 import tarfile
 import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +19,12 @@ from torch.utils.data import DataLoader
 from sesemi_like.data import dataset
 from sesemi_like.data.convert import write_shards
 from sesemi_like.data.loading.loaders import NamedLoaders, build_loader, length_of
+from sesemi_like.data.sources.shards import ShardedSamples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
 @pytest.fixture(scope="module")
-def image_root(tmp_path_factory):
+def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """50 images, half of them JPEG files, of two classes and of none."""
     root = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
@@ -33,17 +37,17 @@ def image_root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(image_root, tmp_path_factory):
+def folder(image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("shards")
     write_shards(dataset("image_folder", str(image_root)), out, samples_per_shard=8)
     return out
 
 
-def by_index(samples):
+def by_index(samples: ShardedSamples) -> dict[int, dict[str, Any]]:
     return {int(sample["index"]): sample for sample in samples}
 
 
-def test_what_is_written_is_read_again(image_root, folder):
+def test_what_is_written_is_read_again(image_root: Path, folder: Path) -> None:
     source, found = dataset("image_folder", str(image_root)), dataset("shards", str(folder))
     assert found.num_samples == 50
     assert found.classes == ["cat", "dog"]
@@ -56,7 +60,7 @@ def test_what_is_written_is_read_again(image_root, folder):
     assert [s["target"] for s in read] == [source[row]["target"] for row in written]
 
 
-def test_labels_beyond_the_classes_are_told_or_skipped(folder):
+def test_labels_beyond_the_classes_are_told_or_skipped(folder: Path) -> None:
     found = dataset("shards", str(folder))
     found.num_classes = 1
     with pytest.raises(UnreadableSampleError, match=r"\.tar: .*its target is 1; needs a class"):
@@ -65,7 +69,7 @@ def test_labels_beyond_the_classes_are_told_or_skipped(folder):
     assert {sample["target"] for sample in found} == {-1, 0}
 
 
-def test_every_shard_has_something_of_every_class(folder):
+def test_every_shard_has_something_of_every_class(folder: Path) -> None:
     for path in sorted(folder.glob("*.tar"))[:-1]:
         with tarfile.open(path) as tar:
             labels = {tar.extractfile(m).read() for m in tar if m.name.endswith(".cls")}
@@ -76,7 +80,9 @@ def test_every_shard_has_something_of_every_class(folder):
 @pytest.mark.parametrize(
     ("world_size", "workers"), [(1, 0), (2, 0), (1, 2), (2, 2), (2, 5), (3, 3)]
 )
-def test_readers_share_the_samples_out(folder, shuffle, world_size, workers):
+def test_readers_share_the_samples_out(
+    folder: Path, shuffle: bool, world_size: int, workers: int
+) -> None:
     seen = []
     for rank in range(world_size):
         found = dataset("shards", str(folder), buffer=5)
@@ -91,11 +97,11 @@ def test_readers_share_the_samples_out(folder, shuffle, world_size, workers):
     assert sorted(seen) == list(range(50))
 
 
-def order(found):
+def order(found: ShardedSamples) -> list[int]:
     return [int(sample["index"]) for sample in found]
 
 
-def test_each_pass_has_an_order_of_its_own_that_the_seed_settles(folder):
+def test_each_pass_has_an_order_of_its_own_that_the_seed_settles(folder: Path) -> None:
     found, again = (dataset("shards", str(folder), buffer=20) for _ in range(2))
     found.shuffle = again.shuffle = True
     first = order(found)
@@ -112,9 +118,9 @@ def test_each_pass_has_an_order_of_its_own_that_the_seed_settles(folder):
 @pytest.mark.parametrize("workers", [0, 2, 3])
 @pytest.mark.parametrize("kind", ["shards", "image_folder"])
 def test_a_run_resumed_within_an_epoch_goes_on_with_the_next_batches(
-    image_root, folder, kind, workers
-):
-    def loaders(drop_last):
+    image_root: Path, folder: Path, kind: str, workers: int
+) -> None:
+    def loaders(drop_last: bool) -> NamedLoaders:
         built = {}
         for name, size in (("long", 4), ("short", 13)):
             found = dataset(kind, str(folder if kind == "shards" else image_root))
@@ -122,7 +128,7 @@ def test_a_run_resumed_within_an_epoch_goes_on_with_the_next_batches(
             built[name] = build_loader(config, found, key=name, batch_size=size, seed=1)
         return NamedLoaders(built)
 
-    def rows(step):
+    def rows(step: dict[str, dict[str, torch.Tensor]]) -> dict[str, list[int]]:
         return {name: batch["index"].tolist() for name, batch in step.items()}
 
     for drop_last in (False, True):
@@ -139,7 +145,7 @@ def test_a_run_resumed_within_an_epoch_goes_on_with_the_next_batches(
 
 
 @pytest.mark.parametrize("persistent", [False, True])
-def test_shorter_loaders_start_again_in_another_order(folder, persistent):
+def test_shorter_loaders_start_again_in_another_order(folder: Path, persistent: bool) -> None:
     built = {}
     for name, size in (("long", 4), ("short", 10)):
         config = {"shuffle": True, "num_workers": 2, "persistent_workers": persistent}
@@ -155,7 +161,7 @@ def test_shorter_loaders_start_again_in_another_order(folder, persistent):
     assert len({tuple(rows) for rows in firsts}) == 6
 
 
-def test_a_look_at_the_data_leaves_the_loader_of_training_alone(folder):
+def test_a_look_at_the_data_leaves_the_loader_of_training_alone(folder: Path) -> None:
     found = dataset("shards", str(folder))
     config = {"shuffle": True, "num_workers": 0}
     loader = build_loader(config, found, key="k", batch_size=4, seed=1, world_size=2)
@@ -167,7 +173,7 @@ def test_a_look_at_the_data_leaves_the_loader_of_training_alone(folder):
 
 
 @pytest.fixture
-def url(folder):
+def url(folder: Path) -> Iterator[str]:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -175,14 +181,14 @@ def url(folder):
         server.shutdown()
 
 
-def test_shards_are_read_over_http(url, folder):
+def test_shards_are_read_over_http(url: str, folder: Path) -> None:
     local = by_index(dataset("shards", str(folder)))
     found = by_index(dataset("shards", url))
     assert found.keys() == local.keys()
     assert all(torch.equal(found[i]["image"], local[i]["image"]) for i in local)
 
 
-def test_a_missing_index_is_reported(tmp_path, url):
+def test_a_missing_index_is_reported(tmp_path: Path, url: str) -> None:
     for root in (str(tmp_path), f"{url}/nothing"):
         with pytest.raises(ConfigError, match=r"index\.json cannot be read"):
             dataset("shards", root)
@@ -191,7 +197,7 @@ def test_a_missing_index_is_reported(tmp_path, url):
         dataset("shards", str(tmp_path))
 
 
-def test_a_broken_image_in_a_shard_is_named(tmp_path):
+def test_a_broken_image_in_a_shard_is_named(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "00000.tar", "w") as tar:
         member = tarfile.TarInfo("000000007.jpg")
         member.size = 4
@@ -203,7 +209,7 @@ def test_a_broken_image_in_a_shard_is_named(tmp_path):
     assert list(dataset("shards", str(tmp_path), on_error="skip")) == []
 
 
-def foreign(root, names, listed=None):
+def foreign(root: Path, names: dict[str, Any], listed: int | None = None) -> None:
     """Writes a shard of other names than the converter's, and an index of it."""
     image = io.BytesIO()
     Image.new("RGB", (4, 4), (9, 8, 7)).save(image, "JPEG")
@@ -216,7 +222,7 @@ def foreign(root, names, listed=None):
     (root / "index.json").write_text(json.dumps(index))
 
 
-def test_shards_of_other_programs_are_read(tmp_path):
+def test_shards_of_other_programs_are_read(tmp_path: Path) -> None:
     foreign(tmp_path, {"x/apple.jpeg": None, "x/pear.JPG": None})
     found = list(dataset("shards", str(tmp_path)))
     assert [(s["index"], s["target"]) for s in found] == [(0, -1), (1, -1)]
@@ -231,13 +237,17 @@ def test_shards_of_other_programs_are_read(tmp_path):
         ({"a.jpg": None}, 3, "has 1 samples; index.json says there are more"),
     ],
 )
-def test_what_no_sample_can_be_made_of_is_named(tmp_path, names, listed, message):
+def test_what_no_sample_can_be_made_of_is_named(
+    tmp_path: Path, names: dict[str, Any], listed: int, message: str
+) -> None:
     foreign(tmp_path, names, listed)
     with pytest.raises(UnreadableSampleError, match=message):
         list(dataset("shards", str(tmp_path)))
 
 
-def test_a_shard_that_cannot_be_read_is_named_or_skipped(folder, tmp_path, url):
+def test_a_shard_that_cannot_be_read_is_named_or_skipped(
+    folder: Path, tmp_path: Path, url: str
+) -> None:
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "00001.tar").unlink()
@@ -257,12 +267,12 @@ def test_a_shard_that_cannot_be_read_is_named_or_skipped(folder, tmp_path, url):
 
 
 @pytest.mark.parametrize("buffer", [0, -1, "many"])
-def test_an_empty_buffer_is_refused(folder, buffer):
+def test_an_empty_buffer_is_refused(folder: Path, buffer: int | str) -> None:
     with pytest.raises(ConfigError, match="a number of samples, 1 or more"):
         dataset("shards", str(folder), buffer=buffer)
 
 
-def test_too_few_samples_for_every_reader_are_reported(folder):
+def test_too_few_samples_for_every_reader_are_reported(folder: Path) -> None:
     found, config = dataset("shards", str(folder)), {"drop_last": True, "num_workers": 3}
     several = {"key": "k", "seed": 1, "world_size": 3}
     with pytest.raises(ConfigError, match="no batch of 20 from 50 samples, shared out over 3"):
@@ -274,7 +284,7 @@ def test_too_few_samples_for_every_reader_are_reported(folder):
         build_loader({}, found, batch_size=20, **several)
 
 
-def test_processes_take_as_many_steps_whatever_their_workers(folder):
+def test_processes_take_as_many_steps_whatever_their_workers(folder: Path) -> None:
     lengths, passes = set(), []
     for rank, workers in ((0, 0), (1, 3), (2, 2)):
         built = {}
@@ -299,7 +309,7 @@ def test_processes_take_as_many_steps_whatever_their_workers(folder):
     assert passes[0] == passes[1] == passes[2] == [0, 1]
 
 
-def test_a_run_that_skips_torn_shards_can_be_resumed(folder, tmp_path):
+def test_a_run_that_skips_torn_shards_can_be_resumed(folder: Path, tmp_path: Path) -> None:
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "00003.tar").write_bytes(b"")
@@ -311,13 +321,15 @@ def test_a_run_that_skips_torn_shards_can_be_resumed(folder, tmp_path):
     assert sum(1 for _ in loaders) == 1
 
 
-def test_batches_of_shards_are_stacked(folder):
+def test_batches_of_shards_are_stacked(folder: Path) -> None:
     loader = DataLoader(dataset("shards", str(folder)), batch_size=10)
     assert next(iter(loader))["image"].shape == (10, 3, 8, 8)
 
 
 @pytest.mark.parametrize("subset", [7, "7", ["7"]])
-def test_a_subset_is_a_folder_of_shards(image_root, tmp_path, subset):
+def test_a_subset_is_a_folder_of_shards(
+    image_root: Path, tmp_path: Path, subset: int | str | list[str]
+) -> None:
     write_shards(dataset("image_folder", str(image_root), "heap"), tmp_path / "7")
     assert dataset("shards", str(tmp_path), subset).num_samples == 16
     with pytest.raises(ConfigError, match="subset: found"):

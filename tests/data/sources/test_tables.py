@@ -1,18 +1,22 @@
 """Tables of images: what is read of a CSV file, and what is refused or told, with its line."""
 
 import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from sesemi_like.data import dataset
+from sesemi_like.data.samples import Samples
 from sesemi_like.errors import ConfigError
 
 E_ACUTE = "\u00e9"  # one character of two forms
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     for number, name in enumerate(
         ["train/cat/a.png", "val/cat/d.png", "val/dog/e.png", "heap/f.png"]
     ):
@@ -21,19 +25,19 @@ def root(tmp_path):
     return tmp_path
 
 
-def problems(call, **kwargs):
+def problems(call: Callable[..., Any], **kwargs: Any) -> list[tuple[str, str, str]]:
     with pytest.raises(ConfigError) as caught:
         call(**kwargs)
     return [(p.key, p.value, p.expected) for p in caught.value.problems]
 
 
 @pytest.fixture
-def write(root):
+def write(root: Path) -> Callable[..., Any]:
     """Writes a table beside four images `0.png` to `3.png`."""
     for number in range(4):
         Image.new("RGB", (2, 2), (number,) * 3).save(root / f"{number}.png")
 
-    def written(text, **settings):
+    def written(text: bytes | str, **settings: Any) -> Samples | None:
         content = text if isinstance(text, bytes) else text.encode()
         (root / "t.csv").write_bytes(content)
         return dataset("csv", str(root / "t.csv"), **settings)
@@ -41,13 +45,13 @@ def write(root):
     return written
 
 
-def labels(found):
+def labels(found: Samples) -> list[Any]:
     """The label of each row, by name."""
     return [None if t < 0 else found.classes[t] for t in found.targets.tolist()]
 
 
 @pytest.fixture
-def table(root):
+def table(root: Path) -> Path:
     path = root / "table.csv"
     path.write_text(
         "path,label,split\n"
@@ -56,7 +60,7 @@ def table(root):
     return path
 
 
-def test_csv_numbers_classes_of_the_whole_table_and_leaves_empty_labels_out(table):
+def test_csv_numbers_classes_of_the_whole_table_and_leaves_empty_labels_out(table: Path) -> None:
     found = dataset("csv", str(table), "train")
     assert found.classes == ["9", "10"]  # by number, not by letter
     assert found.targets.tolist() == [1, -1]
@@ -65,7 +69,7 @@ def test_csv_numbers_classes_of_the_whole_table_and_leaves_empty_labels_out(tabl
     assert dataset("csv", str(table), ["val", "train"]).targets.tolist() == [1, -1, 0, 1]
 
 
-def test_csv_with_other_columns_byte_order_mark_and_no_labels(root):
+def test_csv_with_other_columns_byte_order_mark_and_no_labels(root: Path) -> None:
     path = root / "other.csv"
     path.write_text("\ufefffile,kind\nheap/f.png,x\n", encoding="utf-8")
     found = dataset("csv", str(path), path_column="file", label_column="kind")
@@ -74,7 +78,7 @@ def test_csv_with_other_columns_byte_order_mark_and_no_labels(root):
     assert dataset("csv", str(path)).targets.tolist() == [-1]
 
 
-def test_csv_mistakes_name_columns_and_splits(table):
+def test_csv_mistakes_name_columns_and_splits(table: Path) -> None:
     call = lambda **kwargs: dataset("csv", str(table), **kwargs)  # noqa: E731
     found = problems(call, subset="train", path_column="paht", split_column="fold")
     assert [(key, value) for key, value, _ in found] == [
@@ -88,7 +92,7 @@ def test_csv_mistakes_name_columns_and_splits(table):
     assert problems(lambda: dataset("csv", "nowhere.csv"))[0][0] == "root"
 
 
-def test_csv_names_a_missing_image(table):
+def test_csv_names_a_missing_image(table: Path) -> None:
     with table.open("a") as file:
         file.write("val/cat/gone.png,9,val\n")
     ((key, value, expected),) = problems(lambda: dataset("csv", str(table)))
@@ -98,7 +102,7 @@ def test_csv_names_a_missing_image(table):
     assert "gone.png" in expected
 
 
-def test_csv_that_lacks_one_of_the_splits_is_refused(table):
+def test_csv_that_lacks_one_of_the_splits_is_refused(table: Path) -> None:
     ((key, value, _),) = problems(lambda: dataset("csv", str(table), ["train", "test"]))
     assert (key, value) == ("subset", "test")
 
@@ -118,24 +122,28 @@ def test_csv_that_lacks_one_of_the_splits_is_refused(table):
         ('path,label,note\n0.png,a,"two\nlines"\n1.png,b,\n2.png,a,\n', ["a", "b", "a"]),
     ],
 )
-def test_labels_are_read_without_what_does_not_count(write, text, expected):
+def test_labels_are_read_without_what_does_not_count(
+    write: Callable[..., Any], text: str, expected: list[Any]
+) -> None:
     assert labels(write(text)) == expected
 
 
-def test_forms_of_one_character_are_one_class(write):
+def test_forms_of_one_character_are_one_class(write: Callable[..., Any]) -> None:
     one, other = (unicodedata.normalize(form, E_ACUTE) for form in ("NFC", "NFD"))
     assert one != other
     found = write(f"path,label\n0.png,{one}\n1.png,{other}\n")
     assert (found.classes, found.targets.tolist()) == ([one], [0, 0])
 
 
-def test_numbers_sort_as_numbers(write):
+def test_numbers_sort_as_numbers(write: Callable[..., Any]) -> None:
     assert write("path,label\n0.png,10\n1.png,9.5\n2.png,-3\n").classes == ["-3", "9.5", "10"]
     assert write("path,label\n0.png,10\n1.png,9\n2.png,a\n").classes == ["10", "9", "a"]
 
 
 @pytest.mark.parametrize("path", ["./0.png", " 0.png", "0.png "])
-def test_spaces_around_a_path_do_not_count_unless_the_file_has_them(write, root, path):
+def test_spaces_around_a_path_do_not_count_unless_the_file_has_them(
+    write: Callable[..., Any], root: Path, path: str
+) -> None:
     found = write(f"path,label\n{path},a\n")
     assert found[0]["image"].unique().tolist() == [0]
     (root / "3.png").rename(root / "4.png ")
@@ -143,7 +151,9 @@ def test_spaces_around_a_path_do_not_count_unless_the_file_has_them(write, root,
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_a_path_in_another_form_is_found(write, root, forms):
+def test_a_path_in_another_form_is_found(
+    write: Callable[..., Any], root: Path, forms: tuple[str, str]
+) -> None:
     on_disk, in_table = (unicodedata.normalize(form, f"{E_ACUTE}.png") for form in forms)
     (root / "2.png").rename(root / on_disk)
     assert write(f"path\n{in_table}\n")[0]["image"].unique().tolist() == [2]
@@ -175,20 +185,24 @@ def test_a_path_in_another_form_is_found(write, root, forms):
         ("path,label\n" + "x" * 300 + "/" + "y" * 300 + ",a\n", "root", ["1 of its images"]),
     ],
 )  # fmt: skip
-def test_what_is_odd_is_refused_with_its_line(write, text, key, words):
+def test_what_is_odd_is_refused_with_its_line(
+    write: Callable[..., Any], text: bytes | str, key: str, words: list[str]
+) -> None:
     found = problems(write, text=text)
     assert {k for k, _, _ in found} >= {key}
     told = " ".join(expected for k, _, expected in found if k == key)
     assert all(word in told for word in words), told
 
 
-def test_many_faults_are_counted(write):
+def test_many_faults_are_counted(write: Callable[..., Any]) -> None:
     found = problems(write, text="path,label\n" + "0.png\n" * 100)
     assert len(found) == 6
     assert "95 more lines" in found[-1][2]
 
 
-def test_a_table_is_read_without_labels_where_that_is_said_or_plain(write):
+def test_a_table_is_read_without_labels_where_that_is_said_or_plain(
+    write: Callable[..., Any],
+) -> None:
     text = "path,label,split\n0.png,a,x\n1.png,b,y\n"
     found = write(text, label_column=None)
     assert (found.classes, found.targets.tolist()) == (None, [-1, -1])
@@ -197,7 +211,7 @@ def test_a_table_is_read_without_labels_where_that_is_said_or_plain(write):
     assert (key, value) == ("label_column", "kind")
 
 
-def test_splits_are_compared_as_labels_are(write):
+def test_splits_are_compared_as_labels_are(write: Callable[..., Any]) -> None:
     text = "path,label,split\n0.png,a, 1\n1.png,b,train \n2.png,b,1\n"
     assert write(text, subset=1).row_ids() == ["0.png", "2.png"]
     assert write(text, subset="train").row_ids() == ["1.png"]
@@ -212,7 +226,9 @@ def test_splits_are_compared_as_labels_are(write):
         ("path,label\n0.png,a\n1.png,b\n0.png,b\n", "line 4: 0.png has the label 'b' here and 'a'"),
     ],
 )  # fmt: skip
-def test_what_may_be_meant_is_reported(write, caplog, text, words):
+def test_what_may_be_meant_is_reported(
+    write: Callable[..., Any], caplog: pytest.LogCaptureFixture, text: str, words: str
+) -> None:
     write(text)
     assert words in caplog.text
     caplog.clear()
@@ -220,6 +236,6 @@ def test_what_may_be_meant_is_reported(write, caplog, text, words):
     assert not caplog.text
 
 
-def test_a_folder_or_nothing_in_place_of_a_table_is_refused(root):
+def test_a_folder_or_nothing_in_place_of_a_table_is_refused(root: Path) -> None:
     assert "is a folder" in problems(dataset, name="csv", root=str(root))[0][2]
     assert "no such file" in problems(dataset, name="csv", root=str(root / "no.csv"))[0][2]
