@@ -10,6 +10,7 @@ from typing import Any
 from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
+from ..config.learners import LEARNERS
 from ..config.origins import COMMAND_LINE, DEFAULT, Part, leaves, origins, parts
 from ..config.search import composed, config_files, covered, groups, opening
 from .arguments import parser
@@ -41,11 +42,12 @@ def help_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides:
     config = composed(hydra, config_name, overrides)
     configs = {name: opening(path) for name, path in config_files(config_dir).items()}
     choices = {name: ", ".join(names) for name, names in groups(config_dir).items()}
+    learners = ", ".join(entry.name for entry in LEARNERS.values())
     usage, _, options = parser().format_help().rstrip().partition("\n\n")
     sections = [
         f"{_TITLE}\n\n{usage}",
         "Configs, open_cli -cn NAME:\n\n" + _list(configs),
-        "Groups, group=choice:\n\n" + _list({**choices, "learner": "classifier"}),
+        "Groups, group=choice:\n\n" + _list({**choices, "learner": learners}),
         options.replace("options", "Options", 1),
         "Keys, key=value; +key=value adds one that is not there, ~key removes one.\n"
         f"Those of `{config_name}`:\n\n{OmegaConf.to_yaml(config).rstrip()}",

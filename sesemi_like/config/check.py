@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, suggest
 from .check_trainer import trainer_problems
-from .schema import described, field_help, schema_problems
-from .structs import AppConfig, ClassifierConfig, DatasetConfig
+from .choices import ACCELERATORS, CACHE_KINDS, ON_ERROR, ON_NONFINITE, PARTS, PRECISIONS
+from .keys import key_help
+from .learners import LEARNERS, learner_entry
+from .rules import at_least, exclusive, one_of
+from .schema import schema_problems
+from .structs import AppConfig, DatasetConfig
 from .targets import target_problems
-
-REDUCTIONS = ("mean", "weighted_mean", "sum")
-"""How the losses of a head become one number; see `learners/reductions.py`."""
-
-PRECISIONS = ("auto", "32", "bf16", "16")
-"""What `run.precision` takes; see `devices.py`."""
-
-Problems = Iterator[ConfigProblem]
 
 _SPLIT_KEYS = {"FIT": "train", "VALIDATE": "val", "TEST": "test"}
 _DATASET_CHOICES = {
-    "part": ("labelled", "unlabelled", "all"),
-    "on_error": ("raise", "skip"),
-    "cache": ("auto", "ram", "disk", "none"),
+    "part": PARTS,
+    "on_error": ON_ERROR,
+    "cache": CACHE_KINDS,
 }
 _BUDGETS = ("labels_per_class", "num_labels", "label_fraction")
 
@@ -40,7 +36,7 @@ def check(config: DictConfig) -> list[ConfigProblem]:
     Returns:
         The problems, in the order of the config's sections.
     """
-    parts: tuple[Callable[[DictConfig], Problems], ...] = (
+    parts: tuple[Callable[[DictConfig], Iterator[ConfigProblem]], ...] = (
         typed_problems,
         target_problems,
         missing_problems,
@@ -52,31 +48,33 @@ def check(config: DictConfig) -> list[ConfigProblem]:
     return [problem for part in parts for problem in part(config)]
 
 
-def typed_problems(config: DictConfig) -> Problems:
+def typed_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     """Names every key that no struct has, which ``+key=value`` lets in, and every wrong type."""
     content: Any = OmegaConf.to_container(config, resolve=False)
     learner = content.get("learner")
     yield from schema_problems(content, AppConfig)
-    if isinstance(learner, dict) and learner.get("_target_") == ClassifierConfig._target_:
-        yield from schema_problems(learner, ClassifierConfig, "learner")
+    if isinstance(learner, dict) and (entry := LEARNERS.get(str(learner.get("_target_")))):
+        yield from schema_problems(learner, entry.struct, "learner")
 
 
-def missing_problems(config: DictConfig) -> Problems:
+def missing_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     """Names each value that is still ``???`` and what it is for."""
     for key in sorted(OmegaConf.missing_keys(config)):
-        yield ConfigProblem(key, "???", f"a value is needed: {_help(key) or 'see its docs'}")
+        yield ConfigProblem(
+            key, "???", f"a value is needed: {key_help(key, config) or 'see its docs'}"
+        )
 
 
-def run_problems(config: DictConfig) -> Problems:
+def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     """Checks the section `run`."""
     run = config.run
-    yield from _exclusive(run, "run", ("num_epochs", "num_iterations"))
+    yield from exclusive(run, "run", ("num_epochs", "num_iterations"))
     for name in ("num_epochs", "num_iterations", "num_nodes", "batch_size_per_gpu"):
-        yield from _at_least(run, "run", name, 1)
+        yield from at_least(run, "run", name, 1)
     if run.seed is not None and not 0 <= run.seed < 2**32:
         yield ConfigProblem("run.seed", run.seed, "must lie in [0, 2^32)")
-    yield from _one_of(run, "run", "accelerator", ("dp", "ddp", None))
-    yield from _one_of(run, "run", "on_nonfinite", ("stop", "skip"))
+    yield from one_of(run, "run", "accelerator", ACCELERATORS)
+    yield from one_of(run, "run", "on_nonfinite", ON_NONFINITE)
     if str(run.precision) not in PRECISIONS:
         expected = suggest(str(run.precision), PRECISIONS, noun="choices")
         yield ConfigProblem("run.precision", run.precision, expected)
@@ -138,15 +136,15 @@ def _gpus_in_text(text: str, expected: str) -> int | list[int]:
     return int(text) if "," not in text else [int(part) for part in parts]
 
 
-def data_problems(config: DictConfig) -> Problems:
+def data_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     """Checks the section `data`, reading no files."""
     data = config.data
     split = _SPLIT_KEYS[config.run.mode.name]
     if not data[split] or (split != "train" and data[split].dataset is None):
         what = "a data loader" if split != "train" else "data loaders by name"
         yield ConfigProblem(f"data.{split}", None, f"{config.run.mode.name} needs {what}")
-    yield from _exclusive(data, "data", _BUDGETS)
-    yield from _at_least(data, "data", "image_size", 1)
+    yield from exclusive(data, "data", _BUDGETS)
+    yield from at_least(data, "data", "image_size", 1)
     for key, loader in named_loaders(data):
         yield from _loader_problems(loader, key)
 
@@ -160,20 +158,20 @@ def named_loaders(data: DictConfig) -> Iterator[tuple[str, DictConfig]]:
             yield key, loader
 
 
-def _loader_problems(loader: DictConfig, key: str) -> Problems:
-    yield from _exclusive(loader, key, ("batch_size", "batch_size_per_gpu"))
+def _loader_problems(loader: DictConfig, key: str) -> Iterator[ConfigProblem]:
+    yield from exclusive(loader, key, ("batch_size", "batch_size_per_gpu"))
     for name in ("batch_size", "batch_size_per_gpu", "repeat", "prefetch_factor"):
-        yield from _at_least(loader, key, name, 1)
-    yield from _at_least(loader, key, "timeout", 0)
+        yield from at_least(loader, key, name, 1)
+    yield from at_least(loader, key, "timeout", 0)
     workers = loader.num_workers
     if workers != "auto" and (not isinstance(workers, int) or isinstance(workers, bool)):
         yield ConfigProblem(f"{key}.num_workers", workers, "needs an integer, or auto")
     elif workers != "auto":
-        yield from _at_least(loader, key, "num_workers", 0)
+        yield from at_least(loader, key, "num_workers", 0)
     yield from _dataset_problems(loader.dataset, f"{key}.dataset")
 
 
-def _dataset_problems(dataset: DictConfig, key: str) -> Problems:
+def _dataset_problems(dataset: DictConfig, key: str) -> Iterator[ConfigProblem]:
     content: Any = OmegaConf.to_container(dataset, resolve=False)
     wrong = list(schema_problems(content, DatasetConfig, key, is_open=True))
     if "name" not in dataset:
@@ -181,78 +179,19 @@ def _dataset_problems(dataset: DictConfig, key: str) -> Problems:
     yield from wrong
     if wrong:
         return
-    yield from _exclusive(dataset, key, _BUDGETS)
+    yield from exclusive(dataset, key, _BUDGETS)
     for name in ("labels_per_class", "num_labels", "cache_side"):
-        yield from _at_least(dataset, key, name, 1)
+        yield from at_least(dataset, key, name, 1)
     fraction = dataset.get("label_fraction")
     if fraction is not None and not 0 < fraction <= 1:
         yield ConfigProblem(f"{key}.label_fraction", fraction, "must lie in (0, 1]")
     for name, choices in _DATASET_CHOICES.items():
         if name in dataset:
-            yield from _one_of(dataset, key, name, choices)
+            yield from one_of(dataset, key, name, choices)
 
 
-def learner_problems(config: DictConfig) -> Problems:
-    """Checks a classifier's hyperparameters; those of other learners are their own affair."""
-    if OmegaConf.get_type(config, "learner") is not ClassifierConfig:
-        return
-    hparams, key = config.learner.hparams, "learner.hparams"
-    if not OmegaConf.is_missing(hparams, "num_classes"):
-        yield from _at_least(hparams, key, "num_classes", 1)
-    if config.run.mode.name == "FIT":
-        yield from _needed(hparams, key, "optimizer")
-    yield from _needed(hparams.model, f"{key}.model", "backbone")
-    yield from _model_problems(hparams.model, f"{key}.model")
-    if hparams.lr_scheduler is not None:
-        yield from _one_of(
-            hparams.lr_scheduler, f"{key}.lr_scheduler", "interval", ("step", "epoch")
-        )
-        yield from _at_least(hparams.lr_scheduler, f"{key}.lr_scheduler", "frequency", 1)
-        yield from _needed(hparams.lr_scheduler, f"{key}.lr_scheduler", "scheduler")
-
-
-def _needed(node: DictConfig, key: str, name: str) -> Problems:
-    if not OmegaConf.is_missing(node, name) and node[name] is None:
-        expected = f"a value is needed: {_help(f'{key}.{name}')}"
-        yield ConfigProblem(f"{key}.{name}", None, expected)
-
-
-def _model_problems(model: DictConfig, key: str) -> Problems:
-    yield from _one_of(model, key, "forward", ("auto", "separate", "joined"))
-    heads = {"supervised_loss": model.supervised_loss}
-    for name, head in (model.regularization_loss_heads or {}).items():
-        heads[f"regularization_loss_heads.{name}"] = head
-    for name, head in heads.items():
-        if head is not None:
-            yield from _one_of(head, f"{key}.{name}", "reduction", REDUCTIONS)
-    if model.ema is not None:
-        yield from _one_of(model.ema, f"{key}.ema", "kind", ("states", "parameters"))
-        if not 0 <= model.ema.decay <= 1:
-            yield ConfigProblem(f"{key}.ema.decay", model.ema.decay, "must lie in [0, 1]")
-
-
-def _exclusive(node: Mapping[str, Any], key: str, names: tuple[str, ...]) -> Problems:
-    given = [name for name in names if node.get(name) is not None]
-    if len(given) > 1:
-        values = ", ".join(f"{name}={node[name]}" for name in given)
-        example = f"null takes back what a file says, as in {key}.{given[0]}=null"
-        expected = f"give only one of {', '.join(names)}; {example}"
-        yield ConfigProblem(f"{key}.{given[0]}", values, expected)
-
-
-def _at_least(node: Mapping[str, Any], key: str, name: str, low: int) -> Problems:
-    value = node.get(name)
-    if value is not None and value < low:
-        yield ConfigProblem(f"{key}.{name}", value, f"must be at least {low}")
-
-
-def _one_of(node: Mapping[str, Any], key: str, name: str, known: tuple[Any, ...]) -> Problems:
-    value = node.get(name)
-    if value not in known:
-        names = ["null" if k is None else k for k in known]
-        yield ConfigProblem(f"{key}.{name}", value, suggest(str(value), names, noun="choices"))
-
-
-def _help(key: str) -> str:
-    found = described(key)
-    return field_help(*found) if found else ""
+def learner_problems(config: DictConfig) -> Iterator[ConfigProblem]:
+    """Checks the section `learner`, where the learner has a struct."""
+    entry = learner_entry(config)
+    if entry is not None and OmegaConf.get_type(config, "learner") is entry.struct:
+        yield from entry.problems(config.learner, config.run.mode.name == "FIT")

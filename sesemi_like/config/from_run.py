@@ -16,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ..errors import ConfigError, ConfigProblem
+from .learners import learner_entry
 from .store import PRIMARY_CONFIG, builtin_configs
-from .structs import ClassifierConfig
 
 KEY = "run.from_run"
 FROM_RUN = "from_run"
@@ -51,8 +51,9 @@ def composed_text(config: DictConfig, *, seed: int, chosen: Mapping[str, Any] | 
     """
     content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     content["run"] |= {"seed": seed, "from_run": None}
-    typed = [{"learner": "classifier"}] if _is_classifier(config) else []
-    defaults = ["app_config", *typed, "_self_", *_open_groups()]
+    learner = learner_entry(config)
+    choice = [{"learner": learner.name}] if learner else []
+    defaults = ["app_config", *choice, "_self_", *_open_groups()]
     return (
         "# What this run was composed of, ${...} left open. It is run again, with changes, by\n"
         f"#     open_cli {KEY}=<this folder> key=value\n"
@@ -196,10 +197,6 @@ def _drop(content: dict[str, Any], place: Sequence[str]) -> None:
         node = node.get(parent) if isinstance(node, dict) else None
     if isinstance(node, dict):
         node.pop(name, None)
-
-
-def _is_classifier(config: DictConfig) -> bool:
-    return OmegaConf.get_type(config, "learner") is ClassifierConfig
 
 
 def _open_groups() -> list[dict[str, None]]:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError, ConfigProblem, suggest
-from .schema import described
+from .keys import field_behind
 from .structs import RunConfig
 
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
@@ -108,7 +108,7 @@ def override_problems(
             key = override.key_or_group
             if key in known or any(said.startswith(f"{key}.") for said in known):
                 continue
-            if is_typed or not described(key):
+            if is_typed or not field_behind(key, config):
                 yield _problem(config, override, error)
 
 

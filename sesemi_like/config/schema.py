@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigProblem, suggest
-from .structs import AppConfig, ClassifierConfig
 
 
 def schema_problems(
@@ -64,12 +63,6 @@ def field_of(struct: type, key: str) -> tuple[type, str] | None:
     if inner is None:
         return None
     return field_of(inner, ".".join(rest[1:] if _is_dict(kind) else rest))
-
-
-def described(key: str) -> tuple[type, str] | None:
-    """The struct and field name behind a key of a whole run's config with a classifier."""
-    root, _, rest = key.partition(".")
-    return field_of(ClassifierConfig, rest) if root == "learner" else field_of(AppConfig, key)
 
 
 def _types(struct: type) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from hydra.conf import HydraConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from .learners import LEARNERS
 from .overrides import reach_below_nulls
-from .structs import AppConfig, ClassifierConfig
+from .structs import AppConfig
 
 PRIMARY_CONFIG = "sesemi_config"
 """The bare config: the structs and a classifier learner."""
@@ -29,12 +30,12 @@ def register_configs(*, typed: bool = True) -> None:
         typed: Whether Hydra refuses unknown keys and wrong types. Without types the same defaults
             are composed and anything is let through, so that all mistakes can be reported at once.
     """
-    nodes = {None: AppConfig, "learner": ClassifierConfig}
-    for group, struct in nodes.items():
+    nodes: list[tuple[str | None, str, type]] = [(None, "app_config", AppConfig)]
+    nodes += [("learner", entry.name, entry.struct) for entry in LEARNERS.values()]
+    for group, name, struct in nodes:
         node = OmegaConf.structured(struct)
         if not typed:
             node = OmegaConf.create(OmegaConf.to_container(node, resolve=False))
-        name = "app_config" if group is None else "classifier"
         ConfigStore.instance().store(name=name, node=node, group=group, provider="sesemi_like")
     ConfigStore.instance().store(name="config", node=_hydra_settings(), group="hydra")
     reach_below_nulls()

@@ -1,4 +1,7 @@
-"""The typed configuration: every key a run understands, with its default."""
+"""The typed configuration: every key that a run understands, with its default.
+
+The structs of learners are in `learners/`, and offered here as well.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,15 @@ from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
+
+from .learners.base import EMAConfig as EMAConfig
+from .learners.base import LearnerConfig as LearnerConfig
+from .learners.base import LossHeadConfig as LossHeadConfig
+from .learners.base import LRSchedulerConfig as LRSchedulerConfig
+from .learners.classifier import ClassifierConfig as ClassifierConfig
+from .learners.classifier import ClassifierHParams as ClassifierHParams
+from .learners.classifier import ClassifierModelConfig as ClassifierModelConfig
+from .learners.classifier import SupervisedLossConfig as SupervisedLossConfig
 
 
 class RunMode(Enum):
@@ -86,7 +98,7 @@ class DatasetConfig:
         num_labels: Keeps this many labels in all, spread over the classes as evenly as possible.
         label_fraction: Keeps this share of each class's labels, in (0, 1].
         label_seed: Seeds the choice of labels; the same on every process and machine.
-        part: labelled | unlabeled | all: which side of that choice to read.
+        part: labelled | unlabelled | all: which side of that choice to read.
         on_error: raise | skip: what to do with an unreadable image.
         cache: auto | ram | disk | none: where image files are kept decoded; auto never changes
             what a sample is.
@@ -174,146 +186,6 @@ class DataConfig:
     label_fraction: float | None = None
     label_seed: int = 0
     image_size: int | None = None
-
-
-@dataclass
-class SupervisedLossConfig:
-    """The supervised loss.
-
-    Attributes:
-        callable: Any criterion: (logits (N, C), targets (N,)) to one loss per row.
-        scheduler: The weight over time: a callable step -> float; null is constant.
-        reduction: mean | weighted_mean | sum.
-        scale_factor: Multiplies the reduced loss.
-        class_weights: One weight per class; with `weighted_mean` as torch's weighted loss.
-        input_data: The train loader it reads.
-    """
-
-    callable: Any = MISSING
-    scheduler: Any = None
-    reduction: str = "mean"
-    scale_factor: float = 1.0
-    class_weights: list[float] | None = None
-    input_data: str = "supervised"
-
-
-@dataclass
-class LossHeadConfig:
-    """A regularization loss head and its weight.
-
-    Attributes:
-        head: The loss head.
-        scheduler: The weight over time: a callable step -> float; null is constant.
-        reduction: mean (by samples) | weighted_mean (by weights) | sum.
-        scale_factor: Multiplies the reduced loss; 0 switches the head off.
-    """
-
-    head: Any = MISSING
-    scheduler: Any = None
-    reduction: str = "mean"
-    scale_factor: float = 1.0
-
-
-@dataclass
-class EMAConfig:
-    """The exponential moving average of the classifier, the network named `teacher`.
-
-    Attributes:
-        decay: Share of the old average kept at each step, in [0, 1].
-        warmup: Starts with a smaller decay that grows to `decay`.
-        kind: states (parameters and buffers are averaged) | parameters (buffers are copied).
-    """
-
-    decay: float = 0.999
-    warmup: bool = True
-    kind: str = "states"
-
-
-@dataclass
-class ClassifierModelConfig:
-    """The networks and losses of a classifier.
-
-    Attributes:
-        backbone: Maps images to features.
-        supervised_loss: The supervised loss; null trains without one.
-        regularization_loss_heads: Further loss heads by name.
-        head: Maps features to logits; null is one linear layer. Gets in_features, out_features.
-        ema: The EMA teacher; null keeps none.
-        forward: auto | separate | joined: whether rows for one network are stacked into one
-            forward; auto stacks them where that is faster and changes nothing else, which rules
-            out BatchNorm and dropout in training mode.
-    """
-
-    backbone: Any = MISSING
-    supervised_loss: SupervisedLossConfig | None = field(default_factory=SupervisedLossConfig)
-    regularization_loss_heads: dict[str, LossHeadConfig | None] | None = None
-    head: Any = None
-    ema: EMAConfig | None = None
-    forward: str = "auto"
-
-
-@dataclass
-class LRSchedulerConfig:
-    """A learning-rate schedule.
-
-    Attributes:
-        scheduler: A torch LRScheduler; gets the optimizer.
-        frequency: Intervals between two steps of it.
-        interval: step | epoch.
-        monitor: The metric ReduceLROnPlateau watches.
-        strict: Whether a missing monitored metric is an error.
-        name: Its name in the logs.
-    """
-
-    scheduler: Any = MISSING
-    frequency: int = 1
-    interval: str = "step"
-    monitor: str | None = None
-    strict: bool = True
-    name: str | None = None
-
-
-@dataclass
-class ClassifierHParams:
-    """What a classifier is rebuilt from.
-
-    Attributes:
-        num_classes: Classes C of the logits.
-        model: Its networks and losses.
-        optimizer: A torch optimizer; gets the parameters.
-        lr_scheduler: The learning-rate schedule; null keeps the rate.
-    """
-
-    num_classes: int = MISSING
-    model: ClassifierModelConfig = field(default_factory=ClassifierModelConfig)
-    optimizer: Any = MISSING
-    lr_scheduler: LRSchedulerConfig | None = None
-
-
-@dataclass
-class LearnerConfig:
-    """Any learner: a class that takes its `hparams` as one mapping.
-
-    Attributes:
-        _target_: The learner's class.
-        hparams: Whatever it is rebuilt from.
-    """
-
-    _target_: str = MISSING
-    hparams: Any = None
-
-
-@dataclass
-class ClassifierConfig(LearnerConfig):
-    """The classifier.
-
-    Attributes:
-        _target_: The learner's class.
-        hparams: What a classifier is rebuilt from.
-    """
-
-    _target_: str = "sesemi_like.Classifier"
-    hparams: ClassifierHParams = field(default_factory=ClassifierHParams)
 
 
 @dataclass

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..config.choices import PARTS
 from ..errors import ConfigError, ConfigProblem, suggest
 from .samples import UNLABELED, Samples, Targets
-
-PARTS = ("labelled", "unlabelled", "all")
 
 Rows = npt.NDArray[np.int64]
 

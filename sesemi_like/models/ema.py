@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-KINDS = ("states", "parameters")
+from ..config.choices import EMA_KINDS
 
 _Pairs = tuple[list[Tensor], list[Tensor]]
 
@@ -43,8 +43,8 @@ class EMATeacher(nn.Module):
         super().__init__()
         if not 0 <= decay <= 1:
             raise ValueError(f"decay: found {decay}; must lie in [0, 1]")
-        if kind not in KINDS:
-            raise ValueError(f"kind: found {kind!r}; must be one of {', '.join(KINDS)}")
+        if kind not in EMA_KINDS:
+            raise ValueError(f"kind: found {kind!r}; must be one of {', '.join(EMA_KINDS)}")
         self.module = copy.deepcopy(module).requires_grad_(False).eval()
         self.decay = decay
         self.warmup = warmup

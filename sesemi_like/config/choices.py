@@ -1,0 +1,33 @@
+"""The values that a key may have, for the checks and for the code that acts on them."""
+
+from __future__ import annotations
+
+ACCELERATORS = ("dp", "ddp", None)
+"""What `run.accelerator` takes; null chooses by the number of devices."""
+
+PRECISIONS = ("auto", "32", "bf16", "16")
+"""What `run.precision` takes."""
+
+ON_NONFINITE = ("stop", "skip")
+"""What `run.on_nonfinite` takes: what follows a training loss that is nan or infinite."""
+
+PARTS = ("labelled", "unlabelled", "all")
+"""What a data set's `part` takes: which side of the choice of labels is read."""
+
+ON_ERROR = ("raise", "skip")
+"""What a data set's `on_error` takes: what follows a sample that cannot be read."""
+
+CACHE_KINDS = ("auto", "ram", "disk", "none")
+"""What a data set's `cache` takes: where images are kept decoded."""
+
+FORWARD_SETTINGS = ("auto", "separate", "joined")
+"""What a model's `forward` takes: whether rows for one network are stacked into one forward."""
+
+REDUCTIONS = ("mean", "weighted_mean", "sum")
+"""How the losses of a head become one number."""
+
+EMA_KINDS = ("states", "parameters")
+"""What the moving average averages: parameters and buffers, or parameters alone."""
+
+LR_INTERVALS = ("step", "epoch")
+"""When a learning-rate schedule steps."""

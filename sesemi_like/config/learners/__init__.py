@@ -1,0 +1,32 @@
+"""Every learner's struct and checks, one file each, in one table."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig, OmegaConf
+
+from . import classifier
+from .base import LearnerEntry
+
+LEARNERS: dict[str, LearnerEntry] = {
+    entry.struct._target_: entry for entry in (classifier.LEARNER,)
+}
+"""The learners that have a struct, by `_target_`; any other takes its `hparams` unchecked."""
+
+
+def learner_entry(config: DictConfig) -> LearnerEntry | None:
+    """Finds the entry of a run's learner, by its struct or, in an untyped config, its `_target_`.
+
+    Args:
+        config: A composed config.
+
+    Returns:
+        The entry, or None for a learner without a struct.
+    """
+    struct = OmegaConf.get_type(config, "learner")
+    for entry in LEARNERS.values():
+        if entry.struct is struct:
+            return entry
+    target = OmegaConf.select(
+        config, "learner._target_", throw_on_missing=False, throw_on_resolution_failure=False
+    )
+    return LEARNERS.get(str(target))

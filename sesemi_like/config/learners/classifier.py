@@ -1,0 +1,125 @@
+"""The classifier's section of the config, and its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from ...errors import ConfigProblem
+from ..choices import FORWARD_SETTINGS
+from ..rules import at_least, needed, one_of
+from .base import (
+    EMAConfig,
+    LearnerConfig,
+    LearnerEntry,
+    LossHeadConfig,
+    LRSchedulerConfig,
+    ema_problems,
+    loss_problems,
+    lr_scheduler_problems,
+)
+
+
+@dataclass
+class SupervisedLossConfig:
+    """The supervised loss.
+
+    Attributes:
+        callable: Any criterion: (logits (N, C), targets (N,)) to one loss per row.
+        scheduler: The weight over time: a callable step -> float; null is constant.
+        reduction: mean | weighted_mean | sum.
+        scale_factor: Multiplies the reduced loss.
+        class_weights: One weight per class; with `weighted_mean` as torch's weighted loss.
+        input_data: The train loader it reads.
+    """
+
+    callable: Any = MISSING
+    scheduler: Any = None
+    reduction: str = "mean"
+    scale_factor: float = 1.0
+    class_weights: list[float] | None = None
+    input_data: str = "supervised"
+
+
+@dataclass
+class ClassifierModelConfig:
+    """The networks and losses of a classifier.
+
+    Attributes:
+        backbone: Maps images to features.
+        supervised_loss: The supervised loss; null trains without one.
+        regularization_loss_heads: Further loss heads by name.
+        head: Maps features to logits; null is one linear layer. Gets in_features, out_features.
+        ema: The EMA teacher; null keeps none.
+        forward: auto | separate | joined: whether rows for one network are stacked into one
+            forward; auto stacks them where that is faster and changes nothing else, which rules
+            out BatchNorm and dropout in training mode.
+    """
+
+    backbone: Any = MISSING
+    supervised_loss: SupervisedLossConfig | None = field(default_factory=SupervisedLossConfig)
+    regularization_loss_heads: dict[str, LossHeadConfig | None] | None = None
+    head: Any = None
+    ema: EMAConfig | None = None
+    forward: str = "auto"
+
+
+@dataclass
+class ClassifierHParams:
+    """What a classifier is rebuilt from.
+
+    Attributes:
+        num_classes: Classes C of the logits.
+        model: Its networks and losses.
+        optimizer: A torch optimizer; gets the parameters.
+        lr_scheduler: The learning-rate schedule; null keeps the rate.
+    """
+
+    num_classes: int = MISSING
+    model: ClassifierModelConfig = field(default_factory=ClassifierModelConfig)
+    optimizer: Any = MISSING
+    lr_scheduler: LRSchedulerConfig | None = None
+
+
+@dataclass
+class ClassifierConfig(LearnerConfig):
+    """The classifier.
+
+    Attributes:
+        _target_: The learner's class.
+        hparams: What a classifier is rebuilt from.
+    """
+
+    _target_: str = "sesemi_like.Classifier"
+    hparams: ClassifierHParams = field(default_factory=ClassifierHParams)
+
+
+def classifier_problems(learner: DictConfig, trains: bool) -> Iterator[ConfigProblem]:
+    """Checks a classifier's hyperparameters.
+
+    Args:
+        learner: The section `learner`, of :class:`ClassifierConfig`.
+        trains: Whether the run trains, which needs an optimizer.
+    """
+    hparams, key = learner.hparams, "learner.hparams"
+    if not OmegaConf.is_missing(hparams, "num_classes"):
+        yield from at_least(hparams, key, "num_classes", 1)
+    if trains:
+        yield from needed(hparams, key, "optimizer", ClassifierHParams)
+    yield from _model_problems(hparams.model, f"{key}.model")
+    yield from lr_scheduler_problems(hparams.lr_scheduler, f"{key}.lr_scheduler")
+
+
+def _model_problems(model: DictConfig, key: str) -> Iterator[ConfigProblem]:
+    yield from needed(model, key, "backbone", ClassifierModelConfig)
+    yield from one_of(model, key, "forward", FORWARD_SETTINGS)
+    yield from loss_problems(model.supervised_loss, f"{key}.supervised_loss")
+    for name, head in (model.regularization_loss_heads or {}).items():
+        yield from loss_problems(head, f"{key}.regularization_loss_heads.{name}")
+    yield from ema_problems(model.ema, f"{key}.ema")
+
+
+LEARNER = LearnerEntry("classifier", ClassifierConfig, classifier_problems)
