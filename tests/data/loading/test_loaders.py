@@ -92,7 +92,7 @@ def test_two_processes_share_a_shuffled_pass() -> None:
     assert sorted(row for part in parts for batch in part for row in batch) == list(range(10))
 
 
-def in_threes(dataset: Samples) -> BatchSampler[Any]:
+def in_threes(dataset: Samples) -> BatchSampler:
     return torch.utils.data.BatchSampler(range(len(dataset)), 3, drop_last=False)
 
 

@@ -112,7 +112,7 @@ def test_processes_draw_for_their_rows_what_one_would(world_size: int) -> None:
         assert equal(own, [batch[rank::world_size] for batch in whole])
 
 
-def in_threes(dataset: Samples) -> BatchSampler[Any]:
+def in_threes(dataset: Samples) -> BatchSampler:
     return torch.utils.data.BatchSampler(range(len(dataset)), 3, drop_last=False)
 
 
@@ -148,7 +148,7 @@ def test_a_sampler_that_draws_by_itself_gives_all_processes_one_order(
     assert set(rows) == set(range(20))
 
 
-def shuffled_threes(dataset: Samples) -> BatchSampler[Any]:
+def shuffled_threes(dataset: Samples) -> BatchSampler:
     order = torch.utils.data.RandomSampler(dataset)
     return torch.utils.data.BatchSampler(order, 3, drop_last=False)
 
