@@ -26,7 +26,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from sesemi_like.data import Samples, dataset
-from sesemi_like.data.cache.plan import with_cache
+from sesemi_like.data.cache.plan import cache_samples
 from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.devices import tune_process
 from sesemi_like.views import Compose, HorizontalFlip, Normalize, RandomResizedCrop
@@ -73,7 +73,7 @@ def ours(root: Path, cache: str, folder: Path, workers: int, *, fresh: bool = Fa
 
     def opened() -> Samples:
         samples = dataset("image_folder", str(root), image_transform=v2.Compose(steps))
-        found = with_cache(samples, cache, folder=folder, workers=workers)
+        found = cache_samples(samples, cache, folder=folder, workers=workers)
         assert isinstance(found, Samples)
         return found
 

@@ -27,8 +27,8 @@ from common import in_own_process, print_machine
 from torch.utils.data import DataLoader, Dataset
 
 from sesemi_like.data import Samples
-from sesemi_like.data.cache.file import on_disk
-from sesemi_like.data.cache.plan import CachedReader
+from sesemi_like.data.cache.file import open_or_build
+from sesemi_like.data.cache.reader import CachedReader
 from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.data.names import Names
 from sesemi_like.data.samples import ImageReader
@@ -56,7 +56,7 @@ def data_case(count: int, folder: Path) -> dict[str, float]:
     tune_process()
     torch.set_num_threads(1)
     before, start = resident_bytes(), time.perf_counter()
-    cache = on_disk(folder, f"images-{count}", image_at, count)
+    cache = open_or_build(folder, f"images-{count}", image_at, count)
     reader = CachedReader(ImageReader(image_at, None), cache, np.arange(count), is_transformed=True)
     ids = np.char.mod("%d", np.arange(count)) if count <= 1000 else range(count)
     samples = Samples(reader, ids, np.zeros(count, np.int64))

@@ -180,7 +180,7 @@ class DataModule(pl.LightningDataModule):
         for name, source in self.datasets.items():
             plan, key = plans.get(name), f"data.{name}"
             with problems.collecting(), _told_at(f"{key}.dataset"):
-                self.datasets[name] = plan.carried_out(self.cpus, progress) if plan else source
+                self.datasets[name] = plan.build(self.cpus, progress) if plan else source
                 settle_unreadable(self.datasets[name], key, plan.folder if plan else None)
         problems.raise_if_any()
         # Where `auto` found no place after all, workers have to decode.

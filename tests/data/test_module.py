@@ -14,7 +14,7 @@ from PIL import Image
 
 from sesemi_like.data import DataModule, dataset, registry
 from sesemi_like.data.cache import plan as cached
-from sesemi_like.data.cache.plan import CachedReader
+from sesemi_like.data.cache.reader import CachedReader
 from sesemi_like.data.checks.facts import facts_of
 from sesemi_like.data.convert import write_shards
 from sesemi_like.data.samples import StreamedSamples

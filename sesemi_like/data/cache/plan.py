@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import shutil
 import sys
@@ -12,28 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.utils._pytree import tree_leaves
 
 from ...errors import ConfigError, ConfigProblem
 from ..progress import Progress, log_task
-from ..samples import (
-    UNREADABLE,
-    ImageReader,
-    Sample,
-    Samples,
-    StreamedSamples,
-    is_deterministic,
-    to_uint8,
-)
-from ..sources import decoding
-from ..sources.decoding import Pixels, shrink
-from .file import PixelCache, in_memory, key_of, on_disk
+from ..samples import ImageReader, Samples, StreamedSamples
+from ..sources.decoding import Pixels
+from .decode import decode_into_memory
+from .file import open_or_build
 from .memory import free_memory
+from .pixels import PixelCache
+from .reader import CachedReader
+from .storage import Storage, choose_storage
 
 log = logging.getLogger(__name__)
 
-_TRIED, _SMALL_SIDE, _SMALLEST_KEPT_SIDE = 8, 256, 64
 _DISK_SHARE, _MEMORY_SHARE = 1 / 3, 1 / 2
 
 
@@ -48,7 +39,7 @@ def default_folder() -> Path | None:
         return None
 
 
-def with_cache(
+def cache_samples(
     samples: Samples | StreamedSamples,
     kind: str = "auto",
     *,
@@ -69,10 +60,10 @@ def with_cache(
         The data set that reads from the cache, or `samples` where nothing is kept.
 
     Raises:
-        ConfigError: As :meth:`CachePlan.carried_out`.
+        ConfigError: As :meth:`CachePlan.build`.
     """
     plan = plan_cache(samples, kind, side=side, folder=folder)
-    return plan.carried_out(workers) if plan else samples
+    return plan.build(workers) if plan else samples
 
 
 def plan_cache(
@@ -124,7 +115,7 @@ def plan_cache(
     folder, needed = folder or default_folder(), int(size * len(positions))
     key = storage.key(positions)
     plan = CachePlan(samples, storage, positions, kind, needed, folder, key, processes)
-    return plan if plan.places() else None
+    return plan if plan.locations() else None
 
 
 @dataclass(frozen=True)
@@ -156,7 +147,7 @@ class CachePlan:
         """Whether samples will only be looked up, with nothing left to be done to them."""
         return self.storage.is_transformed
 
-    def places(self) -> list[str]:
+    def locations(self) -> list[str]:
         """Where the pixels may be kept as things are, ``disk`` or ``ram``, the better place first.
 
         Raises:
@@ -167,7 +158,7 @@ class CachePlan:
             free["disk"] = sys.maxsize  # what is there need not be written
         if self.kind == "auto":
             shares = {"disk": _DISK_SHARE, "ram": _MEMORY_SHARE}
-            return [place for place in free if self.needed < shares[place] * free[place]]
+            return [name for name in free if self.needed < shares[name] * free[name]]
         if self.kind == "disk" and self.folder is None:
             raise _error(self.kind, "there is no home folder to keep it in; give run.cache_dir")
         if self.needed > free[self.kind]:
@@ -178,7 +169,7 @@ class CachePlan:
             )
         return [self.kind]
 
-    def carried_out(self, workers: int = 0, progress: Progress = log_task) -> Samples:
+    def build(self, workers: int = 0, progress: Progress = log_task) -> Samples:
         """Finds or builds the cache, and returns the data set that reads from it.
 
         Args:
@@ -207,122 +198,17 @@ class CachePlan:
 
     def _cache(self, workers: int, progress: Progress) -> PixelCache | None:
         decode, count = _Decode(self.storage, self.positions), len(self.positions)
-        for place in self.places():  # again, for other data sets have been decoded since
-            if place == "ram" or self.folder is None:
-                return in_memory(decode, count, workers, progress)
+        for location in self.locations():  # again, for other data sets have been decoded since
+            if location == "ram" or self.folder is None:
+                return decode_into_memory(decode, count, workers, progress)
             try:
-                return on_disk(self.folder, self.key, decode, count, workers, progress)
+                return open_or_build(self.folder, self.key, decode, count, workers, progress)
             except OSError as error:
                 reason = f"no cache can be kept in {self.folder}: {error}"
                 if self.kind != "auto":
                     raise _error(self.kind, reason) from error
                 log.warning("%s", reason)
         return None
-
-
-@dataclass(frozen=True)
-class Storage:
-    """What is kept of each image of a data set.
-
-    Attributes:
-        reader: The data set's reader.
-        is_transformed: Whether the transform's result is kept, else the decoded image.
-        side: The shorter side that larger images are kept at; None keeps them as they are.
-    """
-
-    reader: ImageReader
-    is_transformed: bool
-    side: int | None = None
-
-    def pixels(self, position: int) -> Pixels | None:
-        """What is kept of an image: uint8 (H, W, C); None where it cannot be read."""
-        try:
-            if self.is_transformed:
-                image: torch.Tensor = self.reader(position)["image"]
-                return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-            least = None if self.side is None else 2 * self.side
-            pixels = np.asarray(self.reader.load(position, least))
-        except UNREADABLE:
-            return None
-        return pixels if self.side is None else shrink(pixels, self.side)
-
-    def key(self, positions: npt.NDArray[np.int64]) -> str:
-        """The name of the cache: the files, and how they are decoded."""
-        settings = f"{self.reader.image_transform}" if self.is_transformed else f"side {self.side}"
-        files = (self.reader.load.fingerprint(int(p)) for p in positions)  # type: ignore[attr-defined]
-        return key_of([settings, f"decoding {decoding.VERSION}", *files])
-
-
-def choose_storage(
-    reader: ImageReader, positions: npt.NDArray[np.int64], side: int | None, *, is_lossless: bool
-) -> tuple[Storage, float] | None:
-    """Settles what is kept, by a look at a few images.
-
-    Args:
-        reader: The data set's reader.
-        positions: The images.
-        side: The shorter side that is asked for, if any.
-        is_lossless: Whether images must be kept as they are.
-
-    Returns:
-        What is kept, and the mean bytes of an image; None where images would have to be kept
-        smaller than they are, or none can be read.
-    """
-    tried = _tried(positions)
-    made = [sample for p in tried if (sample := _read(reader, p)) is not None]
-    if not made:
-        return None
-    if is_deterministic(reader.image_transform) and all(_is_uint8(sample) for sample in made):
-        size = float(np.mean([sample["image"].numel() for sample in made]))
-        return Storage(reader, is_transformed=True), size
-    side = None if is_lossless else side or _kept_side(made)
-    kept = Storage(reader, is_transformed=False, side=side)
-    found = [pixels for p in tried if (pixels := kept.pixels(p)) is not None]
-    if is_lossless and any(min(pixels.shape[:2]) > _SMALL_SIDE for pixels in found):
-        return None
-    return kept, float(np.mean([pixels.size for pixels in found] or [0]))
-
-
-class CachedReader:
-    """Reads samples from a cache.
-
-    Args:
-        reader: Reads what is not in it, and has the transform.
-        cache: The pixels.
-        positions: The position of each of its images, ascending.
-        is_transformed: Whether it holds the transform's results.
-
-    Attributes:
-        take: Reads several samples at once: positions to stacked fields; None where images
-            differ in shape or are still to be transformed.
-        is_deterministic: Whether what is left to do is known to draw nothing.
-    """
-
-    def __init__(
-        self,
-        reader: ImageReader,
-        cache: PixelCache,
-        positions: npt.NDArray[np.int64],
-        *,
-        is_transformed: bool,
-    ) -> None:
-        self.reader, self.cache, self.positions = reader, cache, positions
-        self.is_transformed = is_transformed
-        self.is_deterministic = is_transformed or reader.is_deterministic
-        self.take = self._take if is_transformed and cache.is_one_shape else None
-
-    def __call__(self, position: int) -> Sample:
-        """Reads the sample at a position."""
-        pixels = self.cache[int(np.searchsorted(self.positions, position))]
-        if pixels is None:
-            return self.reader(position)  # says why it cannot be read
-        if self.is_transformed:
-            return {"image": to_uint8(pixels)}
-        return self.reader.made(pixels)
-
-    def _take(self, positions: npt.NDArray[np.int64]) -> Sample:
-        rows = np.searchsorted(self.positions, positions)
-        return {"image": torch.from_numpy(self.cache.take(rows)).permute(0, 3, 1, 2)}
 
 
 class _Decode:
@@ -339,32 +225,6 @@ def _file_reader(samples: Samples | StreamedSamples) -> ImageReader | None:
     reader = getattr(samples, "read", None)
     reads_files = isinstance(reader, ImageReader) and hasattr(reader.load, "fingerprint")
     return reader if reads_files else None
-
-
-def _tried(positions: npt.NDArray[np.int64]) -> list[int]:
-    picked = np.linspace(0, len(positions) - 1, min(len(positions), _TRIED)).astype(int)
-    return [int(positions[i]) for i in np.unique(picked)]
-
-
-def _read(reader: ImageReader, position: int) -> Sample | None:
-    try:
-        return reader(position)
-    except UNREADABLE:
-        return None
-
-
-def _is_uint8(sample: Sample) -> bool:
-    image = sample.get("image")
-    return (
-        set(sample) == {"image"} and isinstance(image, torch.Tensor) and image.dtype == torch.uint8
-    )
-
-
-def _kept_side(made: list[Sample]) -> int:
-    leaves = tree_leaves(made)
-    images = [v for v in leaves if isinstance(v, torch.Tensor) and v.ndim >= 2]
-    delivered = max((max(image.shape[-2:]) for image in images), default=_SMALL_SIDE)
-    return max(_SMALLEST_KEPT_SIDE, math.ceil(delivered * 8 / 7))
 
 
 def _free_disk(folder: Path | None) -> int:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleError
 from ...files import write_atomically
-from ..cache.plan import CachedReader
+from ..cache.reader import CachedReader
 from ..samples import UNLABELED, UNREADABLE, Sample, Samples, StreamedSamples
 from ..sources.image_files import ImageFiles
 

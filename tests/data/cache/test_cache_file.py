@@ -17,7 +17,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sesemi_like.data.cache.file import PixelCache, in_memory, key_of, on_disk, opened
+from sesemi_like.data.cache.decode import decode_into_memory
+from sesemi_like.data.cache.file import cache_key, open_cache, open_or_build
+from sesemi_like.data.cache.pixels import PixelCache
 
 SHAPES = [(4, 5, 3), (2, 2, 3), (7, 1, 3)]
 
@@ -38,9 +40,9 @@ def of_one_shape(position: int | np.int64) -> NDArray[Any]:
 def test_it_holds_what_was_decoded(tmp_path: Path, kind: str, workers: int) -> None:
     count = 200
     cache = (
-        on_disk(tmp_path, "k", random_image, count, workers)
+        open_or_build(tmp_path, "k", random_image, count, workers)
         if kind == "disk"
-        else in_memory(random_image, count, workers)
+        else decode_into_memory(random_image, count, workers)
     )
     assert len(cache) == count
     assert not cache.is_one_shape
@@ -51,30 +53,30 @@ def test_it_holds_what_was_decoded(tmp_path: Path, kind: str, workers: int) -> N
 
 
 def test_images_of_one_shape_are_taken_at_once(tmp_path: Path) -> None:
-    cache = on_disk(tmp_path, "k", of_one_shape, 150)
+    cache = open_or_build(tmp_path, "k", of_one_shape, 150)
     assert cache.is_one_shape
     rows = np.array([140, 3, 3])
     assert np.array_equal(cache.take(rows), np.stack([of_one_shape(row) for row in rows]))
 
 
 def test_memory_is_filled_in_several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sesemi_like.data.cache.file._LARGEST_CHUNK", 1000)
-    cache = in_memory(of_one_shape, 300)
+    monkeypatch.setattr("sesemi_like.data.cache.decode._LARGEST_CHUNK", 1000)
+    cache = decode_into_memory(of_one_shape, 300)
     assert len(cache.chunks) > 2
     assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(300))
 
 
 def test_other_processes_can_be_handed_a_cache(tmp_path: Path) -> None:
-    cache = on_disk(tmp_path, "k", of_one_shape, 5000)
+    cache = open_or_build(tmp_path, "k", of_one_shape, 5000)
     cache.take(np.arange(10))
     handed = pickle.dumps(cache.chunks)
     assert len(handed) < 1000  # the file's name, not its pixels
-    again = PixelCache(pickle.loads(handed), cache.places, cache.shapes)
+    again = PixelCache(pickle.loads(handed), cache.offsets, cache.shapes)
     assert np.array_equal(again[4999], of_one_shape(4999))
 
 
 def test_a_file_cut_off_after_it_was_opened_is_reported(tmp_path: Path) -> None:
-    cache = on_disk(tmp_path, "k", of_one_shape, 70)
+    cache = open_or_build(tmp_path, "k", of_one_shape, 70)
     os.truncate(tmp_path / "k" / "pixels.bin", 100)
     with pytest.raises(OSError, match=r"pixels\.bin is shorter than its index says"):
         cache[69]
@@ -84,16 +86,16 @@ def test_it_is_built_once(tmp_path: Path) -> None:
     calls = []
     decode = lambda position: calls.append(position) or of_one_shape(position)  # noqa: E731
     for _ in range(2):
-        on_disk(tmp_path, "k", decode, 70)
+        open_or_build(tmp_path, "k", decode, 70)
     assert len(calls) == 70
-    on_disk(tmp_path, "other", decode, 70)
+    open_or_build(tmp_path, "other", decode, 70)
     assert len(calls) == 140
 
 
 @pytest.mark.parametrize("name", ["pixels.bin", "index.npz"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
 def test_damage_is_noticed_and_mended(tmp_path: Path, name: str, damage: str) -> None:
-    on_disk(tmp_path, "k", of_one_shape, 70)
+    open_or_build(tmp_path, "k", of_one_shape, 70)
     path = tmp_path / "k" / name
     content = path.read_bytes()
     if damage == "gone":
@@ -102,8 +104,8 @@ def test_damage_is_noticed_and_mended(tmp_path: Path, name: str, damage: str) ->
         path.write_bytes(content[:-1])
     else:
         path.write_bytes(bytes(255 - b for b in content))
-    assert opened(tmp_path / "k", 70) is None
-    cache = on_disk(tmp_path, "k", of_one_shape, 70)
+    assert open_cache(tmp_path / "k", 70) is None
+    cache = open_or_build(tmp_path, "k", of_one_shape, 70)
     assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(70))
 
 
@@ -117,16 +119,16 @@ def test_progress_counts_each_image_once_and_a_cache_that_is_found_reports_none(
         tasks.append((task, total))
         yield completed.append
 
-    on_disk(tmp_path, "k", of_one_shape, 70, progress=progress)
-    on_disk(tmp_path, "k", of_one_shape, 70, progress=progress)
-    in_memory(of_one_shape, 70, progress=progress)
+    open_or_build(tmp_path, "k", of_one_shape, 70, progress=progress)
+    open_or_build(tmp_path, "k", of_one_shape, 70, progress=progress)
+    decode_into_memory(of_one_shape, 70, progress=progress)
     assert tasks == [("decoding 70 images once", 70)] * 2
     assert sum(completed) == 2 * 70
 
 
 def test_a_cache_of_another_number_of_images_is_none(tmp_path: Path) -> None:
-    on_disk(tmp_path, "k", of_one_shape, 70)
-    assert opened(tmp_path / "k", 71) is None
+    open_or_build(tmp_path, "k", of_one_shape, 70)
+    assert open_cache(tmp_path / "k", 71) is None
 
 
 def test_a_failing_build_leaves_nothing(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_a_failing_build_leaves_nothing(tmp_path: Path) -> None:
         return of_one_shape(position)
 
     with pytest.raises(RuntimeError, match="gone"):
-        on_disk(tmp_path, "k", fails, 150)
+        open_or_build(tmp_path, "k", fails, 150)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
@@ -144,14 +146,14 @@ SLOW_BUILD = """
     import sys, time
     import numpy as np
     from pathlib import Path
-    from sesemi_like.data.cache.file import on_disk
+    from sesemi_like.data.cache.file import open_or_build
 
     def decode(position):
         print("decoding", flush=True)
         time.sleep(float(sys.argv[2]))
         return np.full((3, 2, 2), position % 256, np.uint8)
 
-    cache = on_disk(Path(sys.argv[1]), "k", decode, 130)
+    cache = open_or_build(Path(sys.argv[1]), "k", decode, 130)
     print("whole", int(cache[129][0, 0, 0]))
 """
 
@@ -168,8 +170,8 @@ def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert list(tmp_path.glob("k.tmp-*"))
-    assert opened(tmp_path / "k", 130) is None
-    cache = on_disk(tmp_path, "k", of_one_shape, 130)
+    assert open_cache(tmp_path / "k", 130) is None
+    cache = open_or_build(tmp_path, "k", of_one_shape, 130)
     assert np.array_equal(cache[129], of_one_shape(129))
     assert not list(tmp_path.glob("k.tmp-*"))
 
@@ -194,10 +196,10 @@ def test_runs_that_build_at_once_get_along_where_files_cannot_be_locked(
     def decode(position: int) -> NDArray[Any]:
         if position == 100 and not other:  # another run is as far as this one, and then done
             (tmp_path / "k.tmp-other").mkdir()
-            other.append(on_disk(tmp_path, "k", of_one_shape, 130))
+            other.append(open_or_build(tmp_path, "k", of_one_shape, 130))
         return of_one_shape(position)
 
-    cache = on_disk(tmp_path, "k", decode, 130)
+    cache = open_or_build(tmp_path, "k", decode, 130)
     assert (tmp_path / "k.tmp-other").exists()
     for found in (cache, *other):
         assert all(np.array_equal(found[p], of_one_shape(p)) for p in range(130))
@@ -206,8 +208,8 @@ def test_runs_that_build_at_once_get_along_where_files_cannot_be_locked(
 def test_building_draws_no_random_numbers(tmp_path: Path) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    in_memory(of_one_shape, 100, workers=1)
-    on_disk(tmp_path, "k", of_one_shape, 100)
+    decode_into_memory(of_one_shape, 100, workers=1)
+    open_or_build(tmp_path, "k", of_one_shape, 100)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -223,7 +225,7 @@ def test_building_needs_no_shared_memory(tmp_path: Path, monkeypatch: pytest.Mon
     before = signal.signal(signal.SIGALRM, waited_too_long)
     signal.alarm(20)
     try:
-        cache = on_disk(tmp_path, "k", of_one_shape, 130, workers=1)
+        cache = open_or_build(tmp_path, "k", of_one_shape, 130, workers=1)
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
@@ -239,9 +241,9 @@ def test_building_holds_few_files_open(tmp_path: Path, kind: str) -> None:
     try:
         count = 64 * 300
         cache = (
-            on_disk(tmp_path, "k", of_one_shape, count, 2)
+            open_or_build(tmp_path, "k", of_one_shape, count, 2)
             if kind == "disk"
-            else in_memory(of_one_shape, count, 2)
+            else decode_into_memory(of_one_shape, count, 2)
         )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -249,6 +251,6 @@ def test_building_holds_few_files_open(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_key_stands_for_all_its_parts() -> None:
-    keys = {key_of(parts) for parts in (["a", "b"], ["ab"], ["b", "a"], ["a", "b", ""])}
+    keys = {cache_key(parts) for parts in (["a", "b"], ["ab"], ["b", "a"], ["a", "b", ""])}
     assert len(keys) == 4
-    assert key_of(["a", "b"]) == key_of(iter(["a", "b"]))
+    assert cache_key(["a", "b"]) == cache_key(iter(["a", "b"]))

@@ -14,7 +14,8 @@ from torchvision.transforms import v2
 
 from sesemi_like.data import StreamedSamples, dataset
 from sesemi_like.data.cache import plan as cached
-from sesemi_like.data.cache.plan import CachedReader, plan_cache, with_cache
+from sesemi_like.data.cache.plan import cache_samples, plan_cache
+from sesemi_like.data.cache.reader import CachedReader
 from sesemi_like.data.samples import Samples, is_deterministic
 from sesemi_like.data.sources import decoding
 from sesemi_like.data.splits import choose_part
@@ -54,7 +55,7 @@ def test_samples_are_the_same_and_are_read_at_once(
     image_root: Path, tmp_path: Path, kind: str, transform: Any
 ) -> None:
     samples = dataset("image_folder", str(image_root), image_transform=transform)
-    found = with_cache(samples, kind, folder=tmp_path / "cache")
+    found = cache_samples(samples, kind, folder=tmp_path / "cache")
     assert is_cached(found)
     assert (tmp_path / "cache").exists() is (kind != "ram")
     assert_same(found, samples)
@@ -70,13 +71,13 @@ def test_rows_with_a_label_budget_keep_positions_and_labels(
     samples = choose_part(
         dataset("image_folder", str(image_root)), part="labelled", labels_per_class=3
     )
-    assert_same(with_cache(samples, "disk", folder=tmp_path / "cache"), samples)
+    assert_same(cache_samples(samples, "disk", folder=tmp_path / "cache"), samples)
 
 
 def test_random_transforms_are_applied_at_each_reading(image_root: Path, tmp_path: Path) -> None:
     transform = train_transforms(crop_dim=16)
     samples = dataset("image_folder", str(image_root), image_transform=transform)
-    found = with_cache(samples, "auto", folder=tmp_path / "cache")
+    found = cache_samples(samples, "auto", folder=tmp_path / "cache")
     assert is_cached(found)  # 50 pixels: nothing need be made smaller
     torch.manual_seed(0)
     first = found[3]["image"]
@@ -91,21 +92,21 @@ def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path: Path) ->
     Image.new("RGB", (900, 600), (10, 20, 30)).save(path)
     transform = train_transforms(crop_dim=112)
     samples = dataset("image_folder", str(tmp_path / "images"), image_transform=transform)
-    assert not is_cached(with_cache(samples, "auto", folder=tmp_path / "cache"))
-    kept = with_cache(samples, "disk", folder=tmp_path / "cache")
+    assert not is_cached(cache_samples(samples, "auto", folder=tmp_path / "cache"))
+    kept = cache_samples(samples, "disk", folder=tmp_path / "cache")
     assert kept.read.cache[0].shape == (128, 192, 3)  # 8/7 of 112
-    larger = with_cache(samples, "disk", side=300, folder=tmp_path / "cache")
+    larger = cache_samples(samples, "disk", side=300, folder=tmp_path / "cache")
     assert larger.read.cache[0].shape == (300, 450, 3)
     assert kept[0]["image"].shape == (3, 112, 112)
 
 
 def test_a_changed_image_is_decoded_anew(image_root: Path, tmp_path: Path) -> None:
     samples = dataset("image_folder", str(image_root))
-    with_cache(samples, "disk", folder=tmp_path / "cache")
+    cache_samples(samples, "disk", folder=tmp_path / "cache")
     path = sorted(image_root.rglob("*.png"))[0]
     Image.new("RGB", (60, 50), (1, 2, 3)).save(path)
     os.utime(path, ns=(1, 1))
-    found = with_cache(samples, "disk", folder=tmp_path / "cache")
+    found = cache_samples(samples, "disk", folder=tmp_path / "cache")
     assert found[0]["image"].flatten(1).unique(dim=1).flatten().tolist() == [1, 2, 3]
 
 
@@ -117,7 +118,9 @@ def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path: Path, 
     path.parent.mkdir(parents=True)
     Image.effect_noise((60, 40), 80).save(path, exif=exif, quality=95)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
-    found = with_cache(dataset("image_folder", str(path.parents[1])), kind, folder=tmp_path / "c")
+    found = cache_samples(
+        dataset("image_folder", str(path.parents[1])), kind, folder=tmp_path / "c"
+    )
     assert is_cached(found)
     assert np.array_equal(found[0]["image"][0].numpy(), expected)
 
@@ -139,7 +142,7 @@ def test_unreadable_images_are_told_or_skipped_as_without_a_cache(
     broken = sorted(image_root.rglob("*.png"))[4]
     broken.write_bytes(b"no image")
     samples = dataset("image_folder", str(image_root), on_error=on_error)
-    found = with_cache(samples, "disk", folder=tmp_path / "cache")
+    found = cache_samples(samples, "disk", folder=tmp_path / "cache")
     assert is_cached(found)
     if on_error == "raise":
         with pytest.raises(UnreadableSampleError, match=broken.name):
@@ -166,7 +169,9 @@ def test_auto_takes_the_place_with_room(
 ) -> None:
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(disk))
     monkeypatch.setattr(cached, "free_memory", lambda: memory)
-    found = with_cache(dataset("image_folder", str(image_root)), "auto", folder=tmp_path / "cache")
+    found = cache_samples(
+        dataset("image_folder", str(image_root)), "auto", folder=tmp_path / "cache"
+    )
     assert is_cached(found) is (place is not None)
     assert (tmp_path / "cache").exists() is (place == "disk")
 
@@ -178,7 +183,7 @@ def test_processes_on_a_machine_share_its_memory(
     samples = dataset("image_files", str(image_root))
     needed = cached.plan_cache(samples).needed
     monkeypatch.setattr(cached, "free_memory", lambda: 6 * needed)
-    assert cached.plan_cache(samples, processes=2).places() == ["ram"]
+    assert cached.plan_cache(samples, processes=2).locations() == ["ram"]
     assert cached.plan_cache(samples, processes=3) is None
     with pytest.raises(ConfigError, match="of memory are free"):
         cached.plan_cache(samples, "ram", processes=7)
@@ -198,7 +203,7 @@ def test_a_killed_worker_ends_the_build_with_its_reason(
     monkeypatch.setattr(cached.Storage, "pixels", killed_at_the_third)
     samples = dataset("image_files", str(image_root))
     with pytest.raises(ConfigError, match=rf"cache: found '{kind}'; decoding ended: .*[Kk]illed"):
-        with_cache(samples, kind, folder=tmp_path / "cache", workers=1)
+        cache_samples(samples, kind, folder=tmp_path / "cache", workers=1)
     assert not list(tmp_path.glob("cache/*.tmp*"))
     assert not list(tmp_path.glob("cache/*/"))
 
@@ -209,15 +214,15 @@ def test_what_cannot_be_kept_is_reported(
     samples = dataset("image_folder", str(image_root))
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
     with pytest.raises(ConfigError, match=r"cache: found 'disk'; the pixels take 0\.0 GB"):
-        with_cache(samples, "disk", folder=tmp_path / "cache")
+        cache_samples(samples, "disk", folder=tmp_path / "cache")
     monkeypatch.undo()
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="no cache can be kept in"):
-        with_cache(samples, "disk", folder=tmp_path / "file")
+        cache_samples(samples, "disk", folder=tmp_path / "file")
     for other in (dataset("digits"), StreamedSamples([])):
-        assert with_cache(other, "auto") is other
+        assert cache_samples(other, "auto") is other
         with pytest.raises(ConfigError, match="no image files"):
-            with_cache(other, "ram")
+            cache_samples(other, "ram")
 
 
 def test_auto_goes_on_where_the_disk_refuses(
@@ -228,29 +233,29 @@ def test_auto_goes_on_where_the_disk_refuses(
 ) -> None:
     (tmp_path / "file").write_text("")
     samples = dataset("image_folder", str(image_root))
-    found = with_cache(samples, "auto", folder=tmp_path / "file")
+    found = cache_samples(samples, "auto", folder=tmp_path / "file")
     assert is_cached(found)
     assert "no cache can be kept in" in caplog.text
     assert_same(found, samples)
     monkeypatch.setattr(cached, "free_memory", lambda: 0)
-    assert with_cache(samples, "auto", folder=tmp_path / "file") is samples
+    assert cache_samples(samples, "auto", folder=tmp_path / "file") is samples
 
 
 def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = dataset("image_folder", str(image_root))
-    with_cache(samples, "disk", folder=tmp_path / "cache")
+    cache_samples(samples, "disk", folder=tmp_path / "cache")
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
     for kind in ("auto", "disk"):
-        assert is_cached(with_cache(samples, kind, folder=tmp_path / "cache"))
+        assert is_cached(cache_samples(samples, kind, folder=tmp_path / "cache"))
 
 
 def test_memory_is_looked_at_again_before_it_is_filled(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = dataset("image_folder", str(image_root))
-    with_cache(samples, "disk", folder=tmp_path / "cache")
+    cache_samples(samples, "disk", folder=tmp_path / "cache")
     needed = 30 * 50 * 60 * 3
     monkeypatch.setattr(cached, "free_memory", lambda: needed - 1)
     with pytest.raises(ConfigError, match="of memory are free"):  # a cache on disk is no help
@@ -259,7 +264,7 @@ def test_memory_is_looked_at_again_before_it_is_filled(
     plan = plan_cache(samples, "ram", folder=tmp_path / "cache")
     monkeypatch.setattr(cached, "free_memory", lambda: needed - 1)
     with pytest.raises(ConfigError, match="of memory are free"):
-        plan.carried_out()
+        plan.build()
 
 
 def test_a_user_without_a_home_gets_along(
@@ -272,10 +277,10 @@ def test_a_user_without_a_home_gets_along(
 
     monkeypatch.setattr(cached.Path, "home", no_home)
     samples = dataset("image_folder", str(image_root))
-    found = with_cache(samples, "auto")
+    found = cache_samples(samples, "auto")
     assert isinstance(found.read.cache.chunks[0], np.ndarray)
     with pytest.raises(ConfigError, match=r"no home folder .* give run\.cache_dir"):
-        with_cache(samples, "disk")
+        cache_samples(samples, "disk")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from composing import composed
 from PIL import Image
 
 from sesemi_like.data import DataModule, dataset
-from sesemi_like.data.cache.plan import with_cache
+from sesemi_like.data.cache.plan import cache_samples
 from sesemi_like.data.checks import unreadable
 from sesemi_like.data.checks.unreadable import first_readable, settle_unreadable
 from sesemi_like.data.samples import Samples
@@ -114,7 +114,7 @@ def settled(
     root: Path, folder: Path | None = None, cache: str = "disk", **settings: str
 ) -> Samples | None:
     samples = dataset("image_folder", str(root), "train", **settings)
-    samples = with_cache(samples, cache, folder=root.parent / "c")
+    samples = cache_samples(samples, cache, folder=root.parent / "c")
     settle_unreadable(samples, "x", folder)
     return samples
 
@@ -129,7 +129,7 @@ def test_sound_images_pass_in_silence(
 
 def test_rows_that_are_not_read_may_be_broken(root: Path) -> None:
     spoil(root, 3)
-    samples = with_cache(dataset("image_folder", str(root), "train"), "ram")
+    samples = cache_samples(dataset("image_folder", str(root), "train"), "ram")
     settle_unreadable(samples.select(np.array([0, 1, 2])), "x")
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sesemi_like.data import dataset
-from sesemi_like.data.cache.plan import with_cache
+from sesemi_like.data.cache.plan import cache_samples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
@@ -215,7 +215,9 @@ def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     write_image(tmp_path / "images" / "train" / name / f"{name}.png", 7)
     write_image(tmp_path / "images" / "train" / "tea" / "x.png")
-    found = with_cache(dataset("image_folder", str(tmp_path / "images")), "disk", folder=tmp_path)
+    found = cache_samples(
+        dataset("image_folder", str(tmp_path / "images")), "disk", folder=tmp_path
+    )
     shown = "caf\\udce9"
     assert found.classes == [shown, "tea"]
     assert found.row_ids()[0] == f"train/{shown}/{shown}.png"
