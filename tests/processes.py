@@ -74,7 +74,7 @@ class Ending(pl.Callback):
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def on_train_batch_end(self, trainer, *_):
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.steps:
             os.kill(os.getpid(), 9)
 
@@ -82,7 +82,7 @@ class Ending(pl.Callback):
 class FixMatchAwayFromTies(FixMatchLossHead):
     """FixMatch that refuses confidences so near the threshold that rounding may decide."""
 
-    def forward(self, outputs, step):
+    def forward(self, outputs: Any, step: Any) -> Any:
         distances = outputs["weak"]["logits"].softmax(dim=1).amax(dim=1) - self.threshold.value
         assert distances.abs().min() > 1e-6
         return super().forward(outputs, step)

@@ -4,12 +4,14 @@ import importlib
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 def test_packages_that_the_peer_never_calls_are_stood_in_for_even_where_they_are_installed(
-    tmp_path, monkeypatch
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The extra `bench` brings a torchaudio that refuses to be imported beside torch."""
     contents = {"torchaudio": "raise RuntimeError('built for another CUDA')",
                 "semilearn": "import torchaudio, skimage.util\nname = 'peer'"}  # fmt: skip

@@ -17,14 +17,18 @@ RUN = {"gpus": 0, "num_nodes": 1, "accelerator": None, "precision": "auto"}
 
 @pytest.mark.parametrize("has_bf16", [False, True])
 @pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
-def test_auto_takes_bf16_where_the_hardware_has_it(monkeypatch, accelerator, has_bf16):
+def test_auto_takes_bf16_where_the_hardware_has_it(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, has_bf16: bool
+) -> None:
     monkeypatch.setattr(devices, f"_{accelerator}_has_bf16", lambda: has_bf16)
     expected = "bf16-mixed" if has_bf16 else "32-true"
     assert choose_precision("auto", accelerator) == expected
 
 
 @pytest.mark.parametrize(("capability", "has_bf16"), [((7, 5), False), ((8, 0), True)])
-def test_gpus_have_bf16_from_ampere_on(monkeypatch, capability, has_bf16):
+def test_gpus_have_bf16_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], has_bf16: bool
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     assert devices._gpu_has_bf16() is has_bf16
@@ -34,30 +38,32 @@ def test_gpus_have_bf16_from_ampere_on(monkeypatch, capability, has_bf16):
     ("asked", "accelerator", "chosen"),
     [("32", "gpu", "32-true"), ("bf16", "cpu", "bf16-mixed"), ("16", "gpu", "16-mixed")],
 )
-def test_a_precision_that_is_asked_for_is_taken(asked, accelerator, chosen):
+def test_a_precision_that_is_asked_for_is_taken(asked: str, accelerator: str, chosen: str) -> None:
     assert choose_precision(asked, accelerator) == chosen
     run = {**RUN, "precision": int(asked) if asked.isdigit() else asked}
     if accelerator == "cpu":
         assert choose_devices(run, {}).trainer_settings()["precision"] == chosen
 
 
-def test_half_precision_needs_a_gpu():
+def test_half_precision_needs_a_gpu() -> None:
     with pytest.raises(ConfigError, match=r"run\.precision.*16 needs a GPU"):
         choose_devices({**RUN, "precision": 16}, {})
 
 
-def test_tuning_twice_is_harmless():
+def test_tuning_twice_is_harmless() -> None:
     tune_process()
     tune_process()
     assert torch.get_float32_matmul_precision() == "high"
     assert torch.ones(3_000_000).sum() == 3_000_000
 
 
-def test_the_precision_of_a_trainer_goes_before_that_of_the_run():
+def test_the_precision_of_a_trainer_goes_before_that_of_the_run() -> None:
     assert choose_devices({**RUN, "precision": 16}, {"precision": "32-true"}).precision == "32-true"
 
 
-def test_automatic_accelerators_are_judged_by_what_they_come_to(monkeypatch):
+def test_automatic_accelerators_are_judged_by_what_they_come_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: True)
     chosen = choose_devices(RUN, {"accelerator": "auto"})
     assert (chosen.accelerator, chosen.precision) == ("cpu", "bf16-mixed")
@@ -65,13 +71,13 @@ def test_automatic_accelerators_are_judged_by_what_they_come_to(monkeypatch):
 
 
 @pytest.mark.parametrize("deterministic", [None, False, True])
-def test_algorithms_are_not_tried_out_where_runs_must_repeat(deterministic):
+def test_algorithms_are_not_tried_out_where_runs_must_repeat(deterministic: bool | None) -> None:
     chosen = choose_devices(RUN, {"accelerator": "gpu", "deterministic": deterministic})
     assert chosen.trainer_settings()["benchmark"] is (deterministic is not True)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tunes glibc's malloc")
-def test_freed_memory_is_used_again_without_asking_the_system():
+def test_freed_memory_is_used_again_without_asking_the_system() -> None:
     program = """
         import resource
         import torch

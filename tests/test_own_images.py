@@ -1,8 +1,11 @@
 """People's own folders of photographs: a custom YAML trains, resumes and is tested."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+from fixture_types import OpenCli
 
 ROTATION = """\
 defaults: [base]
@@ -42,14 +45,16 @@ learner:
 """
 
 
-def summary_of(folder, run_id):
+def summary_of(folder: Path, run_id: Any) -> Any:
     paths = sorted(folder.glob(f"runs/{run_id}/*/summary.json"), key=lambda p: p.stat().st_mtime)
     return json.loads(paths[-1].read_text()), paths[-1].parent
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("run_id", "text"), [("rotation", ROTATION), ("fixmatch", FIXMATCH)])
-def test_custom_config_trains_resumes_and_tests(open_cli, tmp_path, cifar10_images, run_id, text):
+def test_custom_config_trains_resumes_and_tests(
+    open_cli: OpenCli, tmp_path: Path, cifar10_images: Path, run_id: str, text: Any
+) -> None:
     (tmp_path / "configs").mkdir()
     path = tmp_path / "configs" / "custom.yaml"
     path.write_text(text.replace("ROOT", str(cifar10_images)))

@@ -5,14 +5,16 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fixture_types import OpenCli
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("wheel")
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(folder)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], check=True)
@@ -21,7 +23,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
+def installed(wheel: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The wheel's content in a folder of its own, found before the checkout."""
     folder = tmp_path_factory.mktemp("installed")
     options = ["--no-deps", "--quiet", "--no-index", "--target", str(folder)]
@@ -29,12 +31,12 @@ def installed(wheel, tmp_path_factory):
     return folder
 
 
-def files_below(folder, pattern):
+def files_below(folder: Path, pattern: Any) -> Any:
     return {str(path.relative_to(folder)) for path in folder.glob(pattern)}
 
 
 @pytest.mark.slow
-def test_the_wheel_has_the_package_and_the_configs_and_nothing_else(wheel):
+def test_the_wheel_has_the_package_and_the_configs_and_nothing_else(wheel: Any) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"sesemi_like/builtin_configs/{name}" for name in
                files_below(ROOT / "builtin_configs", "**/*.yaml")}  # fmt: skip
@@ -44,7 +46,9 @@ def test_the_wheel_has_the_package_and_the_configs_and_nothing_else(wheel):
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_shows_the_same_config_as_the_checkout(installed, open_cli, tmp_path):
+def test_an_installed_wheel_shows_the_same_config_as_the_checkout(
+    installed: Any, open_cli: OpenCli, tmp_path: Path
+) -> None:
     environment = {"PYTHONPATH": str(installed)}
     where = subprocess.run(
         [sys.executable, "-c", "import sesemi_like; print(sesemi_like.__file__)"],
@@ -61,7 +65,7 @@ def test_an_installed_wheel_shows_the_same_config_as_the_checkout(installed, ope
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_trains(installed, open_cli, tmp_path):
+def test_an_installed_wheel_trains(installed: Any, open_cli: OpenCli, tmp_path: Path) -> None:
     small = ["run.num_iterations=2", "learner.hparams.model.backbone.widths=[4]", "run.gpus=0"]
     done = open_cli("-cn", "quickstart", *small, env={"PYTHONPATH": str(installed)})
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,7 +28,7 @@ TINY = [
 
 
 @pytest.fixture(autouse=True)
-def interrupts_are_heard():
+def interrupts_are_heard() -> Iterator[None]:
     """Shells have what they start in the background ignore SIGINT, tests included."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -33,7 +36,7 @@ def interrupts_are_heard():
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_start_up_ends_in_one_line(name, code, tmp_path):
+def test_start_up_ends_in_one_line(name: str, code: int, tmp_path: Path) -> None:
     """Python sends itself the signal where it would begin to import torch."""
     program = f"""
 import os, signal, sys
@@ -56,17 +59,19 @@ main()
 class StopAt:
     """A schedule that sends the process a signal at one of its steps."""
 
-    def __init__(self, step, signum):
+    def __init__(self, step: Any, signum: Any) -> None:
         self.step, self.signum = step, signum
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> float:
         if step == self.step:
             os.kill(os.getpid(), self.signum)
         return 1.0
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_training_ends_with_the_code_of_the_signal_and_no_summary(name, code, tmp_path, capsys):
+def test_training_ends_with_the_code_of_the_signal_and_no_summary(
+    name: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Lightning alone ends with 1 and with 0."""
     schedule = (
         "{_target_: test_signals.StopAt, step: 30, signum: " + str(int(getattr(signal, name))) + "}"
@@ -87,7 +92,7 @@ def test_training_ends_with_the_code_of_the_signal_and_no_summary(name, code, tm
     assert 0 < torch.load(last, weights_only=True)["global_step"] < 60
 
 
-def test_a_forked_process_is_ended_as_if_there_were_no_handler():
+def test_a_forked_process_is_ended_as_if_there_were_no_handler() -> None:
     reads, writes = os.pipe()
     with stopped_by_signals():
         child = os.fork()
@@ -101,7 +106,7 @@ def test_a_forked_process_is_ended_as_if_there_were_no_handler():
     assert os.WTERMSIG(status) == signal.SIGTERM
 
 
-def test_an_ignored_signal_stays_ignored():
+def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with stopped_by_signals():
@@ -112,8 +117,8 @@ def test_an_ignored_signal_stays_ignored():
 
 @pytest.mark.slow
 def test_a_terminated_sweep_keeps_its_checkpoint_ends_its_workers_and_says_what_did_not_run(
-    tmp_path,
-):
+    tmp_path: Path,
+) -> None:
     command = [sys.executable, "-m", "sesemi_like", "-m", "-cn", "quickstart", *TINY]
     command += ["method=supervised", "run.num_iterations=100000", "run.seed=0,1,2"]
     command += ["data.train.supervised.num_workers=1"]

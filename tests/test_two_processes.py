@@ -1,5 +1,8 @@
 """Two processes train as one does, and go on as if they had not been killed when resumed."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from processes import checkpoint, draws, in_processes, train, weights
@@ -20,23 +23,23 @@ DROPOUT = {"dropout": ["method=supervised", "learner.hparams.model.backbone.drop
 KILLED, KEPT = 30, 20  # in the middle of an epoch of 25 steps, and in that before
 
 
-def train_all(rank, folder, processes):
+def train_all(rank: int, folder: Path, processes: Any) -> None:
     for method, overrides in (METHODS | DROPOUT).items():
         train(folder / method, processes, overrides)
 
 
-def train_and_die(rank, folder, method):
+def train_and_die(rank: int, folder: Path, method: str) -> None:
     train(folder / method, 2, (METHODS | DROPOUT)[method], end=KILLED)
 
 
-def resume_all(rank, stopped, folder):
+def resume_all(rank: int, stopped: Any, folder: Path) -> None:
     for method, overrides in (METHODS | DROPOUT).items():
         path = checkpoint(stopped / method, KEPT)
         train(folder / method, 2, [*overrides, f"run.resume_from_checkpoint='{path}'"])
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Folders of runs of every method: of one process, of two, of two that were resumed."""
     one, two, stopped, resumed = (tmp_path_factory.mktemp(n) for n in ("1", "2", "killed", "again"))
     in_processes(train_all, one, 1, count=1)
@@ -50,7 +53,7 @@ def runs(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_two_processes_end_with_the_weights_of_one(runs, method):
+def test_two_processes_end_with_the_weights_of_one(runs: Any, method: Any) -> None:
     expected, found = (weights(runs[name] / method, 60) for name in ("one", "two"))
     begin = weights(runs["one"] / method, 20)
     assert expected.keys() == found.keys()
@@ -62,14 +65,16 @@ def test_two_processes_end_with_the_weights_of_one(runs, method):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS | DROPOUT)
-def test_two_processes_that_were_killed_go_on_as_if_they_had_not_been(runs, method):
+def test_two_processes_that_were_killed_go_on_as_if_they_had_not_been(
+    runs: Any, method: Any
+) -> None:
     expected, found = (weights(runs[name] / method, 60) for name in ("two", "resumed"))
     for name, value in found.items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
 @pytest.mark.slow
-def test_every_process_has_generators_of_its_own_and_goes_on_with_them(runs):
+def test_every_process_has_generators_of_its_own_and_goes_on_with_them(runs: Any) -> None:
     first, second = (draws(runs["two"] / "dropout", rank) for rank in range(2))
     assert all(first[name] != second[name] for name in first)
     assert draws(runs["one"] / "dropout", 0)["numpy"] == first["numpy"]  # which nothing drew from

@@ -1,6 +1,9 @@
 """The groups method, optimizer and lr_scheduler: every file composes, builds, and replaces."""
 
 import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,17 +31,17 @@ QUICKSTART = {"pi_model": ("consistency", 100, 180), "mean_teacher": ("mean_teac
 
 
 @pytest.fixture
-def a_run():
+def a_run() -> Iterator[None]:
     attributes = AppAttributes(iterations_per_epoch=5, max_iterations=100, num_gpus=0, num_nodes=1)
     with app_attributes(attributes):
         yield
 
 
-def model(*overrides):
+def model(*overrides: str) -> Any:
     return composed("sesemi_config", *overrides).learner.hparams.model
 
 
-def test_there_are_this_many():
+def test_there_are_this_many() -> None:
     assert len(METHODS) >= 7
     assert OPTIMIZERS == ["adam", "adamw", "sgd", "sgd_cifar100", "sgd_sesemi"]
     assert LR_SCHEDULERS == [
@@ -51,7 +54,9 @@ def test_there_are_this_many():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(method, a_run):
+def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(
+    method: Any, a_run: None
+) -> None:
     heads = model(f"method={method}").regularization_loss_heads or {}
     for name, config in heads.items():
         head = instantiate(config.head, key=f"{HEADS}.{name}.head")
@@ -65,7 +70,7 @@ def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(method, a_r
             assert schedule(0) < schedule(end - 1) < schedule(end) == schedule(end + 69) == 1
 
 
-def weight_of(config, name, max_iterations):
+def weight_of(config: Any, name: str, max_iterations: Any) -> Callable[..., Any]:
     """The weight of a head at each step of a run."""
     head = config.learner.hparams.model.regularization_loss_heads[name]
     run = AppAttributes(
@@ -77,7 +82,7 @@ def weight_of(config, name, max_iterations):
 
 
 @pytest.mark.parametrize("method", PAPERS)
-def test_methods_have_the_weight_of_their_paper_and_its_ramp(method):
+def test_methods_have_the_weight_of_their_paper_and_its_ramp(method: Any) -> None:
     name, most, duration = PAPERS[method]
     weight = weight_of(composed("cifar10", f"method={method}"), name, 2**20)
     assert weight(duration - 1) < weight(duration) == most
@@ -85,21 +90,23 @@ def test_methods_have_the_weight_of_their_paper_and_its_ramp(method):
 
 
 @pytest.mark.parametrize("method", PAPERS)
-def test_consistency_does_not_outweigh_the_labels_in_a_short_run(method):
+def test_consistency_does_not_outweigh_the_labels_in_a_short_run(method: Any) -> None:
     chosen = ("data=image_folder", f"method={method}")
     weight = weight_of(composed("sesemi_config", *chosen), PAPERS[method][0], 1000)
     assert weight(999) < 1
 
 
 @pytest.mark.parametrize("method", QUICKSTART)
-def test_what_was_chosen_on_digits_is_the_quickstarts_own(method):
+def test_what_was_chosen_on_digits_is_the_quickstarts_own(method: Any) -> None:
     name, most, duration = QUICKSTART[method]
     weight = weight_of(composed("quickstart", f"method={method}"), name, 600)
     assert weight(duration - 1) < weight(duration) == weight(599) == most
 
 
 @pytest.mark.parametrize("method", QUICKSTART)
-def test_configs_that_start_from_the_quickstart_follow_the_method_too(method, tmp_path):
+def test_configs_that_start_from_the_quickstart_follow_the_method_too(
+    method: Any, tmp_path: Path
+) -> None:
     text = f"defaults: [quickstart, {{override method: {method}}}]"
     (tmp_path / "own.yaml").write_text(text)
     expected = composed("quickstart", f"method={method}").learner
@@ -107,12 +114,12 @@ def test_configs_that_start_from_the_quickstart_follow_the_method_too(method, tm
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_all_methods_are_evaluated_alike(method):
+def test_all_methods_are_evaluated_alike(method: Any) -> None:
     assert model(f"method={method}").ema == model("method=supervised").ema
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_replaces_the_heads_of_what_came_before(method, tmp_path):
+def test_a_method_replaces_the_heads_of_what_came_before(method: Any, tmp_path: Path) -> None:
     left_over = OmegaConf.create()
     OmegaConf.update(left_over, f"{HEADS}.left_over.scale_factor", 2)
     OmegaConf.save(left_over, tmp_path / "left_over.yaml")
@@ -121,7 +128,7 @@ def test_a_method_replaces_the_heads_of_what_came_before(method, tmp_path):
     (tmp_path / "without.yaml").write_text(defaults.format("null"))
     expected = model(f"method={method}").regularization_loss_heads
 
-    def heads(name):
+    def heads(name: str) -> Any:
         return OmegaConf.select(composed(name, folder=tmp_path), HEADS)
 
     assert list(heads("without")) == ["left_over"]
@@ -129,7 +136,7 @@ def test_a_method_replaces_the_heads_of_what_came_before(method, tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_optimizers_build(optimizer):
+def test_optimizers_build(optimizer: Any) -> None:
     config = composed("sesemi_config", f"optimizer={optimizer}")
     parameters = [torch.nn.Parameter(torch.zeros(2))]
     built = instantiate(config.learner.hparams.optimizer, parameters, key="optimizer")
@@ -138,7 +145,7 @@ def test_optimizers_build(optimizer):
 
 
 @pytest.mark.parametrize("name", LR_SCHEDULERS)
-def test_learning_rate_schedules_build(name, a_run):
+def test_learning_rate_schedules_build(name: Any, a_run: None) -> None:
     config = composed("sesemi_config", "optimizer=sgd", f"lr_scheduler={name}")
     schedule = config.learner.hparams.lr_scheduler
     if name == "constant":
@@ -153,7 +160,7 @@ def test_learning_rate_schedules_build(name, a_run):
 
 
 @pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: path.stem)
-def test_every_file_opens_with_its_command_and_what_to_expect(path):
+def test_every_file_opens_with_its_command_and_what_to_expect(path: Any) -> None:
     text = path.read_text()
     comments = "".join(line for line in text.splitlines(True) if line.startswith("#"))
     assert f"{path.parent.stem.removeprefix('quickstart_')}={path.stem}" in comments

@@ -6,23 +6,23 @@ from sesemi_like import __version__
 from sesemi_like.cli.arguments import parsed
 
 
-def test_options_may_stand_between_overrides():
+def test_options_may_stand_between_overrides() -> None:
     found = parsed(["-cn", "x", "a=1", "--multirun", "b=1,2", "-cd", "configs", "~c"])
     assert found.overrides == ["a=1", "b=1,2", "~c"]
     assert (found.config_name, found.config_dir, found.multirun) == ("x", "configs", True)
 
 
-def test_an_override_after_info_is_an_override():
+def test_an_override_after_info_is_an_override() -> None:
     found = parsed(["--info", "run.seed=1"])
     assert found.info is True
     assert found.overrides == ["run.seed=1"]
 
 
-def test_without_a_name_it_is_the_bare_config():
+def test_without_a_name_it_is_the_bare_config() -> None:
     assert parsed(["run.seed=1"]).config_name == "sesemi_config"
 
 
-def test_the_version_is_that_of_the_package(capsys):
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parsed(["--version"])
     assert ended.value.code == 0
@@ -39,7 +39,9 @@ def test_the_version_is_that_of_the_package(capsys):
         (["-p", "run"], "--package goes with --cfg"),
     ],
 )
-def test_what_cannot_be_read_ends_with_2(arguments, message, capsys):
+def test_what_cannot_be_read_ends_with_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         parsed(arguments)
     assert ended.value.code == 2

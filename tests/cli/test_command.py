@@ -4,10 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from fixture_types import OpenCli
 
 from sesemi_like.cli import command as cli
 from sesemi_like.errors import NonFiniteLossError
@@ -49,7 +52,7 @@ trainer: null
 """
 
 
-def in_order(wanted, found):
+def in_order(wanted: Any, found: Any) -> Any:
     """Says whether mapping `wanted` is in `found` with its values, its keys first and in order."""
     if not isinstance(wanted, dict):
         return wanted == found
@@ -57,7 +60,7 @@ def in_order(wanted, found):
     return common == list(wanted) and all(in_order(v, found[k]) for k, v in wanted.items())
 
 
-def test_help_prints_the_keys_with_their_defaults_in_order(open_cli):
+def test_help_prints_the_keys_with_their_defaults_in_order(open_cli: OpenCli) -> None:
     shown = open_cli("-h")
     assert shown.returncode == 0
     assert "learner:" in shown.stdout
@@ -71,7 +74,9 @@ def test_help_prints_the_keys_with_their_defaults_in_order(open_cli):
     [["-h"], ["--info"], ["-cn", "imagewoof", "--info"], ["--cfg", "job"], ["-sc", "query=bash"]],
     ids=" ".join,
 )
-def test_what_only_shows_a_config_does_not_import_torch(arguments, tmp_path):
+def test_what_only_shows_a_config_does_not_import_torch(
+    arguments: list[str], tmp_path: Path
+) -> None:
     program = (
         "import sys; sys.argv = ['open_cli', *sys.argv[1:]]\n"
         "from sesemi_like.cli.command import main\n"
@@ -91,13 +96,13 @@ def test_what_only_shows_a_config_does_not_import_torch(arguments, tmp_path):
     assert completed.stdout.strip().splitlines()[-1] == "HEAVY []", completed.stdout[-500:]
 
 
-def test_importing_the_package_does_not_import_torch():
+def test_importing_the_package_does_not_import_torch() -> None:
     program = "import sys, sesemi_like; dir(sesemi_like); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "False"
 
 
-def test_a_run_imports_what_its_config_names_when_it_is_needed():
+def test_a_run_imports_what_its_config_names_when_it_is_needed() -> None:
     program = (
         "import sys, sesemi_like.run.prepare\n"
         "late = {'timm', 'sklearn', 'webdataset', 'tensorboard', 'albumentations', 'simplejpeg'}\n"
@@ -107,18 +112,18 @@ def test_a_run_imports_what_its_config_names_when_it_is_needed():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_info_and_cfg_show_app_values_unresolved(open_cli):
+def test_info_and_cfg_show_app_values_unresolved(open_cli: OpenCli) -> None:
     for arguments in (["--info"], ["--cfg", "job"]):
         assert "${app:max_iterations}" in open_cli("-cn", "imagewoof", *arguments).stdout
 
 
-def test_resolving_before_the_data_is_known_says_so(open_cli):
+def test_resolving_before_the_data_is_known_says_so(open_cli: OpenCli) -> None:
     shown = open_cli("-cn", "imagewoof", "--cfg", "job", "--resolve")
     assert shown.returncode == 0
     assert "max_iters: '<max_iterations: known once the run has read its data>'" in shown.stdout
 
 
-def failure(process):
+def failure(process: Any) -> Any:
     """The message of a run that ended as a wrong config should."""
     assert process.returncode == 1, process.stdout + process.stderr
     assert "Traceback" not in process.stderr
@@ -127,11 +132,13 @@ def failure(process):
 
 
 @pytest.fixture
-def in_process(monkeypatch, tmp_path, capsys):
+def in_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
     """Runs the command here, in an empty folder, up to where torch would be imported."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         monkeypatch.setattr(sys, "argv", ["open_cli", *arguments])
         with pytest.raises(SystemExit) as end:
             cli.main()
@@ -143,15 +150,17 @@ def in_process(monkeypatch, tmp_path, capsys):
     return run
 
 
-def test_a_loss_that_is_not_finite_is_told_as_it_is(in_process, monkeypatch):
-    def job(config):
+def test_a_loss_that_is_not_finite_is_told_as_it_is(
+    in_process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(config: Any) -> None:
         raise NonFiniteLossError("step 5: the loss of supervised is nan")
 
     monkeypatch.setattr(cli, "job", job)
     assert in_process("-cn", "quickstart") == "step 5: the loss of supervised is nan\n"
 
 
-def test_all_wrong_overrides_are_told_at_once(open_cli, tmp_path):
+def test_all_wrong_overrides_are_told_at_once(open_cli: OpenCli, tmp_path: Path) -> None:
     message = failure(
         open_cli("run.nmu_epochs=3", "run.seed=abc", "run.mode=FITT", "method=fixmtch")
     )
@@ -163,14 +172,16 @@ def test_all_wrong_overrides_are_told_at_once(open_cli, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_key_of_a_free_form_config_proposes_those_it_has(open_cli):
+def test_a_new_key_of_a_free_form_config_proposes_those_it_has(open_cli: OpenCli) -> None:
     message = failure(open_cli("-cn", "imagewoof", "learner.hparams.optimizer.momentun=0.8"))
     assert "learner.hparams.optimizer.momentun: found '0.8'; no such key" in message
     assert "did you mean 'momentum'" in message
     assert "+learner.hparams.optimizer.momentun adds it" in message
 
 
-def test_wrong_keys_and_types_in_a_file_are_told_with_the_missing_names(open_cli, tmp_path):
+def test_wrong_keys_and_types_in_a_file_are_told_with_the_missing_names(
+    open_cli: OpenCli, tmp_path: Path
+) -> None:
     (tmp_path / "custom.yaml").write_text(
         "defaults: [base]\nrun: {sede: 1, num_epochs: ten}\n"
         "data: {train: {supervised: {shufle: true}}}\n"
@@ -181,7 +192,7 @@ def test_wrong_keys_and_types_in_a_file_are_told_with_the_missing_names(open_cli
         assert text in message
 
 
-def test_a_config_that_does_not_exist_proposes_those_that_do(open_cli):
+def test_a_config_that_does_not_exist_proposes_those_that_do(open_cli: OpenCli) -> None:
     assert "did you mean 'imagewoof'" in failure(open_cli("-cn", "imagewof"))
 
 
@@ -193,35 +204,37 @@ def test_a_config_that_does_not_exist_proposes_those_that_do(open_cli):
         ("configs/custom.yaml", "configs/custom.yaml"),
     ],
 )
-def test_a_config_in_a_folder_that_was_not_named_is_pointed_at(in_process, tmp_path, file, name):
+def test_a_config_in_a_folder_that_was_not_named_is_pointed_at(
+    in_process: Callable[..., Any], tmp_path: Path, file: str, name: str
+) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text("defaults: [base]")
     folder = str(Path(file).parent)
     assert f"-cd {folder} -cn custom takes it" in in_process("-cn", name)
 
 
-def test_a_folder_that_is_not_there_is_reported(in_process):
+def test_a_folder_that_is_not_there_is_reported(in_process: Callable[..., Any]) -> None:
     message = in_process("-cd", "confs", "-cn", "custom")
     assert "-cd: found 'confs'; no such folder" in message
 
 
-def test_missing_values_say_what_they_are_for(open_cli):
+def test_missing_values_say_what_they_are_for(open_cli: OpenCli) -> None:
     message = failure(open_cli("run.num_epochs=1"))
     assert "learner.hparams.num_classes: found '???'; a value is needed: Classes C" in message
     assert "data.train: found null" in message
 
 
-def test_exclusive_keys(open_cli):
+def test_exclusive_keys(open_cli: OpenCli) -> None:
     message = failure(open_cli("-cn", "imagewoof", "run.num_iterations=5"))
     assert "give only one of num_epochs, num_iterations" in message
 
 
-def test_a_broken_yaml_file_is_named(open_cli, tmp_path):
+def test_a_broken_yaml_file_is_named(open_cli: OpenCli, tmp_path: Path) -> None:
     (tmp_path / "custom.yaml").write_text("run: {seed: [1\n")
     assert "custom.yaml" in failure(open_cli("-cd", ".", "-cn", "custom"))
 
 
-def test_full_error_shows_the_stack_trace(open_cli):
+def test_full_error_shows_the_stack_trace(open_cli: OpenCli) -> None:
     process = open_cli("run.nmu_epochs=3", env={"HYDRA_FULL_ERROR": "1"})
     assert process.returncode == 1
     assert "Traceback" in process.stderr
@@ -230,8 +243,8 @@ def test_full_error_shows_the_stack_trace(open_cli):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_told_without_a_stack_trace(
-    open_cli, tmp_path, cifar10_images, workers
-):
+    open_cli: OpenCli, tmp_path: Path, cifar10_images: Path, workers: int
+) -> None:
     root = tmp_path / "images"
     shutil.copytree(cifar10_images, root)
     broken = sorted((root / "train").rglob("*.jpg"))[-1]
@@ -251,14 +264,14 @@ def test_an_unreadable_image_is_told_without_a_stack_trace(
 
 
 @pytest.mark.parametrize("show", ["-cn quickstart --info", "-sc install=bash"])
-def test_a_reader_that_leaves_early_gets_no_complaint(tmp_path, show):
+def test_a_reader_that_leaves_early_gets_no_complaint(tmp_path: Path, show: str) -> None:
     command = f"{sys.executable} -m sesemi_like {show} | head -1"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
 
 
-def test_a_wrong_value_of_a_sweep_is_reported(open_cli):
+def test_a_wrong_value_of_a_sweep_is_reported(open_cli: OpenCli) -> None:
     sweep = ["-m", "-cn", "quickstart", "method=fixmatch,fixmtach", "run.seed=1,x"]
     message = failure(open_cli(*sweep))
     assert "method: found 'fixmtach'" in message
@@ -266,27 +279,29 @@ def test_a_wrong_value_of_a_sweep_is_reported(open_cli):
     assert message.startswith("2 problems")
 
 
-def test_keys_that_are_added_must_exist_in_typed_sections(open_cli):
+def test_keys_that_are_added_must_exist_in_typed_sections(open_cli: OpenCli) -> None:
     message = failure(open_cli("-cn", "quickstart", "+run.num_epoch=3",
                                "+learner.hparams.model.backbon=3"))  # fmt: skip
     assert "run.num_epoch: found 3; no such key; did you mean 'num_epochs'" in message
     assert "learner.hparams.model.backbon: found 3; no such key" in message
 
 
-def test_a_key_below_null_says_how_it_is_added(open_cli):
+def test_a_key_below_null_says_how_it_is_added(open_cli: OpenCli) -> None:
     message = failure(open_cli("-cn", "sesemi_config", "trainer.logger=false"))
     assert "trainer.logger: found 'false'" in message
     assert "+trainer.logger adds it" in message
 
 
-def test_gpus_that_are_not_there_and_seeds_out_of_range(open_cli):
+def test_gpus_that_are_not_there_and_seeds_out_of_range(open_cli: OpenCli) -> None:
     missing = "run.gpus=[90,91]"
     message = failure(open_cli("-cn", "quickstart", missing, "run.seed=-1"))
     assert "run.gpus: found [90, 91]; there are" in message
     assert "run.seed: found -1" in message
 
 
-def test_the_environment_is_left_as_it_was(monkeypatch, capsys):
+def test_the_environment_is_left_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.sede=1"])
     for before in (None, "0"):
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

@@ -6,6 +6,8 @@ import resource
 import socket
 import sys
 import tempfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,28 +17,28 @@ from sesemi_like.cli import command as cli
 from sesemi_like.cli.failures import failure
 
 
-def raised_by(action):
+def raised_by(action: Any) -> Any:
     with pytest.raises(Exception) as caught:
         action()
     return caught.value
 
 
-def write_to_a_full_disk():
+def write_to_a_full_disk() -> None:
     with open("/dev/full", "w") as file:
         file.write("x" * 100_000)
 
 
-def test_a_full_disk():
+def test_a_full_disk() -> None:
     assert failure(raised_by(write_to_a_full_disk)).startswith("No space left on device; free some")
 
 
-def test_a_name_that_is_too_long_is_reported():
+def test_a_name_that_is_too_long_is_reported() -> None:
     text = failure(raised_by(lambda: os.mkdir("/tmp/" + "x" * 300)))
     assert text.startswith("/tmp/xxx")
     assert "File name too long; give a shorter name" in text
 
 
-def test_a_file_without_permission_is_told_beside_what_it_led_to():
+def test_a_file_without_permission_is_told_beside_what_it_led_to() -> None:
     try:
         try:
             raise PermissionError(errno.EACCES, "Permission denied", "/runs/x")
@@ -47,7 +49,7 @@ def test_a_file_without_permission_is_told_beside_what_it_led_to():
     assert text == "/runs/x: Permission denied; this user may not do that there"
 
 
-def test_a_port_in_use(monkeypatch):
+def test_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -59,17 +61,19 @@ def test_a_port_in_use(monkeypatch):
     )
 
 
-def test_memory():
+def test_memory() -> None:
     assert "device's memory is full" in failure(torch.OutOfMemoryError("CUDA out of memory."))
     assert "machine's memory is full" in failure(MemoryError())
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(2, "no", "x"), KeyError(1)])
-def test_mistakes_of_the_program_are_not_excused(error):
+def test_mistakes_of_the_program_are_not_excused(error: Any) -> None:
     assert failure(error) is None
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_in_a_sentence(tmp_path, monkeypatch, capsys):
+def test_a_checkpoint_that_cannot_be_written_ends_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     overrides = [
         "run.gpus=0", "method=supervised", "data.train.unlabeled=null", "run.num_iterations=13",
         "++trainer.logger=false", f"run.dir={tmp_path}",

@@ -1,9 +1,13 @@
 """What the command shows: first steps, the configs there are, and where each value comes from."""
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from fixture_types import OpenCli
 
 from sesemi_like.cli import command as cli
 from sesemi_like.config.store import builtin_configs
@@ -17,12 +21,14 @@ RATE = "# @package learner.hparams.optimizer\n_target_: torch.optim.SGD\nlr: 0.5
 
 
 @pytest.fixture
-def open_cli(monkeypatch, tmp_path, capsys):
+def open_cli(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
     """Runs the command here, in an empty folder; returns its exit code, output and messages."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         monkeypatch.setattr(sys, "argv", ["open_cli", *arguments])
         code = 0
         try:
@@ -34,14 +40,14 @@ def open_cli(monkeypatch, tmp_path, capsys):
     return run
 
 
-def comment_of(shown, line):
+def comment_of(shown: Any, line: Any) -> Any:
     """What stands behind `#` on the one line of the config that begins so."""
     found = [row for row in shown.splitlines() if row.strip().startswith(line)]
     assert len(found) == 1, found
     return found[0].partition("#")[2].strip()
 
 
-def test_the_command_alone_says_what_to_do_first(open_cli):
+def test_the_command_alone_says_what_to_do_first(open_cli: OpenCli) -> None:
     code, output, message = open_cli()
     assert (code, output) == (2, "")
     commands = [line for line in message.splitlines() if line.startswith("  open_cli")]
@@ -50,12 +56,12 @@ def test_the_command_alone_says_what_to_do_first(open_cli):
 
 
 @pytest.mark.parametrize("command", ["-cn quickstart", "-cn quickstart method=supervised"])
-def test_the_first_steps_are_configs_that_compose(open_cli, command):
+def test_the_first_steps_are_configs_that_compose(open_cli: OpenCli, command: str) -> None:
     assert command in open_cli()[2]
     assert open_cli(*command.split(), "--cfg", "job")[0] == 0
 
 
-def test_help_lists_every_config_with_what_it_is_and_every_choice(open_cli):
+def test_help_lists_every_config_with_what_it_is_and_every_choice(open_cli: OpenCli) -> None:
     code, shown, _ = open_cli("-h")
     assert code == 0
     words = " ".join(shown.split())
@@ -66,7 +72,7 @@ def test_help_lists_every_config_with_what_it_is_and_every_choice(open_cli):
     assert "--hydra-info" in words
 
 
-def test_help_lists_a_persons_own_configs(open_cli, tmp_path):
+def test_help_lists_a_persons_own_configs(open_cli: OpenCli, tmp_path: Path) -> None:
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "mine.yaml").write_text("# Cats and dogs:\ndefaults: [base]\n")
     (tmp_path / "own" / "optimizer" / "fast.yaml").write_text(RATE)
@@ -75,7 +81,9 @@ def test_help_lists_a_persons_own_configs(open_cli, tmp_path):
     assert "adamw, fast, sgd" in shown
 
 
-def test_info_leads_with_the_files_and_names_one_for_each_value(open_cli, tmp_path):
+def test_info_leads_with_the_files_and_names_one_for_each_value(
+    open_cli: OpenCli, tmp_path: Path
+) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "custom.yaml").write_text(OWN)
     code, shown, _ = open_cli(
@@ -96,17 +104,19 @@ def test_info_leads_with_the_files_and_names_one_for_each_value(open_cli, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["imagewoof", "quickstart"])
-def test_info_shows_the_same_config_as_cfg(open_cli, name):
+def test_info_shows_the_same_config_as_cfg(open_cli: OpenCli, name: str) -> None:
     info, cfg = open_cli("-cn", name, "--info")[1], open_cli("-cn", name, "--cfg", "job")[1]
     assert yaml.safe_load(info) == yaml.safe_load(cfg)
 
 
-def test_hydras_internals_are_behind_an_option_of_their_own(open_cli):
+def test_hydras_internals_are_behind_an_option_of_their_own(open_cli: OpenCli) -> None:
     assert "Installed Hydra Plugins" not in open_cli("-cn", "quickstart", "--info")[1]
     assert "Installed Hydra Plugins" in open_cli("-cn", "quickstart", "--hydra-info")[1]
 
 
-def test_a_persons_file_with_a_built_in_name_takes_its_place_and_info_says_so(open_cli, tmp_path):
+def test_a_persons_file_with_a_built_in_name_takes_its_place_and_info_says_so(
+    open_cli: OpenCli, tmp_path: Path
+) -> None:
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "imagewoof.yaml").write_text(OWN)
     (tmp_path / "own" / "optimizer" / "sgd_sesemi.yaml").write_text(RATE)
@@ -118,14 +128,18 @@ def test_a_persons_file_with_a_built_in_name_takes_its_place_and_info_says_so(op
     assert "in place of the built-in imagewoof, optimizer/sgd_sesemi" in shown
 
 
-def test_a_persons_own_optimizer_changes_no_built_in_config_that_chose_another(open_cli, tmp_path):
+def test_a_persons_own_optimizer_changes_no_built_in_config_that_chose_another(
+    open_cli: OpenCli, tmp_path: Path
+) -> None:
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "optimizer" / "sgd.yaml").write_text(RATE)
     shown = open_cli("-cd", "own", "-cn", "imagewoof", "--cfg", "job")[1]
     assert shown == open_cli("-cn", "imagewoof", "--cfg", "job")[1]
 
 
-def test_info_knows_the_folders_that_hydras_searchpath_adds(open_cli, tmp_path):
+def test_info_knows_the_folders_that_hydras_searchpath_adds(
+    open_cli: OpenCli, tmp_path: Path
+) -> None:
     (tmp_path / "more" / "optimizer").mkdir(parents=True)
     (tmp_path / "more" / "optimizer" / "fast.yaml").write_text(RATE)
     search = f"hydra.searchpath=[file://{tmp_path}/more]"
@@ -134,7 +148,7 @@ def test_info_knows_the_folders_that_hydras_searchpath_adds(open_cli, tmp_path):
     assert comment_of(shown, "optimizer:") == "optimizer/fast"
 
 
-def test_a_persons_own_name_covers_nothing(open_cli, tmp_path):
+def test_a_persons_own_name_covers_nothing(open_cli: OpenCli, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "custom.yaml").write_text(OWN)
     assert "in place of" not in open_cli("-cd", "own", "-cn", "custom", "--info")[1]

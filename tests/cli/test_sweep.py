@@ -3,6 +3,7 @@
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ TINY = [
 ]  # fmt: skip
 
 
-def sweep(monkeypatch, *overrides):
+def sweep(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> Any:
     monkeypatch.setattr(sys, "argv", ["open_cli", "-m", "-cn", "quickstart", *TINY, *overrides])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -24,8 +25,8 @@ def sweep(monkeypatch, *overrides):
 
 
 def test_runs_that_fail_are_in_the_table_with_their_reason_and_the_others_go_on(
-    tmp_path, monkeypatch, capsys
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     width = "learner.hparams.model.backbone.widths"
     failing = "learner.hparams.num_classes=7,10"
     assert sweep(monkeypatch, failing, "run.seed=1,2", f"{width}=[4]", f"run.dir={tmp_path}") == 1
@@ -54,7 +55,9 @@ def test_runs_that_fail_are_in_the_table_with_their_reason_and_the_others_go_on(
     assert f"The table is in {table}" in shown.out
 
 
-def test_a_second_sweep_leaves_the_table_of_the_first(tmp_path, monkeypatch):
+def test_a_second_sweep_leaves_the_table_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(2):
         assert sweep(monkeypatch, "data.labels_per_class=0,-1", f"run.dir={tmp_path}") == 1
     tables = sorted((tmp_path / "quickstart").glob("summary*.csv"))
@@ -72,27 +75,27 @@ def test_a_second_sweep_leaves_the_table_of_the_first(tmp_path, monkeypatch):
         ({"optimizer": "null"}, "optimizer-null"),
     ],
 )
-def test_a_label_is_a_safe_part_of_a_name(differing, label):
+def test_a_label_is_a_safe_part_of_a_name(differing: Any, label: str) -> None:
     assert Choices(differing=differing).label == label
 
 
-def test_a_label_has_bounded_length():
+def test_a_label_has_bounded_length() -> None:
     label = Choices(differing={f"key{n}": "x" * 50 for n in range(50)}).label
     assert 50 < len(label) <= 100
     assert label.startswith("key0-xxx")
 
 
-def test_overrides_taken_apart():
+def test_overrides_taken_apart() -> None:
     assert values_by_key(["+a.b=[1,2]", "method=x", "~c"]) == {
         "a.b": "[1,2]", "method": "x", "c": "null"}  # fmt: skip
 
 
-def test_the_reason_is_the_first_problem_or_the_last_line():
+def test_the_reason_is_the_first_problem_or_the_last_line() -> None:
     assert _first_reason("2 problems in the configuration:\n  - a: x\n  - b: y") == "a: x"
     assert _first_reason("Traceback:\n  file\nValueError: no") == "ValueError: no"
 
 
-def test_what_did_not_run_is_in_the_table_and_columns_are_those_of_all_rows():
+def test_what_did_not_run_is_in_the_table_and_columns_are_those_of_all_rows() -> None:
     rows = [Row(0, {"lr": "1"}, summary={"metrics": {"val/top1": 0.5}}), Row(1, {"lr": "2"})]
     rows[0].status = "stopped"
     assert _csv(rows) == (
@@ -102,7 +105,7 @@ def test_what_did_not_run_is_in_the_table_and_columns_are_those_of_all_rows():
     )
 
 
-def test_one_process_of_a_launch_writes(monkeypatch):
+def test_one_process_of_a_launch_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
     assert _is_first()

@@ -1,9 +1,11 @@
 """The checks that need no torch: each finds its mistake, and a sound config has none."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from sesemi_like.config.check import check, parse_gpus
 from sesemi_like.config.structs import AppConfig, ClassifierConfig
@@ -17,7 +19,7 @@ SOUND = {
 }
 
 
-def composed(*changes, base=SOUND):
+def composed(*changes: Any, base: Any = SOUND) -> DictConfig:
     bare = OmegaConf.structured(AppConfig(learner=ClassifierConfig()))
     config = OmegaConf.merge(bare, base)
     for change in changes:
@@ -29,11 +31,11 @@ def composed(*changes, base=SOUND):
     return config
 
 
-def test_a_sound_config_has_no_problem():
+def test_a_sound_config_has_no_problem() -> None:
     assert check(composed()) == []
 
 
-def test_every_missing_value_is_named_with_what_it_is_for():
+def test_every_missing_value_is_named_with_what_it_is_for() -> None:
     problems = {p.key: p.expected for p in check(composed(base={}))}
     assert "Classes C of the logits" in problems["learner.hparams.num_classes"]
     assert set(problems) == {
@@ -88,26 +90,26 @@ def test_every_missing_value_is_named_with_what_it_is_for():
         ),
     ],
 )
-def test_each_mistake_is_found_at_its_key(override, key):
+def test_each_mistake_is_found_at_its_key(override: str, key: str | None) -> None:
     keys = [problem.key for problem in check(composed(override))]
     assert keys == ([] if key is None else [key])
 
 
 @pytest.mark.parametrize(("mode", "key"), [("VALIDATE", "data.val"), ("TEST", "data.test")])
-def test_what_is_to_be_measured_is_there(mode, key):
+def test_what_is_to_be_measured_is_there(mode: str, key: str) -> None:
     off = composed(f"run.mode={mode}", f"{key}={{batch_size: 3, dataset: null}}")
     assert [problem.key for problem in check(off)] == [key]
     assert check(composed(f"run.mode={mode}", f"{key}={{dataset: {{name: digits}}}}")) == []
 
 
-def test_one_of_two_lengths_can_be_taken_back_as_the_message_says():
+def test_one_of_two_lengths_can_be_taken_back_as_the_message_says() -> None:
     length = "run.num_iterations=200"
     (problem,) = check(composed(length))
     (way_out,) = re.findall(r"as in (\S+=null)", problem.expected)
     assert check(composed(length, way_out)) == []
 
 
-def test_all_mistakes_are_found_at_once():
+def test_all_mistakes_are_found_at_once() -> None:
     problems = check(
         composed("run.num_epochs=0", "run.gpus=two", "data.num_labels=1", "data.labels_per_class=1")
     )
@@ -128,25 +130,25 @@ def test_all_mistakes_are_found_at_once():
         ([], 0),
     ],
 )
-def test_gpus_are_counts_or_indices(gpus, expected):
+def test_gpus_are_counts_or_indices(gpus: Any, expected: int | list[int]) -> None:
     assert parse_gpus(gpus) == expected
 
 
 @pytest.mark.parametrize("gpus", ["a", "0,x", -2, [0, 0], [-1], True, 1.5, ""])
-def test_other_gpus_are_refused(gpus):
+def test_other_gpus_are_refused(gpus: str | list[int] | float) -> None:
     with pytest.raises(ValueError, match="needs a count"):
         parse_gpus(gpus)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\nb", "x" * 256, "é" * 128])
-def test_a_run_id_that_cannot_name_a_folder_is_told_as_such(name):
+def test_a_run_id_that_cannot_name_a_folder_is_told_as_such(name: Any) -> None:
     config = composed()
     config.run.id = name
     assert [p.key for p in check(config)] == ["run.id"]
 
 
 @pytest.mark.parametrize("name", ["a b", "[red]", "...", "x" * 255, "é" * 127])
-def test_a_run_id_that_can(name, tmp_path):
+def test_a_run_id_that_can(name: Any, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     config = composed()
     config.run.id = name

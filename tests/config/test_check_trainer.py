@@ -1,6 +1,7 @@
 """Settings of the Trainer that cannot work are told by key before torch is imported."""
 
 import copy
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ SCHEDULER = "pytorch_lightning.callbacks.GradientAccumulationScheduler"
 BASE = composed("quickstart")
 
 
-def problems_of(section, **run):
+def problems_of(section: Any, **run: Any) -> Any:
     config = copy.deepcopy(BASE)
     config.trainer = section
     for key, value in run.items():
@@ -46,7 +47,7 @@ def problems_of(section, **run):
         ("callbacks=[{monitor: val/top1}]", "_target_"),
     ],
 )
-def test_it_is_reported(setting, expected):
+def test_it_is_reported(setting: str, expected: str) -> None:
     key, _, value = setting.partition("=")
     (problem,) = problems_of({key: yaml.safe_load(value)})
     assert problem.key == f"trainer.{key}"
@@ -64,18 +65,18 @@ def test_it_is_reported(setting, expected):
         "log_every_n_steps=${app:max_iterations}",
     ],
 )  # fmt: skip
-def test_what_lightning_takes_is_left_alone(setting):
+def test_what_lightning_takes_is_left_alone(setting: str) -> None:
     key, _, value = setting.partition("=")
     assert problems_of({key: yaml.safe_load(value)}) == []
 
 
-def test_a_section_of_another_kind_is_reported():
+def test_a_section_of_another_kind_is_reported() -> None:
     (problem,) = problems_of([1])
     assert problem.key == "trainer"
 
 
 @pytest.mark.parametrize("key", ["num_iterations", "num_epochs"])
-def test_epochs_of_changing_length_need_a_number_of_steps(key):
+def test_epochs_of_changing_length_need_a_number_of_steps(key: str) -> None:
     changing = {"_target_": SCHEDULER, "scheduling": {0: 1, 2: 2}}
     length = {"num_iterations": None, "num_epochs": None, key: 4}
     problems = problems_of({"callbacks": [changing]}, **length)

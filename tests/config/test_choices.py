@@ -1,5 +1,7 @@
 """Each value that a check lets through is one that the code acts on."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -13,21 +15,21 @@ from sesemi_like.models.heads.loss import LossOutputs
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_precisions(precision):
+def test_precisions(precision: Any) -> None:
     assert choose_precision(precision, "gpu").startswith(("32", "bf16", "16"))
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_reductions(reduction):
+def test_reductions(reduction: Any) -> None:
     assert reduce_losses(LossOutputs(torch.ones(3)), reduction).ndim == 0
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_parts(part):
+def test_parts(part: Any) -> None:
     assert len(dataset("digits", subset="train", part=part, num_labels=10)) > 0
 
 
 @pytest.mark.parametrize("kind", EMA_KINDS)
-def test_kinds_of_ema(kind):
+def test_kinds_of_ema(kind: Any) -> None:
     teacher = EMATeacher(nn.Linear(2, 2), kind=kind)
     assert len(list(teacher.parameters())) == 2

@@ -1,12 +1,14 @@
 """What is wrong with a command line is told by key, all of it, and nothing that is right."""
 
+from pathlib import Path
+
 import pytest
 
 from sesemi_like.config.diagnose import composition_problems
 from sesemi_like.config.resolvers import register_resolvers
 
 
-def told(*overrides, name="quickstart", folder=None):
+def told(*overrides: str, name: str = "quickstart", folder: Path | None = None) -> dict[str, str]:
     """The problems of a command line by their keys."""
     register_resolvers()
     problems = composition_problems(ValueError("unexplained"), name, folder, overrides)
@@ -14,11 +16,11 @@ def told(*overrides, name="quickstart", folder=None):
 
 
 @pytest.mark.parametrize("key", ["data.val", "data.val.dataset", "run.seed"])
-def test_a_key_that_cannot_be_removed_is_said_to_take_null(key):
+def test_a_key_that_cannot_be_removed_is_said_to_take_null(key: str) -> None:
     assert told(f"~{key}") == {key: f"a key that is always there; {key}=null empties it"}
 
 
-def test_removing_what_is_not_there_proposes_what_is():
+def test_removing_what_is_not_there_proposes_what_is() -> None:
     assert "did you mean 'val'" in told("~data.vall")["data.vall"]
     key = "learner.hparams.optimizer.momentun"
     assert "did you mean 'momentum'" in told(f"~{key}")[key]
@@ -35,23 +37,23 @@ def test_removing_what_is_not_there_proposes_what_is():
         "~learner.hparams.optimizer.momentum",
     ],
 )
-def test_right_keys_beside_a_wrong_one_are_not_accused(right):
+def test_right_keys_beside_a_wrong_one_are_not_accused(right: str) -> None:
     assert list(told("run.sede=1", right)) == ["run.sede"]
 
 
-def test_right_keys_beside_a_wrong_one_in_a_file_are_not_accused(tmp_path):
+def test_right_keys_beside_a_wrong_one_in_a_file_are_not_accused(tmp_path: Path) -> None:
     (tmp_path / "custom.yaml").write_text("defaults: [base]\nrun: {sede: 1}\n")
     found = told("data.val.pin_memory=true", name="custom", folder=str(tmp_path))
     assert list(found) == ["run.sede"]
 
 
-def test_keys_below_a_mapping_of_the_same_command_line_are_not_accused():
+def test_keys_below_a_mapping_of_the_same_command_line_are_not_accused() -> None:
     train = "data.train={supervised: {dataset: {name: digits}}}"
     found = told(train, "data.train.supervised.shuffle=true", "run.sede=1", name="sesemi_config")
     assert list(found) == ["run.sede"]
 
 
-def test_several_values_without_a_sweep_are_told_with_everything_else():
+def test_several_values_without_a_sweep_are_told_with_everything_else() -> None:
     found = told("run.seed=1,2", "run.sede=1", "method=null", "optimizer=sdg")
     assert set(found) == {"run.seed", "run.sede", "method", "optimizer"}
     assert "--multirun" in found["run.seed"]
@@ -59,33 +61,33 @@ def test_several_values_without_a_sweep_are_told_with_everything_else():
     assert "~method" in found["method"]
 
 
-def test_words_that_are_no_overrides_say_what_they_should_be():
+def test_words_that_are_no_overrides_say_what_they_should_be() -> None:
     assert told("run.seed") == {"command line": "needs key=value, group=choice or ~key"}
 
 
-def test_the_name_of_a_config_alone_says_how_it_is_taken():
+def test_the_name_of_a_config_alone_says_how_it_is_taken() -> None:
     assert told("imagewoof") == {"command line": "-cn imagewoof takes the config of that name"}
 
 
-def test_a_second_choice_of_a_group_says_how_it_is_made():
+def test_a_second_choice_of_a_group_says_how_it_is_made() -> None:
     assert "without +" in told("+optimizer=adam")["-cn quickstart"]
 
 
-def test_what_hydra_says_beyond_the_first_line_is_reported():
+def test_what_hydra_says_beyond_the_first_line_is_reported() -> None:
     assert "+optimizer@x=sgd" in told("optimizer@x=sgd")["-cn quickstart"]
 
 
-def test_a_file_in_another_encoding_is_named(tmp_path):
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     file = tmp_path / "custom.yaml"
     file.write_bytes("defaults: [base]\nrun: {id: café}\n".encode("latin-1"))
     assert told(name="custom", folder=str(tmp_path)) == {str(file): "is not UTF-8"}
 
 
-def test_adding_what_is_there_says_how_it_is_changed():
+def test_adding_what_is_there_says_how_it_is_changed() -> None:
     assert "run.seed=1 changes it" in told("+run.seed=1")["run.seed"]
 
 
-def test_a_file_that_starts_from_the_built_in_one_it_covers_is_named(tmp_path):
+def test_a_file_that_starts_from_the_built_in_one_it_covers_is_named(tmp_path: Path) -> None:
     file = tmp_path / "base.yaml"
     file.write_text("defaults: [base]\nrun: {id: mine}\n")
     for name in ("base", "imagewoof"):

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,12 +30,12 @@ TINY = [
 ]
 
 
-def begun(*overrides, name="sesemi_config"):
+def begun(*overrides: str, name: str = "sesemi_config") -> Any:
     """The config that a command line with these overrides composes."""
     return composed(begin_from_run(name, overrides), *overrides)
 
 
-def done(config, folder):
+def done(config: Any, folder: Path) -> Any:
     """Runs a config; returns the run's folder and summary."""
     run(config, check(config))
     (path,) = folder.glob("*/*/summary.json")
@@ -41,12 +43,14 @@ def done(config, folder):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("trained")
     return done(composed("quickstart", *TINY, f"run.dir={folder}"), folder)
 
 
-def test_a_test_of_a_run_gives_its_figure_again_whatever_its_command_line_was(trained, tmp_path):
+def test_a_test_of_a_run_gives_its_figure_again_whatever_its_command_line_was(
+    trained: Any, tmp_path: Path
+) -> None:
     folder, summary = trained
     config = begun(f"run.from_run={folder}", "run.mode=TEST", f"run.dir={tmp_path}")
     _, tested = done(config, tmp_path)
@@ -54,7 +58,7 @@ def test_a_test_of_a_run_gives_its_figure_again_whatever_its_command_line_was(tr
     assert tested["seed"] == summary["seed"]
 
 
-def test_validation_data_may_stand_in_for_test_data(trained, tmp_path):
+def test_validation_data_may_stand_in_for_test_data(trained: Any, tmp_path: Path) -> None:
     folder, summary = trained
     overrides = ["run.mode=TEST", "data.test=${data.val}"]
     config = begun(f"run.from_run={folder}", *overrides, f"run.dir={tmp_path}")
@@ -63,8 +67,8 @@ def test_validation_data_may_stand_in_for_test_data(trained, tmp_path):
 
 
 def test_a_longer_run_goes_on_from_the_last_checkpoint_with_schedules_of_its_length(
-    trained, tmp_path
-):
+    trained: Any, tmp_path: Path
+) -> None:
     folder, _ = trained
     config = begun(f"run.from_run={folder}", "run.num_iterations=15", f"run.dir={tmp_path / 'a'}")
     assert config.run.resume_from_checkpoint == str(folder / "checkpoints" / "last.ckpt")
@@ -85,7 +89,9 @@ def test_a_longer_run_goes_on_from_the_last_checkpoint_with_schedules_of_its_len
     assert steps == [10, 11, 12, 13, 14]
 
 
-def test_interpolations_stay_open_so_that_a_change_reaches_all_that_follows_it(trained):
+def test_interpolations_stay_open_so_that_a_change_reaches_all_that_follows_it(
+    trained: Any,
+) -> None:
     folder, _ = trained
     config = begun(f"run.from_run={folder}", "data.label_seed=4", "data.labels_per_class=7")
     assert config.data.train.unlabeled.dataset.label_seed == 4
@@ -93,7 +99,7 @@ def test_interpolations_stay_open_so_that_a_change_reaches_all_that_follows_it(t
     assert config.data.test.dataset.split_seed == 4
 
 
-def test_words_of_the_command_line_go_before_the_folder(trained):
+def test_words_of_the_command_line_go_before_the_folder(trained: Any) -> None:
     folder, _ = trained
     given = f"run.from_run={folder}"
     run_of = begun(given, "run.mode=TEST", "run.pretrained_checkpoint_path=other.ckpt").run
@@ -109,13 +115,13 @@ def test_words_of_the_command_line_go_before_the_folder(trained):
     assert begun(given, "method=supervised").learner.hparams.model.regularization_loss_heads is None
 
 
-def test_a_config_without_the_line_is_composed_as_ever():
+def test_a_config_without_the_line_is_composed_as_ever() -> None:
     assert begin_from_run("quickstart", ["run.seed=3"]) == "quickstart"
     assert begin_from_run("quickstart", ["run.from_run=null"]) == "quickstart"
     assert begin_from_run("quickstart", ["run.[="]) == "quickstart"  # told when it is composed
 
 
-def files_of(folder, *checkpoints, best=None, summary=True):
+def files_of(folder: Path, *checkpoints: Any, best: Any = None, summary: bool = True) -> str:
     """A run's folder with these (empty) checkpoints."""
     (folder / "checkpoints").mkdir(parents=True)
     for name in checkpoints:
@@ -140,8 +146,8 @@ def files_of(folder, *checkpoints, best=None, summary=True):
     ],
 )
 def test_the_best_checkpoint_is_measured_and_the_last_one_resumed(
-    tmp_path, checkpoints, best, summary, expected
-):
+    tmp_path: Path, checkpoints: list[str], best: str | None, summary: bool, expected: int
+) -> None:
     folder = tmp_path / "2026-01-02_03-04-05"
     given = files_of(folder, *checkpoints, best=best, summary=summary)
     for mode in ("TEST", "VALIDATE"):
@@ -157,7 +163,7 @@ def test_the_best_checkpoint_is_measured_and_the_last_one_resumed(
     assert run_of.from_run == str(folder)
 
 
-def test_what_cannot_be_gone_on_from_is_reported(tmp_path):
+def test_what_cannot_be_gone_on_from_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.from_run: .*is no run's folder"):
         begin_from_run("sesemi_config", [f"run.from_run={tmp_path}"])
     given = files_of(tmp_path / "x")
@@ -175,7 +181,7 @@ def test_what_cannot_be_gone_on_from_is_reported(tmp_path):
     refuse_elsewhere(config, FROM_RUN)
 
 
-def test_folders_of_older_runs_have_their_resolved_config(trained, tmp_path):
+def test_folders_of_older_runs_have_their_resolved_config(trained: Any, tmp_path: Path) -> None:
     folder = tmp_path / "older"
     shutil.copytree(trained[0], folder)
     (folder / "composed.yaml").unlink()
@@ -184,7 +190,7 @@ def test_folders_of_older_runs_have_their_resolved_config(trained, tmp_path):
     assert config.learner.hparams.model.backbone.widths == [4, 8]
 
 
-def test_a_learner_of_ones_own_is_composed_again():
+def test_a_learner_of_ones_own_is_composed_again() -> None:
     config = composed("quickstart")
     config.learner = OmegaConf.create({"_target_": "my.Learner", "hparams": {"a": 1}})
     content = OmegaConf.create(composed_text(config, seed=1))

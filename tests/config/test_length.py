@@ -1,12 +1,14 @@
 """The length of a run by hand, and two lengths that contradict each other."""
 
+from typing import Any
+
 import pytest
 
 from sesemi_like.config.length import RunLength, length_problems, run_length
 from sesemi_like.config.structs import RunMode
 
 
-def run_of(**changes):
+def run_of(**changes: Any) -> Any:
     return {"num_epochs": None, "num_iterations": None, "mode": RunMode.FIT, **changes}
 
 
@@ -38,7 +40,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("run", "trainer", "batches", "expected"), CASES)
-def test_length_by_hand(run, trainer, batches, expected):
+def test_length_by_hand(run: Any, trainer: Any, batches: Any, expected: int) -> None:
     assert run_length(run_of(**run), trainer, batches) == RunLength(*expected)
 
 
@@ -60,7 +62,7 @@ def test_length_by_hand(run, trainer, batches, expected):
         ({"mode": RunMode.TEST}, {}, []),
     ],
 )
-def test_two_lengths_or_none_are_reported(run, trainer, keys):
+def test_two_lengths_or_none_are_reported(run: Any, trainer: Any, keys: Any) -> None:
     problems = list(length_problems(run_of(**run), trainer))
     assert [problem.key for problem in problems] == keys
     if run and keys:

@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import hydra.utils
 import pytest
@@ -10,25 +11,25 @@ from omegaconf import OmegaConf
 from sesemi_like.config.targets import RENAMED, renamed, target_problems
 
 
-def told(config):
+def told(config: Any) -> dict[str, str]:
     return {p.key: p.expected for p in target_problems(OmegaConf.create(config))}
 
 
-def test_every_target_of_sesemi_is_told_wherever_it_stands():
+def test_every_target_of_sesemi_is_told_wherever_it_stands() -> None:
     old = {"_target_": "sesemi.PolynomialLR"}
     found = told({"a": old, "b": [{"c": old}], "d": {"_target_": "torch.optim.SGD"}})
     assert set(found) == {"a._target_", "b.0.c._target_"}
     assert "here it is sesemi_like.PolynomialLR" in found["a._target_"]
 
 
-def test_targets_that_are_no_paths_are_reported():
+def test_targets_that_are_no_paths_are_reported() -> None:
     assert set(told({"a": {"_target_": 3}, "b": {"_target_": None}})) == {
         "a._target_",
         "b._target_",
     }
 
 
-def test_values_known_later_are_let_through():
+def test_values_known_later_are_let_through() -> None:
     assert told({"a": {"_target_": "${b}"}, "b": "torch.optim.SGD"}) == {}
 
 
@@ -44,18 +45,18 @@ def test_values_known_later_are_let_through():
         ("sesemi.collation.RotationCollator", "sesemi_like.collation.RotationTransformer"),
     ],
 )
-def test_a_name_is_followed_to_what_it_is_now(old, new):
+def test_a_name_is_followed_to_what_it_is_now(old: str, new: str) -> None:
     assert f"here it is {new} " in renamed(old)
     assert callable(hydra.utils.get_object(new))
 
 
-def test_every_new_name_exists():
+def test_every_new_name_exists() -> None:
     for new in set(RENAMED.values()) - {"albumentations"}:
         package, _, name = new.rpartition(".")
         assert hasattr(importlib.import_module(package), name) or importlib.import_module(new)
 
 
-def test_the_page_for_those_who_come_from_sesemi_has_every_name():
+def test_the_page_for_those_who_come_from_sesemi_has_every_name() -> None:
     page = (Path(__file__).parents[2] / "docs" / "coming_from_sesemi.md").read_text()
     for old, new in RENAMED.items():
         assert old.rpartition(".")[2] in page, old

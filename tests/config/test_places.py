@@ -1,6 +1,8 @@
 """Data that are not there are reported without torch, and nothing is reported of data that are."""
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from composing import composed
@@ -10,19 +12,19 @@ from sesemi_like.config.places import missing_data
 from sesemi_like.errors import ConfigError
 
 
-def found(*overrides, name="base"):
+def found(*overrides: str, name: str = "base") -> Any:
     return {p.key: f"{p.value}: {p.expected}" for p in missing_data(composed(name, *overrides))}
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     for name in ("pets/train", "pets/val", "pets/caf\u0065\u0301"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "pets" / "table.csv").touch()
     return tmp_path / "pets"
 
 
-def test_data_that_are_there_are_no_problem(root):
+def test_data_that_are_there_are_no_problem(root: Path) -> None:
     assert found(f"run.data_root={root}") == {}
     assert found(name="quickstart") == {}
     assert found(name="cifar10") == {}
@@ -32,13 +34,13 @@ def test_data_that_are_there_are_no_problem(root):
     assert found(f"run.data_root={root}", *table) == {}
 
 
-def test_a_missing_root_is_told_with_what_lies_beside_it(root):
+def test_a_missing_root_is_told_with_what_lies_beside_it(root: Path) -> None:
     (told,) = found(f"run.data_root={root.parent / 'pest'}").items()
     assert told[0] == "run.data_root"
     assert "no such folder; did you mean 'pets'?" in told[1]
 
 
-def test_missing_subsets_and_files_are_reported(root):
+def test_missing_subsets_and_files_are_reported(root: Path) -> None:
     table = ("data.val.dataset.name=csv", "++data.val.dataset.root=tabel.csv")
     train = "data.train.supervised.dataset.subset=[train,trian]"
     told = found(f"run.data_root={root}", train, *table)
@@ -47,7 +49,7 @@ def test_missing_subsets_and_files_are_reported(root):
     assert "did you mean 'table.csv'" in told["data.val.dataset.root"]
 
 
-def test_what_may_not_be_read_is_not_looked_at(root):
+def test_what_may_not_be_read_is_not_looked_at(root: Path) -> None:
     heap = "++data.train.rotation_prediction.dataset.subset=heap"
     assert found(f"run.data_root={root}", heap) == {}
     off = "learner.hparams.model.supervised_loss=null"
@@ -59,7 +61,9 @@ def test_what_may_not_be_read_is_not_looked_at(root):
     }
 
 
-def test_they_are_told_before_torch_is_imported(root, monkeypatch):
+def test_they_are_told_before_torch_is_imported(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "sesemi_like.run.prepare", None)  # whose import then fails
     wrong = ("run.num_epochs=0", f"run.data_root={root / 'nothing'}")
     with pytest.raises(ConfigError) as caught:

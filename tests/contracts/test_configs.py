@@ -1,6 +1,8 @@
 """Every built-in YAML composes, says how it is run, and is counted, so none can be forgotten."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from composing import composed
@@ -29,7 +31,7 @@ COUNTS = {
 GROUPS_OF_THE_BARE_CONFIG = set(COUNTS) - {"primary", "quickstart_method"}
 
 
-def test_how_many_there_are():
+def test_how_many_there_are() -> None:
     groups = [group for group, _ in CHOICES]
     found = {"primary": len(PRIMARY)} | {
         group: groups.count(group) for group in sorted(set(groups))
@@ -38,7 +40,7 @@ def test_how_many_there_are():
 
 
 @pytest.mark.parametrize("name", PRIMARY)
-def test_each_run_composes_and_only_the_bare_one_lacks_values(name):
+def test_each_run_composes_and_only_the_bare_one_lacks_values(name: Any) -> None:
     problems = check(composed(name))
     if name == "sesemi_config":
         assert {p.key for p in problems} >= {"learner.hparams.num_classes"}
@@ -47,7 +49,9 @@ def test_each_run_composes_and_only_the_bare_one_lacks_values(name):
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_each_choice_composes_with_the_bare_config_and_does_something(group, choice):
+def test_each_choice_composes_with_the_bare_config_and_does_something(
+    group: Any, choice: Any
+) -> None:
     bare = OmegaConf.to_container(composed("sesemi_config"))
     word = f"{group}={choice}" if group in GROUPS_OF_THE_BARE_CONFIG else f"+{group}={choice}"
     chosen = OmegaConf.to_container(composed("sesemi_config", word))
@@ -55,7 +59,7 @@ def test_each_choice_composes_with_the_bare_config_and_does_something(group, cho
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("**/*.yaml")), ids=lambda p: p.stem)
-def test_each_file_opens_with_the_command_that_runs_it(path):
+def test_each_file_opens_with_the_command_that_runs_it(path: Any) -> None:
     lines = path.read_text().splitlines()
     opening = lines[: lines.index(next(x for x in lines if x[:1] not in "#"))]
     assert re.search(r"open_cli|defaults: \[", "\n".join(opening)), path
@@ -64,7 +68,7 @@ def test_each_file_opens_with_the_command_that_runs_it(path):
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("**/*.yaml")), ids=lambda p: p.stem)
-def test_the_commands_in_the_openings_name_configs_that_exist(path):
+def test_the_commands_in_the_openings_name_configs_that_exist(path: Any) -> None:
     for line in path.read_text().splitlines():
         found = re.search(r"^#\s+open_cli -cn (\w+)((?: \S+=\S+)*)", line)
         if found:
@@ -147,18 +151,18 @@ BASE = {
 }
 
 
-def at(content, key):
+def at(content: Any, key: str) -> Any:
     for name in key.split("."):
         content = (content or {}).get(name)
     return content
 
 
-def test_base_field_by_field():
+def test_base_field_by_field() -> None:
     content = OmegaConf.to_container(composed("base"), resolve=False)
     assert {key: at(content, key) for key in BASE} == BASE
 
 
-def test_imagewoof_is_base_with_its_own_run():
+def test_imagewoof_is_base_with_its_own_run() -> None:
     base = OmegaConf.to_container(composed("base"), resolve=False)
     woof = OmegaConf.to_container(composed("imagewoof"), resolve=False)
     own = {"seed": 42, "gpus": -1, "num_epochs": 80, "id": "imagewoof"}
@@ -177,7 +181,7 @@ TRAINED_WITH = {
 }
 
 
-def test_built_in_configs_train_with_the_rates_they_always_had():
+def test_built_in_configs_train_with_the_rates_they_always_had() -> None:
     found = {}
     for name in TRAINED_WITH:
         hparams = composed(name).learner.hparams
@@ -188,7 +192,7 @@ def test_built_in_configs_train_with_the_rates_they_always_had():
     assert found == TRAINED_WITH
 
 
-def test_what_the_runs_choose_beside_their_groups():
+def test_what_the_runs_choose_beside_their_groups() -> None:
     model = composed("quickstart").learner.hparams.model
     assert model.ema == {"decay": 0.99, "warmup": True, "kind": "states"}
     model = composed("cifar10").learner.hparams.model
@@ -208,7 +212,7 @@ QUICKSTARTS_OWN = [choice for group, choice in CHOICES if group == "quickstart_m
 BUDGETS = ("labels_per_class", "num_labels", "label_fraction")
 
 
-def values_of(config, group):
+def values_of(config: Any, group: Any) -> Any:
     values = at(OmegaConf.to_container(config, resolve=False), PLACES[group])
     if group == "data":
         return {key: value for key, value in values.items() if key not in BUDGETS}
@@ -216,7 +220,7 @@ def values_of(config, group):
 
 
 @pytest.fixture(scope="module")
-def chosen_alone():
+def chosen_alone() -> Any:
     """The values that each choice brings to the bare config."""
     return {
         (group, choice): values_of(composed("sesemi_config", f"{group}={choice}"), group)
@@ -226,7 +230,9 @@ def chosen_alone():
 
 
 @pytest.mark.parametrize("name", PRIMARY)
-def test_every_choice_of_every_group_replaces_what_a_built_in_config_has(name, chosen_alone):
+def test_every_choice_of_every_group_replaces_what_a_built_in_config_has(
+    name: Any, chosen_alone: Any
+) -> None:
     choices = {group: [c for g, c in CHOICES if g == group] for group in PLACES}
     for turn in range(max(map(len, choices.values()))):
         chosen = {group: names[turn % len(names)] for group, names in choices.items()}
@@ -239,20 +245,20 @@ def test_every_choice_of_every_group_replaces_what_a_built_in_config_has(name, c
             assert values_of(config, group) == wanted, f"-cn {name} {group}={choice}"
 
 
-def test_a_choice_leaves_nothing_of_what_it_replaces():
+def test_a_choice_leaves_nothing_of_what_it_replaces() -> None:
     hparams = composed("base", "optimizer=adam", "backbone=resnet18d").learner.hparams
     assert hparams.optimizer == {"_target_": "torch.optim.Adam", "lr": 0.001}
     assert (hparams.model.backbone.name, hparams.model.backbone.drop_rate) == ("resnet18d", 0.0)
 
 
-def test_a_persons_file_changes_single_values_of_what_base_chose(tmp_path):
+def test_a_persons_file_changes_single_values_of_what_base_chose(tmp_path: Path) -> None:
     body = "defaults: [base]\nlearner: {hparams: {model: {backbone: {name: resnet18d}}}}\n"
     (tmp_path / "custom.yaml").write_text(body)
     backbone = composed("custom", folder=tmp_path).learner.hparams.model.backbone
     assert (backbone.name, backbone.drop_rate) == ("resnet18d", 0.5)
 
 
-def test_choosing_a_method_replaces_the_heads_of_another():
+def test_choosing_a_method_replaces_the_heads_of_another() -> None:
     for name in ("quickstart", "cifar10", "imagewoof"):
         model = composed(name, "method=supervised").learner.hparams.model
         assert model.regularization_loss_heads is None

@@ -6,6 +6,7 @@ import json
 import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,19 +32,19 @@ HEADS = {
 }
 
 
-def test_how_many_there_are():
+def test_how_many_there_are() -> None:
     assert len(HEADS) == 7, sorted(HEADS)
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_it_is_exported_and_names_its_source(name):
+def test_it_is_exported_and_names_its_source(name: Any) -> None:
     assert getattr(loss, name) is HEADS[name]
     assert name in loss.__all__
     assert re.search(r"arXiv \d{4}\.\d{4,5}|\b(19|20)\d\d\b|torch", inspect.getdoc(HEADS[name]))
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_method_uses_it_and_a_page_explains_that_method(name):
+def test_a_method_uses_it_and_a_page_explains_that_method(name: Any) -> None:
     # The supervised loss is the key `supervised_loss` of every method.
     if name == "SupervisedLossHead":
         assert (ROOT / "docs/methods/supervised.md").is_file()
@@ -54,7 +55,7 @@ def test_a_method_uses_it_and_a_page_explains_that_method(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_it_has_tests(name):
+def test_it_has_tests(name: Any) -> None:
     tests = (ROOT / "tests/models/heads/loss").glob("test_*.py")
     assert any(re.search(rf"import .*\b{name}\b", test.read_text()) for test in tests)
 
@@ -62,7 +63,7 @@ def test_it_has_tests(name):
 @pytest.mark.parametrize(
     "path", sorted((builtin_configs() / "method").glob("*.yaml")), ids=lambda p: p.stem
 )
-def test_every_method_has_a_page(path):
+def test_every_method_has_a_page(path: Any) -> None:
     pages = {page.stem for page in (ROOT / "docs/methods").glob("*.md")}
     # base's own method is rotation prediction on a loader of its own.
     assert {"sesemi": "rotation"}.get(path.stem, path.stem) in pages
@@ -71,21 +72,21 @@ def test_every_method_has_a_page(path):
 class RemembersOwnRows(LossHead):
     """Breaks the rule: its buffer holds what one process saw."""
 
-    def __init__(self, is_right):
+    def __init__(self, is_right: Any) -> None:
         super().__init__()
         self.is_right = is_right
         self.register_buffer("seen", torch.zeros(3))
 
-    def forwards(self, fields):
+    def forwards(self, fields: Any) -> Any:
         return {"image": Forward("unlabeled.weak", "classifier")}
 
-    def forward(self, outputs, step):
+    def forward(self, outputs: Any, step: Any) -> Any:
         total = outputs["image"]["logits"].detach().sum(dim=0)
         self.seen += sum_over_processes(total) if self.is_right else total
         return LossOutputs(outputs["image"]["logits"].sum(dim=1))
 
 
-def built(name):
+def built(name: str) -> Any:
     """A head by name, with the optional state that it can have."""
     if name in OTHERS:
         return OTHERS[name]()
@@ -101,7 +102,7 @@ OTHERS = {
 }
 
 
-def note_buffers(rank, folder):
+def note_buffers(rank: int, folder: Path) -> None:
     """Shows each head rows that differ between processes, and notes its buffers."""
     torch.distributed.init_process_group("gloo")
     noted = {}
@@ -125,13 +126,13 @@ def note_buffers(rank, folder):
 
 
 @pytest.fixture(scope="module")
-def buffers(tmp_path_factory):
+def buffers(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("buffers")
     in_processes(note_buffers, folder)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
 @pytest.mark.parametrize("name", [*HEADS, *OTHERS])
-def test_its_buffers_are_equal_on_all_processes(buffers, name):
+def test_its_buffers_are_equal_on_all_processes(buffers: Any, name: Any) -> None:
     first, second = (noted[name] for noted in buffers)
     assert (first == second) == (name != "a wrong one")

@@ -4,7 +4,9 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ MODULES = sorted(
 )
 
 
-def public_definitions(module):
+def public_definitions(module: Any) -> Iterator[Any]:
     for name, value in vars(importlib.import_module(module)).items():
         is_own = getattr(value, "__module__", None) == module
         if (
@@ -29,7 +31,7 @@ def public_definitions(module):
             yield name, value
 
 
-def test_the_fixed_names_are_there():
+def test_the_fixed_names_are_there() -> None:
     fixed = {"dataset", "register_dataset", "Classifier", "PyTorchImageModels", "PolynomialLR"}
     assert fixed <= set(sesemi_like.__all__)
     for name in sesemi_like.__all__:
@@ -46,7 +48,7 @@ def test_the_fixed_names_are_there():
         assert hasattr(importlib.import_module(module), name), path
 
 
-def test_the_stub_lists_what_it_imports():
+def test_the_stub_lists_what_it_imports() -> None:
     imported = {
         alias.asname or alias.name
         for node in ast.parse(STUB.read_text()).body
@@ -57,7 +59,7 @@ def test_the_stub_lists_what_it_imports():
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_everything_public_is_documented_and_annotated(module):
+def test_everything_public_is_documented_and_annotated(module: Any) -> None:
     loaded = importlib.import_module(module)
     assert loaded.__file__.endswith("__init__.py") or loaded.__doc__, f"{module}: what is it for?"
     for name, value in public_definitions(module):
@@ -68,12 +70,12 @@ def test_everything_public_is_documented_and_annotated(module):
             assert missing <= {"self", "cls"}, f"{module}.{name}: {function.__name__} {missing}"
 
 
-def own_methods(kind):
+def own_methods(kind: Any) -> Any:
     return [f for name, f in vars(kind).items() if inspect.isfunction(f) and name[0] != "_"]
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_a_package_exports_exists(module):
+def test_what_a_package_exports_exists(module: Any) -> None:
     loaded = importlib.import_module(module)
     for name in getattr(loaded, "__all__", ()):
         assert hasattr(loaded, name), f"{module} exports {name}, which it does not have"

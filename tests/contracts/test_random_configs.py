@@ -3,7 +3,9 @@
 import contextlib
 import io
 import sys
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -71,7 +73,7 @@ BREAKS = {
 broken = st.sampled_from([(key, value) for key, values in BREAKS.items() for value in values])
 
 
-def outcome(monkeypatch, overrides, then):
+def outcome(monkeypatch: pytest.MonkeyPatch, overrides: str, then: Any) -> Any:
     """Runs the command up to the point where training would start; its exit code and message."""
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.gpus=0", *overrides])
     monkeypatch.setattr(sesemi_like.run.prepare, "run", then)
@@ -85,21 +87,26 @@ def outcome(monkeypatch, overrides, then):
     return code, errors.getvalue()
 
 
-def build(config, problems):
+def build(config: Any, problems: Any) -> dict[str, None]:
     sesemi_like.run.prepare.prepare(config, problems)
     return {"headline": None}
 
 
 @PROFILE
 @given(choices)
-def test_valid_configs_compose_and_build(monkeypatch, chosen):
+def test_valid_configs_compose_and_build(monkeypatch: pytest.MonkeyPatch, chosen: Any) -> None:
     overrides = [f"{key}={value}" for key, value in chosen.items()]
     assert outcome(monkeypatch, overrides, build) == (0, "")
 
 
 @PROFILE
 @given(choices, broken)
-def test_broken_configs_end_in_one_clear_message(monkeypatch, tmp_path_factory, chosen, wrong):
+def test_broken_configs_end_in_one_clear_message(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    chosen: Any,
+    wrong: Any,
+) -> None:
     key, value = wrong
     valid = {k: v for k, v in chosen.items() if k != key}
     folder = tmp_path_factory.mktemp("runs")

@@ -3,7 +3,9 @@
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,21 +20,21 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 sys.path.append(str(ROOT / "docs"))
 
 
-def name_of(page):
+def name_of(page: Any) -> str:
     return str(page.relative_to(ROOT))
 
 
-def blocks(page, language):
+def blocks(page: Any, language: Any) -> Any:
     return [body for found, body in FENCE.findall(page.read_text()) if found == language]
 
 
-def anchors(page):
+def anchors(page: Any) -> Any:
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere(page: Any) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
         if target.startswith(("http://", "https://")):
             continue
@@ -43,11 +45,11 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(linked), f"{name_of(page)}: {target}"
 
 
-def test_every_page_is_in_the_navigation():
+def test_every_page_is_in_the_navigation() -> None:
     class Loader(yaml.SafeLoader):
         pass
 
-    def pages(entry):
+    def pages(entry: Any) -> Any:
         if isinstance(entry, str):
             return {entry}
         return set().union(
@@ -58,14 +60,14 @@ def test_every_page_is_in_the_navigation():
     assert found == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
 
 
-def test_the_tables_of_the_configuration_page_are_those_of_the_code():
+def test_the_tables_of_the_configuration_page_are_those_of_the_code() -> None:
     from generate_configuration import PAGE, updated
 
     text = PAGE.read_text()
     assert updated(text) == text, "run `python docs/generate_configuration.py`"
 
 
-def configs_of(page, folder):
+def configs_of(page: Any, folder: Path) -> Any:
     """Writes the config files that a page shows; returns their names."""
     names = []
     for body in blocks(page, "yaml"):
@@ -76,20 +78,20 @@ def configs_of(page, folder):
     return names
 
 
-def problems_of(config):
+def problems_of(config: Any) -> Any:
     """What is wrong with a config, but for checkpoints of runs that nobody has made here."""
     return [str(problem) for problem in check(config) if "checkpoint" not in problem.key]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_shown_configs_compose_without_a_mistake(page, tmp_path):
+def test_shown_configs_compose_without_a_mistake(page: Any, tmp_path: Path) -> None:
     for body in blocks(page, "yaml"):
         yaml.safe_load(body)
     for name in configs_of(page, tmp_path):
         assert problems_of(composed(name, folder=tmp_path)) == []
 
 
-def commands(page):
+def commands(page: Any) -> Iterator[Any]:
     for body in blocks(page, "bash"):
         for line in body.replace("\\\n", " ").splitlines():
             line = re.sub(r"<\w+>", "x", line.partition("  #")[0])
@@ -106,7 +108,7 @@ COMMANDS = [pytest.param(page, words, id=f"{name_of(page)}: {' '.join(words)}"[:
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS)
-def test_shown_commands_compose(page, words, tmp_path):
+def test_shown_commands_compose(page: Any, words: Any, tmp_path: Path) -> None:
     configs_of(page, tmp_path)
     options = {"-cn": "sesemi_config", "-cd": None, "-sc": None, "--cfg": None}
     overrides, rest = [], iter(words)
@@ -128,7 +130,7 @@ SHOWN = re.compile(r"^```yaml\n# configs/(\w+)\.yaml\n", re.M)
 OVERRIDE = re.compile(r"`(\+*(?:run|data|learner|trainer)\.[\w.]+=[^`<\s]+)`")
 
 
-def overrides_in_the_text(page):
+def overrides_in_the_text(page: Any) -> Iterator[Any]:
     """Overrides between the blocks, and the config of their section, else the page's first."""
     text = page.read_text()
     first = SHOWN.search(text)
@@ -143,7 +145,9 @@ OVERRIDES = [pytest.param(page, name, override, id=f"{name_of(page)}: {override}
 
 
 @pytest.mark.parametrize(("page", "name", "override"), OVERRIDES)
-def test_overrides_in_the_text_suit_what_the_page_shows(page, name, override, tmp_path):
+def test_overrides_in_the_text_suit_what_the_page_shows(
+    page: Any, name: Any, override: Any, tmp_path: Path
+) -> None:
     configs_of(page, tmp_path)
     assert problems_of(composed(name, override, folder=tmp_path)) == []
 
@@ -153,5 +157,5 @@ PYTHON = [pytest.param(page, body, id=name_of(page))
 
 
 @pytest.mark.parametrize(("page", "body"), PYTHON)
-def test_shown_python_compiles(page, body):
+def test_shown_python_compiles(page: Any, body: Any) -> None:
     compile(body, name_of(page), "exec")

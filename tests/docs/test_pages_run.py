@@ -1,7 +1,9 @@
 """A reader with 60 images can follow each page: every file is written and every command runs."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ SIDE = 40
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def drawn() -> Any:
     """Color images of digits (K, H, W, 3), by class."""
     content = load_digits()
     images = np.kron(content.images / 16 * 255, np.ones((1, SIDE // 8, SIDE // 8)))
@@ -29,7 +31,7 @@ def drawn():
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, drawn):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: Any) -> Iterator[Path]:
     """A folder laid out as the README says: 36 labeled and 24 unlabeled images, val, test."""
     images = tmp_path / "data" / "my_images"
     rows = ["path,label,split"]
@@ -56,13 +58,15 @@ def folder(tmp_path, monkeypatch, drawn):
         del sys.modules[name]
 
 
-def _lies_in(module, folder):
+def _lies_in(module: Any, folder: Path) -> Any:
     return str(getattr(module, "__file__", None)).startswith(str(folder))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_reader_can_follow_the_page(page, folder, monkeypatch):
+def test_a_reader_can_follow_the_page(
+    page: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = Reader(folder, monkeypatch)
     reader.follow(page)
     assert sum(map(len, reader.ran.values()))

@@ -1,5 +1,9 @@
 """The evaluation of a run: each sample once, what is logged, and when."""
 
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 import torch
 from composing import composed
 
@@ -8,7 +12,7 @@ from sesemi_like.evaluation.base import Evaluator, Predictions
 from sesemi_like.evaluation.callback import _joined, _unique
 
 
-def test_samples_that_fill_up_a_share_count_once_in_order():
+def test_samples_that_fill_up_a_share_count_once_in_order() -> None:
     parts = [
         Predictions(torch.tensor(t), torch.tensor(i), {"model": {"logits": torch.tensor(o)}})
         for t, i, o in [([5, 3], [2, 0], [[2.0], [0.0]]), ([4, 3], [1, 0], [[1.0], [9.0]])]
@@ -22,11 +26,11 @@ def test_samples_that_fill_up_a_share_count_once_in_order():
 class Counter(Evaluator):
     needs = ("logits",)
 
-    def __init__(self, every=1):
+    def __init__(self, every: int = 1) -> None:
         super().__init__(every)
         self.seen = []
 
-    def evaluate(self, predict, data):
+    def evaluate(self, predict: Any, data: Any) -> Iterator[Any]:
         (found,) = data.values()
         self.seen.append(found)
         yield "count", float(len(found.target))
@@ -34,10 +38,10 @@ class Counter(Evaluator):
 
 
 class Module:
-    def __init__(self):
+    def __init__(self) -> None:
         self.logged = {}
 
-    def log_dict(self, values, **_):
+    def log_dict(self, values: Any, **_: Any) -> None:
         self.logged |= values
 
 
@@ -46,20 +50,20 @@ class Trainer:
     global_step = 7
 
 
-def outputs(start, count=4):
+def outputs(start: Any, count: int = 4) -> Any:
     answer = {"logits": torch.randn(count, 3), "features": torch.randn(count, 2)}
     return {"target": torch.zeros(count, dtype=torch.int64),
             "index": torch.arange(start, start + count), "model": answer}  # fmt: skip
 
 
-def validate(callback, module, trainer=None):
+def validate(callback: Any, module: Any, trainer: Any = None) -> None:
     trainer = trainer or Trainer()
     for start in (0, 4):
         callback.on_validation_batch_end(trainer, module, outputs(start), None, 0)
     callback.on_validation_epoch_end(trainer, module)
 
 
-def test_keeps_what_evaluators_need_logs_scalars_and_remembers_the_rest():
+def test_keeps_what_evaluators_need_logs_scalars_and_remembers_the_rest() -> None:
     counter, module = Counter(), Module()
     callback = Evaluation({"counter": counter})
     validate(callback, module)
@@ -70,7 +74,7 @@ def test_keeps_what_evaluators_need_logs_scalars_and_remembers_the_rest():
     assert callback.origins == {name: Origin("model", 7, 8) for name in callback.last}
 
 
-def test_a_process_without_batches_takes_part_in_gathering(monkeypatch):
+def test_a_process_without_batches_takes_part_in_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream of fewer samples than processes leaves some without; the others wait for them."""
     own = outputs(0)
     others = Predictions(own["target"], own["index"], {"model": {"logits": own["model"]["logits"]}})
@@ -81,7 +85,7 @@ def test_a_process_without_batches_takes_part_in_gathering(monkeypatch):
     assert module.logged == {"val/count": 4.0}
 
 
-def test_every_counts_validations_and_goes_on_after_a_checkpoint():
+def test_every_counts_validations_and_goes_on_after_a_checkpoint() -> None:
     counter, module = Counter(every=2), Module()
     callback = Evaluation({"counter": counter})
     for _ in range(3):
@@ -95,7 +99,7 @@ def test_every_counts_validations_and_goes_on_after_a_checkpoint():
     assert len(counter.seen) == 3
 
 
-def test_a_trial_of_validation_counts_for_nothing():
+def test_a_trial_of_validation_counts_for_nothing() -> None:
     counter, module, trainer = Counter(), Module(), Trainer()
     trainer.sanity_checking = True
     callback = Evaluation({"counter": counter})
@@ -105,5 +109,5 @@ def test_a_trial_of_validation_counts_for_nothing():
     assert len(counter.seen[0].target) == 8
 
 
-def test_the_configs_name_evaluators():
+def test_the_configs_name_evaluators() -> None:
     assert set(composed("quickstart", "evaluation=knn").run.evaluators) >= {"knn", "accuracy"}

@@ -1,8 +1,11 @@
 """Accuracy, confusion matrix and nearest neighbors against scikit-learn and NumPy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -12,7 +15,9 @@ from sesemi_like.evaluation.base import Predictions
 N, C, D = 200, 5, 8
 
 
-def predictions(seed=0, unlabeled=20, networks=("model", "ema")):
+def predictions(
+    seed: int = 0, unlabeled: int = 20, networks: tuple[str, str] = ("model", "ema")
+) -> Any:
     generator = torch.Generator().manual_seed(seed)
     target = torch.randint(C, (N,), generator=generator)
     target[:unlabeled] = -1
@@ -26,16 +31,16 @@ def predictions(seed=0, unlabeled=20, networks=("model", "ema")):
     return Predictions(target, torch.arange(N), outputs)
 
 
-def no_loader(name):
+def no_loader(name: str) -> None:
     raise AssertionError(f"{name} is not needed")
 
 
-def as_numpy(found, network):
+def as_numpy(found: Any, network: Any) -> dict[str, NDArray[Any]]:
     kept = (found.target >= 0).numpy()
     return found.target.numpy()[kept], found.outputs[network]["logits"].numpy()[kept]
 
 
-def test_accuracy_and_loss_by_scikit_learn():
+def test_accuracy_and_loss_by_scikit_learn() -> None:
     data = predictions()
     values = dict(Accuracy(top_k=(1, 3, 9)).evaluate(no_loader, {"val": data}))
     for network in ("model", "ema"):
@@ -53,7 +58,7 @@ def test_accuracy_and_loss_by_scikit_learn():
     }  # fmt: skip
 
 
-def test_confusion_matrix_by_scikit_learn():
+def test_confusion_matrix_by_scikit_learn() -> None:
     data = predictions()
     (named,) = ConfusionMatrix().evaluate(no_loader, {"test": data})
     target, logits = as_numpy(data, "ema")
@@ -64,12 +69,12 @@ def test_confusion_matrix_by_scikit_learn():
 
 
 @pytest.mark.parametrize("k", [1, 5, 500])
-def test_nearest_neighbors_by_scikit_learn(k):
+def test_nearest_neighbors_by_scikit_learn(k: int) -> None:
     data, bank = predictions(0), predictions(1, unlabeled=50)
     evaluator = KNN(k=k, temperature=0.1, chunk=64)
     values = dict(evaluator.evaluate({"supervised": bank}.__getitem__, {"val": data}))
 
-    def weights(distances):  # scikit-learn's cosine distance is 1 - similarity
+    def weights(distances: Any) -> Any:  # scikit-learn's cosine distance is 1 - similarity
         return np.exp((1 - distances) / 0.1)
 
     for network in ("model", "ema"):
@@ -82,10 +87,10 @@ def test_nearest_neighbors_by_scikit_learn(k):
     assert values["knn_top1"] == values["ema/knn_top1"]
 
 
-def test_neighbors_are_those_of_the_named_loader():
+def test_neighbors_are_those_of_the_named_loader() -> None:
     asked = []
 
-    def predict(name):
+    def predict(name: str) -> Any:
         asked.append(name)
         return predictions(1)
 
@@ -94,7 +99,7 @@ def test_neighbors_are_those_of_the_named_loader():
 
 
 @pytest.mark.parametrize("evaluator", [Accuracy(), KNN()])
-def test_without_a_label_there_is_nothing_to_measure(evaluator):
+def test_without_a_label_there_is_nothing_to_measure(evaluator: Any) -> None:
     bare = predictions(unlabeled=N)
     with pytest.raises(ValueError, match="has no labeled sample"):
         list(evaluator.evaluate(lambda name: bare, {"val": bare}))
@@ -104,6 +109,6 @@ def test_without_a_label_there_is_nothing_to_measure(evaluator):
     ("kind", "settings", "told"),
     [(Accuracy, {"every": 0}, "every"), (KNN, {"k": 0}, "k"), (KNN, {"temperature": 0.0}, "temp")],
 )
-def test_settings_out_of_range_are_reported(kind, settings, told):
+def test_settings_out_of_range_are_reported(kind: Any, settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=f"^{told}.*found 0"):
         kind(**settings)

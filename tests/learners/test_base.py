@@ -1,5 +1,8 @@
 """The base learner carries any networks and losses: here two encoders and a paired loss."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -21,17 +24,17 @@ ROWS, LEFT, RIGHT, SHARED = 16, 6, 4, 3
 class PairedLossHead(LossHead):
     """Symmetric InfoNCE: row i of one encoder belongs to row i of the other."""
 
-    def __init__(self, left="left", right="right", temperature=0.1):
+    def __init__(self, left: str = "left", right: str = "right", temperature: float = 0.1) -> None:
         super().__init__()
         self.left, self.right, self.temperature = left, right, temperature
 
-    def forwards(self, fields):
+    def forwards(self, fields: Any) -> Any:
         return {
             "left": Forward(f"pairs.{self.left}", "left_encoder"),
             "right": Forward(f"pairs.{self.right}", "right_encoder"),
         }
 
-    def forward(self, outputs, step):
+    def forward(self, outputs: Any, step: Any) -> Any:
         left, right = (F.normalize(outputs[side], dim=1) for side in ("left", "right"))
         scores, rows = left @ right.T / self.temperature, torch.arange(len(left))
         losses = {
@@ -43,23 +46,23 @@ class PairedLossHead(LossHead):
 
 
 class PairLearner(Learner):
-    def build_networks(self):
+    def build_networks(self) -> Any:
         left = nn.Linear(LEFT, SHARED)
         networks = {"left_encoder": left, "right_encoder": nn.Linear(RIGHT, SHARED)}
         if self.settings.get("ema"):
             networks["teacher"] = EMATeacher(left, **self.settings["ema"])
         return Networks(networks)
 
-    def build_terms(self):
+    def build_terms(self) -> Any:
         return {
             name: LossTerm(PairedLossHead(**head), scale_factor=factor, key=f"heads.{name}")
             for name, head, factor in self.settings["heads"]
         }
 
-    def evaluated_forwards(self):
+    def evaluated_forwards(self) -> Any:
         return {"model": Forward("left", "left_encoder", grad=False)}
 
-    def averaged_networks(self):
+    def averaged_networks(self) -> Any:
         return {"teacher": "left_encoder"} if self.settings.get("ema") else {}
 
 
@@ -69,27 +72,27 @@ FIELDS = {"pairs": {"left", "right"}}
 
 
 class Pairs(torch.utils.data.Dataset):
-    def __init__(self):
+    def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         self.left = torch.randn(ROWS, LEFT, generator=generator)
         self.right = self.left @ torch.randn(LEFT, RIGHT, generator=generator)
 
-    def __len__(self):
+    def __len__(self) -> Any:
         return ROWS
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         return {"pairs.left": self.left[index], "pairs.right": self.right[index]}
 
 
 class Logged(pl.Callback):
-    def __init__(self):
+    def __init__(self) -> None:
         self.steps = []
 
-    def on_train_batch_end(self, trainer, *_):
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         self.steps.append({k: float(v) for k, v in trainer.logged_metrics.items()})
 
 
-def train(learner, tmp_path, steps=60, **settings):
+def train(learner: Any, tmp_path: Path, steps: int = 60, **settings: Any) -> Any:
     logged = Logged()
     trainer = pl.Trainer(
         max_steps=steps,
@@ -108,14 +111,14 @@ def train(learner, tmp_path, steps=60, **settings):
     return logged.steps
 
 
-def make(**changes):
+def make(**changes: Any) -> Any:
     torch.manual_seed(0)
     learner = PairLearner({**HPARAMS, **changes})
     learner.make_plan(FIELDS)
     return learner
 
 
-def test_two_encoders_and_a_paired_loss_train_through_the_same_base(tmp_path):
+def test_two_encoders_and_a_paired_loss_train_through_the_same_base(tmp_path: Path) -> None:
     steps = train(make(), tmp_path)
     first = sum(step["train/loss"] for step in steps[:4]) / 4
     last = sum(step["train/loss"] for step in steps[-4:]) / 4
@@ -125,7 +128,7 @@ def test_two_encoders_and_a_paired_loss_train_through_the_same_base(tmp_path):
     )
 
 
-def test_the_loss_is_the_weighted_sum_of_the_heads(tmp_path):
+def test_the_loss_is_the_weighted_sum_of_the_heads(tmp_path: Path) -> None:
     heads = [["a", {"temperature": 0.1}, 2.0], ["b", {"temperature": 1.0}, 0.5]]
     learner = make(heads=heads)
     batch = {
@@ -142,14 +145,14 @@ def test_the_loss_is_the_weighted_sum_of_the_heads(tmp_path):
     torch.testing.assert_close(learner.training_step(batch, 0), expected)
 
 
-def test_a_head_of_zero_weight_asks_for_nothing():
+def test_a_head_of_zero_weight_asks_for_nothing() -> None:
     learner = make(heads=[["paired", {}, 1.0], ["off", {"left": "no_such_field"}, 0.0]])
     assert list(learner.terms) == ["paired"]
     learner.loss_terms["paired"].schedule = ConstantSchedule(0.0)
     assert learner.make_plan(FIELDS).fields == []
 
 
-def test_heads_that_lack_a_field_are_all_told():
+def test_heads_that_lack_a_field_are_all_told() -> None:
     learner = PairLearner(
         {**HPARAMS, "heads": [["a", {"left": "lefft"}, 1.0], ["b", {"right": "up"}, 1.0]]}
     )
@@ -161,7 +164,7 @@ def test_heads_that_lack_a_field_are_all_told():
     ]
 
 
-def test_the_teacher_averages_after_each_optimizer_step(tmp_path):
+def test_the_teacher_averages_after_each_optimizer_step(tmp_path: Path) -> None:
     learner = make(ema={"decay": 0.5, "warmup": False, "kind": "states"})
     start = learner.networks.module("left_encoder").weight.detach().clone()
     train(learner, tmp_path, steps=1)
@@ -172,7 +175,7 @@ def test_the_teacher_averages_after_each_optimizer_step(tmp_path):
     torch.testing.assert_close(weight, (start + end) / 2)
 
 
-def test_accumulated_gradients_step_the_teacher_once(tmp_path):
+def test_accumulated_gradients_step_the_teacher_once(tmp_path: Path) -> None:
     learner = make(ema={"decay": 0.5, "warmup": False, "kind": "states"})
     updates = []
     teacher = learner.networks.module("teacher")
@@ -182,7 +185,7 @@ def test_accumulated_gradients_step_the_teacher_once(tmp_path):
     assert len(updates) == 2
 
 
-def test_hparams_alone_rebuild_it_from_a_checkpoint(tmp_path):
+def test_hparams_alone_rebuild_it_from_a_checkpoint(tmp_path: Path) -> None:
     learner = make()
     trainer = pl.Trainer(
         max_steps=3,
@@ -200,7 +203,9 @@ def test_hparams_alone_rebuild_it_from_a_checkpoint(tmp_path):
     assert rebuilt.settings == learner.settings
 
 
-def test_metrics_are_logged_on_written_steps_and_at_the_end_of_an_epoch_alone(tmp_path):
+def test_metrics_are_logged_on_written_steps_and_at_the_end_of_an_epoch_alone(
+    tmp_path: Path,
+) -> None:
     learner = make()
     logged = []
     learner.log_dict = lambda values: logged.append(learner.global_step + 1)
@@ -218,7 +223,7 @@ def test_metrics_are_logged_on_written_steps_and_at_the_end_of_an_epoch_alone(tm
     assert logged == [3, 4, 6]
 
 
-def test_optimizers_of_torch_run_fused_unless_the_config_says_otherwise():
+def test_optimizers_of_torch_run_fused_unless_the_config_says_otherwise() -> None:
     assert make().configured_optimizer().defaults["fused"] is True
     assert make(optimizer={**SGD, "foreach": True}).configured_optimizer().defaults["fused"] is None
     other = {"_target_": "torch.optim.RMSprop", "lr": 0.1}
@@ -226,7 +231,7 @@ def test_optimizers_of_torch_run_fused_unless_the_config_says_otherwise():
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_gradients_are_clipped_in_every_precision(tmp_path, precision):
+def test_gradients_are_clipped_in_every_precision(tmp_path: Path, precision: str) -> None:
     learner = make(optimizer=SGD)
     trainer = pl.Trainer(
         max_steps=2,
@@ -246,7 +251,7 @@ def test_gradients_are_clipped_in_every_precision(tmp_path, precision):
     assert 0 < moved < 2e-2
 
 
-def test_convolutions_are_stored_channels_last_with_the_same_weights():
+def test_convolutions_are_stored_channels_last_with_the_same_weights() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     use_channels_last(network)
@@ -255,7 +260,7 @@ def test_convolutions_are_stored_channels_last_with_the_same_weights():
         assert torch.equal(value, before[name])
 
 
-def test_state_of_an_optimizer_is_laid_out_as_its_weights():
+def test_state_of_an_optimizer_is_laid_out_as_its_weights() -> None:
     weights, momentum = torch.randn(2, 4, 3, 5, 5)
     gradient = torch.randn(4, 3, 5, 5)
     stepped = []

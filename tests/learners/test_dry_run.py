@@ -1,6 +1,7 @@
 """A dry run freezes what no loss reaches, and nothing else."""
 
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +18,11 @@ ROTATION_ALONE = ["method=rotation", "learner.hparams.model.supervised_loss=null
 LOGITS = "networks.modules_by_name.classifier.head"
 
 
-def frozen(learner):
+def frozen(learner: Any) -> Any:
     return {n for n, p in learner.named_parameters() if not p.requires_grad and "teacher" not in n}
 
 
-def test_reached_leaves_are_those_that_a_backward_pass_gives_gradients():
+def test_reached_leaves_are_those_that_a_backward_pass_gives_gradients() -> None:
     leaves = [torch.ones(3, requires_grad=True) for _ in range(4)]
     a, b, c, d = leaves
     loss = (torch.where(a > 2, a * b, 0).sum() + d.detach().sum(), c.sum())
@@ -32,7 +33,9 @@ def test_reached_leaves_are_those_that_a_backward_pass_gives_gradients():
     assert graph_leaves([torch.ones(())]) == set()
 
 
-def test_a_logits_layer_that_no_loss_reads_is_frozen_and_named(caplog):
+def test_a_logits_layer_that_no_loss_reads_is_frozen_and_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.WARNING):
         learner = prepare(composed("quickstart", *TINY, *ROTATION_ALONE)).learner
     assert frozen(learner) == {f"{LOGITS}.weight", f"{LOGITS}.bias"}
@@ -46,7 +49,7 @@ def test_a_logits_layer_that_no_loss_reads_is_frozen_and_named(caplog):
 
 
 @pytest.mark.parametrize("method", ["mean_teacher", "jigsaw"])
-def test_whatever_a_loss_reaches_is_trained(method, caplog):
+def test_whatever_a_loss_reaches_is_trained(method: str, caplog: pytest.LogCaptureFixture) -> None:
     learner = prepare(composed("quickstart", *TINY, f"method={method}")).learner
     assert frozen(learner) == set()
     assert "no loss reaches" not in caplog.text
@@ -55,25 +58,25 @@ def test_whatever_a_loss_reaches_is_trained(method, caplog):
 class WithAuxiliary(Backbone):
     """Runs a layer in training mode alone."""
 
-    def __init__(self, **_) -> None:
+    def __init__(self, **_: Any) -> None:
         super().__init__()
         self.layer, self.auxiliary = nn.Conv2d(1, 4, 3), nn.Conv2d(1, 4, 3)
         self.unused = nn.Linear(2, 2)
         self.out_features = 4
 
-    def forward(self, images):
+    def forward(self, images: Any) -> Any:
         features = global_average(self.layer(images))
         return features + global_average(self.auxiliary(images)) if self.training else features
 
 
-def test_layers_of_training_mode_alone_are_trained():
+def test_layers_of_training_mode_alone_are_trained() -> None:
     backbone = f"learner.hparams.model.backbone._target_={__name__}.WithAuxiliary"
     learner = prepare(composed("quickstart", *TINY, backbone, "method=supervised")).learner
     names = {name.rpartition("backbone.")[2] for name in frozen(learner)}
     assert names == {"unused.weight", "unused.bias"}
 
 
-def test_a_run_that_could_learn_nothing_is_reported():
+def test_a_run_that_could_learn_nothing_is_reported() -> None:
     nothing = "learner.hparams.model.supervised_loss=null"
     with pytest.raises(ConfigError, match=r"learner\.hparams: .*no loss reaches any parameter"):
         prepare(composed("quickstart", *TINY, "method=supervised", nothing))

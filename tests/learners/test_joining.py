@@ -2,6 +2,8 @@
 
 import time
 from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,13 +32,15 @@ class Sleeper(nn.Module):
         self.layers = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout())
         self.per_call, self.per_row = per_call, per_row
 
-    def forward(self, rows):
+    def forward(self, rows: Any) -> Any:
         time.sleep(self.per_call + self.per_row * len(rows) ** 2)
         return self.layers(rows)
 
 
 @pytest.mark.parametrize(("per_call", "per_row", "faster"), [(0.02, 0, True), (0, 0.0005, False)])
-def test_the_faster_way_is_found_and_nothing_is_disturbed(per_call, per_row, faster):
+def test_the_faster_way_is_found_and_nothing_is_disturbed(
+    per_call: float, per_row: float, faster: bool
+) -> None:
     networks = Networks({"net": Sleeper(per_call, per_row)})
     before = {name: value.clone() for name, value in networks.state_dict().items()}
     torch.manual_seed(0)
@@ -52,17 +56,19 @@ def test_the_faster_way_is_found_and_nothing_is_disturbed(per_call, per_row, fas
 class Unstackable(nn.Module):
     """Answers something that is not one row for each row of its input."""
 
-    def __init__(self, extra) -> None:
+    def __init__(self, extra: Any) -> None:
         super().__init__()
         self.extra = extra
         self.layers = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
 
-    def forward(self, rows):
+    def forward(self, rows: Any) -> Any:
         return {"rows": self.layers(rows), "extra": self.extra}
 
 
 @pytest.mark.parametrize("extra", [None, 1.5, torch.tensor(1.0), torch.zeros(3)])
-def test_answers_that_cannot_be_joined_stay_separate(extra, caplog):
+def test_answers_that_cannot_be_joined_stay_separate(
+    extra: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     networks = Networks({"net": Unstackable(extra)})
     before = {name: value.clone() for name, value in networks.state_dict().items()}
     plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
@@ -77,19 +83,19 @@ def test_answers_that_cannot_be_joined_stay_separate(extra, caplog):
 class WithoutBatchNorm(Backbone):
     """Rows do not see each other."""
 
-    def __init__(self, **_):
+    def __init__(self, **_: Any) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(1, 4), nn.ReLU())
         self.out_features = 4
 
-    def forward(self, images):
+    def forward(self, images: Any) -> Any:
         return global_average(self.layers(images))
 
 
 WITHOUT_BATCHNORM = [f"learner.hparams.model.backbone._target_={__name__}.WithoutBatchNorm"]
 
 
-def learner_with(forward, tmp_path, *overrides):
+def learner_with(forward: Any, tmp_path: Path, *overrides: str) -> Any:
     config = composed(
         "quickstart", *SMALL, f"learner.hparams.model.forward={forward}", f"run.dir={tmp_path}",
         *overrides,
@@ -98,7 +104,7 @@ def learner_with(forward, tmp_path, *overrides):
 
 
 @pytest.mark.parametrize("forward", ["separate", "joined"])
-def test_the_config_settles_how_forwards_are_run(forward, tmp_path):
+def test_the_config_settles_how_forwards_are_run(forward: str, tmp_path: Path) -> None:
     _, prepared = learner_with(forward, tmp_path)
     assert prepared.learner.plan.joined is (forward == "joined")
     assert prepared.learner.forward_in_use == forward
@@ -106,8 +112,8 @@ def test_the_config_settles_how_forwards_are_run(forward, tmp_path):
 
 @pytest.mark.parametrize("faster", [False, True])
 def test_auto_decides_at_the_first_batch_and_a_resumed_run_keeps_to_it(
-    faster, tmp_path, monkeypatch, caplog
-):
+    faster: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     trials = []
     monkeypatch.setattr(
         "sesemi_like.learners.base.is_joined_faster", lambda *_: trials.append(1) or faster
@@ -128,7 +134,9 @@ def test_auto_decides_at_the_first_batch_and_a_resumed_run_keeps_to_it(
     assert f"model.forward: {way} goes on as before" in caplog.text
 
 
-def test_auto_never_joins_what_batchnorm_would_see(tmp_path, monkeypatch):
+def test_auto_never_joins_what_batchnorm_would_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However fast it were: nothing that changes what is learned is decided by a stopwatch."""
     monkeypatch.setattr("sesemi_like.learners.base.is_joined_faster", lambda *_: True)
     config, _ = learner_with("auto", tmp_path)
@@ -140,7 +148,7 @@ def test_auto_never_joins_what_batchnorm_would_see(tmp_path, monkeypatch):
 class BatchMean(nn.Module):
     """Looks at the whole batch, and is no BatchNorm."""
 
-    def forward(self, rows):
+    def forward(self, rows: Any) -> Any:
         return rows - rows.mean(dim=0)
 
 
@@ -151,12 +159,12 @@ class Counting(nn.Module):
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))
 
-    def forward(self, rows):
+    def forward(self, rows: Any) -> Any:
         self.calls += 1
         return rows
 
 
-def frozen(module):
+def frozen(module: Any) -> Any:
     return module.eval()
 
 
@@ -178,7 +186,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_rows_are_joined_only_where_each_gives_what_it_gives_alone(name):
+def test_rows_are_joined_only_where_each_gives_what_it_gives_alone(name: Any) -> None:
     layer, joins = LAYERS[name]
     networks = Networks({"net": nn.Sequential(nn.Linear(3, 3), layer)})
     separate = ForwardPlan(REQUESTS, networks)
@@ -193,7 +201,7 @@ def test_rows_are_joined_only_where_each_gives_what_it_gives_alone(name):
     assert all(torch.equal(networks.state_dict()[key], value) for key, value in before.items())
 
 
-def test_networks_are_joined_each_for_itself():
+def test_networks_are_joined_each_for_itself() -> None:
     nets = {
         "net": nn.Sequential(nn.Linear(3, 3)),
         "other": nn.Sequential(nn.Linear(3, 3), nn.Dropout()),
@@ -207,7 +215,9 @@ def test_networks_are_joined_each_for_itself():
 
 
 @pytest.mark.parametrize("worked", [True, False])
-def test_a_process_where_joining_failed_is_not_outvoted(worked, monkeypatch):
+def test_a_process_where_joining_failed_is_not_outvoted(
+    worked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another process says that it worked and was faster; all go the way of this one."""
     asked = []
     monkeypatch.setattr(choice, "all_processes", lambda answer, _: asked.append(answer) or answer)
@@ -217,13 +227,13 @@ def test_a_process_where_joining_failed_is_not_outvoted(worked, monkeypatch):
     assert asked == [worked]
 
 
-def gradients(learner, batch):
+def gradients(learner: Any, batch: Any) -> Any:
     learner.zero_grad()
     learner.training_step(batch, 0).backward()
     return [p.grad.clone() for p in learner.networks.parameters() if p.grad is not None]
 
 
-def test_with_batchnorm_in_eval_mode_both_ways_learn_the_same(tmp_path):
+def test_with_batchnorm_in_eval_mode_both_ways_learn_the_same(tmp_path: Path) -> None:
     """Statistics of a batch are the one thing that rows of a joined forward share."""
     _, prepared = learner_with("joined", tmp_path)
     learner = prepared.learner
@@ -244,7 +254,7 @@ def test_with_batchnorm_in_eval_mode_both_ways_learn_the_same(tmp_path):
     assert any(not torch.allclose(a, b) for a, b in zip(in_train_mode, found[True], strict=True))
 
 
-def step_of(data: DataModule):
+def step_of(data: DataModule) -> Any:
     batch = next(iter(data.train_dataloader()))
     return {
         f"{name}.{field}": value
@@ -253,7 +263,7 @@ def step_of(data: DataModule):
     }
 
 
-def test_a_network_without_gradients_can_be_tried(monkeypatch):
+def test_a_network_without_gradients_can_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "REPEATS", 1)
     networks = Networks({"net": nn.Linear(3, 3).requires_grad_(False)})
     plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]

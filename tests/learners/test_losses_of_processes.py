@@ -3,7 +3,10 @@
 import csv
 import json
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +30,7 @@ TINY = [
 ROTATION_ALONE = ["method=rotation", "learner.hparams.model.supervised_loss=null"]
 
 
-def fit(folder, processes, *overrides):
+def fit(folder: Path, processes: Any, *overrides: str) -> None:
     batches = [
         line
         for name, rows in {"supervised": 16, "unlabeled": 32}.items()
@@ -52,7 +55,7 @@ HITS, LABELS = [1.0, math.nan], [2, 0]
 MASK = [0.5, 0.25]
 
 
-def bring_together(rank, folder):
+def bring_together(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo")
     count = torch.tensor(LABELS[rank])
     log = StepLog()
@@ -71,11 +74,11 @@ def bring_together(rank, folder):
 
 
 @contextmanager
-def broken_at(number, rank):
+def broken_at(number: Any, rank: int) -> Iterator[None]:
     """Breaks a batch of the second process alone."""
     make, calls = DataModule.on_after_batch_transfer, [0]
 
-    def breaking(self, batch, index):
+    def breaking(self: Any, batch: Any, index: Any) -> Any:
         made = make(self, batch, index)
         calls[0] += 1
         if (rank, calls[0]) == (1, number):
@@ -89,7 +92,7 @@ def broken_at(number, rank):
         DataModule.on_after_batch_transfer = make
 
 
-def in_two(rank, folder):
+def in_two(rank: int, folder: Path) -> None:
     bring_together(rank, folder)
     fit(folder / "two", 2, *WITHOUT_BATCHNORM)
     with broken_at(2, rank):
@@ -104,20 +107,20 @@ def in_two(rank, folder):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("two")
     in_processes(in_two, made)
     fit(made / "one", 1, *WITHOUT_BATCHNORM)
     return made
 
 
-def steps_of(folder):
+def steps_of(folder: Path) -> Any:
     (path,) = folder.rglob("summary.json")
     return json.loads(path.read_text())["steps"]
 
 
 @pytest.mark.slow
-def test_rotation_without_a_supervised_loss_trains_and_resumes(folder):
+def test_rotation_without_a_supervised_loss_trains_and_resumes(folder: Path) -> None:
     assert steps_of(folder / "rotation") == 4
     assert steps_of(folder / "resumed") == 6
     states = [torch.load(next((folder / name).rglob("last.ckpt")), weights_only=True)["state_dict"]
@@ -130,7 +133,7 @@ def test_rotation_without_a_supervised_loss_trains_and_resumes(folder):
 
 
 @pytest.mark.slow
-def test_losses_and_metrics_are_those_of_all_rows(folder):
+def test_losses_and_metrics_are_those_of_all_rows(folder: Path) -> None:
     for rank in range(2):
         found = json.loads((folder / f"together-{rank}.json").read_text())
         assert found["train/a/loss"] == pytest.approx((1 + 2 + 6) / 3)
@@ -142,14 +145,14 @@ def test_losses_and_metrics_are_those_of_all_rows(folder):
         assert math.isnan(found["train/b/loss"]), "a loss that is nan must not be left out"
 
 
-def logged(folder):
+def logged(folder: Path) -> Any:
     (path,) = folder.rglob("metrics.csv")
     with path.open(newline="") as file:
         return [row for row in csv.DictReader(file) if row["train/loss"]]
 
 
 @pytest.mark.slow
-def test_two_processes_log_what_one_logs(folder):
+def test_two_processes_log_what_one_logs(folder: Path) -> None:
     one, two = (logged(folder / name) for name in ("one", "two"))
     assert len(one) == len(two) == 4
     for expected, found in zip(one, two, strict=True):
@@ -160,7 +163,7 @@ def test_two_processes_log_what_one_logs(folder):
 
 
 @pytest.mark.slow
-def test_a_broken_batch_of_one_process_stops_both_with_one_sentence(folder):
+def test_a_broken_batch_of_one_process_stops_both_with_one_sentence(folder: Path) -> None:
     told = [(folder / f"stop-{rank}.txt").read_text() for rank in range(2)]
     assert told[0] == told[1]
     assert "step 2: the loss of supervised is nan; samples of supervised: " in told[0]
@@ -168,7 +171,7 @@ def test_a_broken_batch_of_one_process_stops_both_with_one_sentence(folder):
 
 
 @pytest.mark.slow
-def test_a_broken_batch_of_one_process_is_skipped_by_both(folder):
+def test_a_broken_batch_of_one_process_is_skipped_by_both(folder: Path) -> None:
     (path,) = (folder / "skip").rglob("summary.json")
     assert json.loads(path.read_text())["skipped_steps"] == 1
     state = torch.load(next((folder / "skip").rglob("last.ckpt")), weights_only=True)["state_dict"]

@@ -4,6 +4,9 @@ import csv
 import json
 import logging
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -26,13 +29,13 @@ TINY = [
 
 
 @pytest.fixture
-def break_at(monkeypatch):
+def break_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Breaks the labeled images of some batches, counted from 1; returns where they are."""
 
-    def install(*batches, value=math.nan):
+    def install(*batches: Any, value: Any = math.nan) -> Any:
         make, calls, broken = DataModule.on_after_batch_transfer, [0], []
 
-        def breaking(self, batch, index):
+        def breaking(self: Any, batch: Any, index: Any) -> Any:
             made = make(self, batch, index)
             calls[0] += "supervised.image" in made
             if calls[0] in batches and "supervised.image" in made:
@@ -46,7 +49,7 @@ def break_at(monkeypatch):
     return install
 
 
-def fit(folder, *overrides):
+def fit(folder: Path, *overrides: str) -> Any:
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
     run(config, check(config))
     (summary,) = folder.rglob("summary.json")
@@ -54,7 +57,9 @@ def fit(folder, *overrides):
     return json.loads(summary.read_text()), torch.load(last, weights_only=True)
 
 
-def test_the_run_stops_and_names_step_head_and_samples(break_at, tmp_path):
+def test_the_run_stops_and_names_step_head_and_samples(
+    break_at: Callable[..., Any], tmp_path: Path
+) -> None:
     positions = break_at(7)
     with pytest.raises(NonFiniteLossError) as caught:
         fit(tmp_path)
@@ -74,8 +79,8 @@ def test_the_run_stops_and_names_step_head_and_samples(break_at, tmp_path):
 
 
 def test_where_looking_waits_no_checkpoint_is_kept_of_what_followed(
-    break_at, tmp_path, monkeypatch
-):
+    break_at: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a GPU: the loss is looked at later, and the step that it was is named all the same."""
     monkeypatch.setattr(nonfinite, "world_size", lambda: 2)
     break_at(2)
@@ -85,7 +90,7 @@ def test_where_looking_waits_no_checkpoint_is_kept_of_what_followed(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_a_loss_that_is_infinite_stops_as_well(tmp_path):
+def test_a_loss_that_is_infinite_stops_as_well(tmp_path: Path) -> None:
     factor = "learner.hparams.model.supervised_loss.callable._target_"
     with pytest.raises(NonFiniteLossError, match="step 1: the loss of supervised is inf"):
         fit(tmp_path, f"{factor}={__name__}.Infinite")
@@ -94,17 +99,17 @@ def test_a_loss_that_is_infinite_stops_as_well(tmp_path):
 class Infinite(torch.nn.CrossEntropyLoss):
     """Grows without bound."""
 
-    def forward(self, logits, target):
+    def forward(self, logits: Any, target: Any) -> Any:
         return super().forward(logits, target) * torch.tensor(math.inf if self.training else 1)
 
 
 class Ends(pl.Callback):
     """Keeps what a run has learned after each step."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.states = []
 
-    def on_train_batch_end(self, trainer, pl_module, *_):
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
         optimizer = [v.clone() for s in trainer.optimizers[0].state.values() for v in s.values()]
         model = {name: value.clone() for name, value in pl_module.state_dict().items()}
         self.states.append((model, optimizer))
@@ -115,8 +120,13 @@ class Ends(pl.Callback):
     [("sgd", []), ("adamw", ["++trainer.gradient_clip_val=1.0"])],
 )
 def test_a_skipped_step_changes_nothing_and_is_counted(
-    optimizer, extra, break_at, tmp_path, caplog, monkeypatch
-):
+    optimizer: str,
+    extra: Any,
+    break_at: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ends = Ends()
     monkeypatch.setattr("sesemi_like.trainer.build.CarryBestOver", lambda: ends)
     break_at(3, 7)
@@ -132,15 +142,15 @@ def test_a_skipped_step_changes_nothing_and_is_counted(
     assert all(v.isfinite().all() for v in last["state_dict"].values())
 
 
-def is_equal(before, after):
+def is_equal(before: Any, after: Any) -> Any:
     """Whether weights, buffers, averages and the optimizer's state are the same."""
     model = all(torch.equal(before[0][name], value) for name, value in after[0].items())
     return model and all(torch.equal(a, b) for a, b in zip(before[1], after[1], strict=True))
 
 
 def test_of_accumulated_batches_one_that_is_broken_spoils_its_step_alone(
-    break_at, tmp_path, monkeypatch
-):
+    break_at: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ends = Ends()
     monkeypatch.setattr("sesemi_like.trainer.build.CarryBestOver", lambda: ends)
     break_at(3)  # the first batch of the second step
@@ -153,19 +163,23 @@ def test_of_accumulated_batches_one_that_is_broken_spoils_its_step_alone(
     assert same == [False, True, True, False, True, False]
 
 
-def test_a_run_that_skips_every_step_ends(break_at, tmp_path, monkeypatch):
+def test_a_run_that_skips_every_step_ends(
+    break_at: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(nonfinite, "_MOST_IN_A_ROW", 4)
     break_at(*range(2, 9))
     with pytest.raises(NonFiniteLossError, match="4 steps in a row were skipped: step 5"):
         fit(tmp_path, "run.on_nonfinite=skip")
 
 
-def test_the_command_ends_with_a_sentence(capsys, tmp_path, monkeypatch):
+def test_the_command_ends_with_a_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = "step 7: the loss of supervised is nan"
     arguments = ["open_cli", "-cn", "quickstart", f"hydra.run.dir={tmp_path}"]
     monkeypatch.setattr("sys.argv", arguments)
 
-    def stop(config):
+    def stop(config: Any) -> None:
         raise NonFiniteLossError(said)
 
     monkeypatch.setattr(cli, "job", stop)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from typing import Any
 
 import pytest
 import torch
@@ -18,16 +19,16 @@ LOSSES, WEIGHTS = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 0.0, 0.5])
 @pytest.mark.parametrize(
     ("reduction", "expected"), [("mean", 3 / 3), ("weighted_mean", 3 / 1.5), ("sum", 3.0)]
 )
-def test_by_hand(reduction, expected):
+def test_by_hand(reduction: str, expected: float) -> None:
     assert reduce_losses(LossOutputs(LOSSES, WEIGHTS), reduction).item() == pytest.approx(expected)
 
 
-def test_no_weights_are_ones():
+def test_no_weights_are_ones() -> None:
     for reduction, expected in {"mean": 7 / 3, "weighted_mean": 7 / 3, "sum": 7.0}.items():
         assert reduce_losses(LossOutputs(LOSSES), reduction).item() == pytest.approx(expected)
 
 
-def test_weighted_mean_is_torchs_weighted_cross_entropy():
+def test_weighted_mean_is_torchs_weighted_cross_entropy() -> None:
     logits, target = torch.randn(8, 3), torch.randint(3, (8,))
     class_weights = torch.tensor([0.2, 1.0, 3.0])
     outputs = LossOutputs(F.cross_entropy(logits, target, reduction="none"), class_weights[target])
@@ -35,13 +36,13 @@ def test_weighted_mean_is_torchs_weighted_cross_entropy():
     torch.testing.assert_close(reduce_losses(outputs, "weighted_mean"), expected)
 
 
-def test_several_terms_are_reduced_over_their_own_rows_and_averaged():
+def test_several_terms_are_reduced_over_their_own_rows_and_averaged() -> None:
     outputs = LossOutputs({"a": torch.tensor([2.0, 4.0]), "b": torch.tensor([9.0])})
     assert reduce_losses(outputs, "mean").item() == pytest.approx((3 + 9) / 2)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_no_rows_give_a_zero_that_is_attached_to_the_graph(reduction):
+def test_no_rows_give_a_zero_that_is_attached_to_the_graph(reduction: Any) -> None:
     parameter = torch.ones(3, requires_grad=True)
     value = reduce_losses(LossOutputs(parameter[:0]), reduction)
     value.backward()
@@ -50,11 +51,11 @@ def test_no_rows_give_a_zero_that_is_attached_to_the_graph(reduction):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_no_weight_at_all_gives_zero(reduction):
+def test_no_weight_at_all_gives_zero(reduction: Any) -> None:
     assert reduce_losses(LossOutputs(LOSSES, torch.zeros(3)), reduction).item() == 0
 
 
-def test_what_is_not_one_loss_per_row_is_refused():
+def test_what_is_not_one_loss_per_row_is_refused() -> None:
     with pytest.raises(ValueError, match="needs one per row"):
         reduce_losses(LossOutputs(torch.tensor(1.0)), "mean")
     with pytest.raises(ValueError, match="one weight per row"):
@@ -66,13 +67,13 @@ ROWS = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
 ROW_WEIGHTS = torch.tensor([1.0, 0.0, 1.0, 0.25, 2.0])
 
 
-def gradient_of(rows, weights, reduction):
+def gradient_of(rows: Any, weights: Any, reduction: Any) -> Any:
     parameter = torch.tensor(3.0, requires_grad=True)
     reduce_losses(LossOutputs((parameter * rows) ** 2, weights), reduction).backward()
     return parameter.grad
 
 
-def compare_with_one_process(rank, port, cut):
+def compare_with_one_process(rank: int, port: Any, cut: Any) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=2)
     own = slice(0, cut) if rank == 0 else slice(cut, None)
@@ -90,14 +91,14 @@ def compare_with_one_process(rank, port, cut):
 EXPECTED = {"mean": 6 * 64 / 5, "weighted_mean": 6 * 64 / 4.25, "sum": 6 * 64.0}
 
 
-def test_one_process_gives_the_gradient_by_hand():
+def test_one_process_gives_the_gradient_by_hand() -> None:
     for reduction, expected in EXPECTED.items():
         assert gradient_of(ROWS, ROW_WEIGHTS, reduction).item() == pytest.approx(expected)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", [4, 5])
-def test_gradients_of_uneven_processes_are_those_of_one(cut):
+def test_gradients_of_uneven_processes_are_those_of_one(cut: int) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -2,6 +2,7 @@
 
 import pytest
 from composing import composed
+from torch import Tensor
 
 from sesemi_like.config.resolvers import AppAttributes, app_attributes
 from sesemi_like.learners.required_fields import required_fields
@@ -10,7 +11,7 @@ LOADERS = ("supervised", "unlabeled", "rotation_prediction")
 SUPERVISED = {"supervised": {"image", "target"}}
 
 
-def read(*overrides, name="quickstart"):
+def read(*overrides: str, name: str = "quickstart") -> dict[str, Tensor]:
     config = composed(name, *overrides)
     with app_attributes(AppAttributes(1, 1, 0, 1)):
         return required_fields(config.learner, LOADERS)
@@ -25,18 +26,18 @@ def read(*overrides, name="quickstart"):
         ("entropy_minimization", {"weak"}),
     ],
 )
-def test_methods_read_the_views_of_their_papers(method, unlabeled):
+def test_methods_read_the_views_of_their_papers(method: str, unlabeled: set[str]) -> None:
     assert read(f"method={method}") == {**SUPERVISED, "unlabeled": unlabeled}
 
 
-def test_a_method_without_a_head_reads_no_further_loader():
+def test_a_method_without_a_head_reads_no_further_loader() -> None:
     assert read("method=supervised") == SUPERVISED
     both = {**SUPERVISED, "rotation_prediction": {"image", "target"}}
     assert read(name="base") == both
     assert read("method=supervised", name="base") == SUPERVISED
 
 
-def test_a_head_that_is_switched_off_reads_nothing():
+def test_a_head_that_is_switched_off_reads_nothing() -> None:
     heads = "learner.hparams.model.regularization_loss_heads"
     assert read(f"{heads}.fixmatch.scale_factor=0") == SUPERVISED
 
@@ -50,5 +51,5 @@ def test_a_head_that_is_switched_off_reads_nothing():
         "learner.hparams.model.supervised_loss.scale_factor=0",
     ],
 )
-def test_mistakes_are_left_to_those_who_tell_them(mistake):
+def test_mistakes_are_left_to_those_who_tell_them(mistake: str) -> None:
     assert read("method=supervised", mistake.replace("+", "")) is None

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from typing import Any
 
 import torch
 
@@ -9,16 +10,16 @@ from sesemi_like.models.backbones import SmallConvNet, WideResNet
 from sesemi_like.models.ema import EMATeacher
 
 
-def backbone(**settings):
+def backbone(**settings: bool) -> SmallConvNet:
     return SmallConvNet(in_chans=1, widths=(4, 8), drop_rate=0.5, **settings)
 
 
-def compiled(module):
+def compiled(module: SmallConvNet) -> Any:
     """Compiles by tracing alone, which needs no compiler of C++."""
     return torch.compile(module, backend="eager")
 
 
-def test_copy_of_a_frozen_backbone_is_frozen_and_its_own():
+def test_copy_of_a_frozen_backbone_is_frozen_and_its_own() -> None:
     first = backbone(freeze=True)
     second = copy.deepcopy(first).train()
     assert second.is_frozen
@@ -28,7 +29,7 @@ def test_copy_of_a_frozen_backbone_is_frozen_and_its_own():
     assert not (next(first.parameters()) == 3).any()
 
 
-def test_saved_backbone_gives_the_same_features():
+def test_saved_backbone_gives_the_same_features() -> None:
     first, buffer = WideResNet(10, 1).eval(), io.BytesIO()
     torch.save(first.state_dict(), buffer)
     buffer.seek(0)
@@ -38,7 +39,7 @@ def test_saved_backbone_gives_the_same_features():
     assert torch.equal(first(images), second(images))
 
 
-def test_compiled_frozen_backbone_stays_frozen():
+def test_compiled_frozen_backbone_stays_frozen() -> None:
     network = backbone(freeze=True)
     fast = compiled(network).train()
     images = torch.randn(2, 1, 8, 8)
@@ -48,7 +49,7 @@ def test_compiled_frozen_backbone_stays_frozen():
     assert all(torch.equal(v, before[n]) for n, v in network.state_dict().items())
 
 
-def test_teacher_follows_a_compiled_network():
+def test_teacher_follows_a_compiled_network() -> None:
     network = backbone()
     teacher = EMATeacher(network, decay=0.5, warmup=False)
     start = copy.deepcopy(network)

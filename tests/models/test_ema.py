@@ -1,10 +1,13 @@
 """The EMA teacher against the recursion in NumPy, warm-up by hand, and its edges."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from sesemi_like.models.ema import EMATeacher
@@ -13,18 +16,18 @@ from sesemi_like.models.ema import EMATeacher
 class Network(nn.Module):
     """Parameters, floating-point and integer buffers; tied weights when asked."""
 
-    def __init__(self, tied=False):
+    def __init__(self, tied: bool = False) -> None:
         super().__init__()
         self.first, self.norm, self.second = nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3)
         if tied:
             self.second.weight = self.first.weight
         self.out_features = 3
 
-    def forward(self, inputs):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.second(self.norm(self.first(inputs)))
 
 
-def drift(network):
+def drift(network: Network) -> None:
     """Changes every weight as a step would, and BatchNorm's statistics by a forward."""
     with torch.no_grad():
         for parameter in network.parameters():
@@ -32,11 +35,11 @@ def drift(network):
         network.train()(torch.randn(5, 3, dtype=network.first.weight.dtype))
 
 
-def as_numpy(network):
+def as_numpy(network: Network) -> dict[str, NDArray[Any]]:
     return {name: value.numpy().copy() for name, value in network.state_dict().items()}
 
 
-def averaged_names(network, kind):
+def averaged_names(network: Network, kind: str) -> set[str]:
     if kind == "parameters":
         return {name for name, _ in network.named_parameters()}
     return {name for name, value in network.state_dict().items() if value.is_floating_point()}
@@ -44,7 +47,7 @@ def averaged_names(network, kind):
 
 @pytest.mark.parametrize("warmup", [False, True])
 @pytest.mark.parametrize("kind", ["states", "parameters"])
-def test_average_follows_the_recursion(kind, warmup):
+def test_average_follows_the_recursion(kind: str, warmup: bool) -> None:
     torch.manual_seed(0)
     network = Network().double()
     teacher = EMATeacher(network, decay=0.3, warmup=warmup, kind=kind)
@@ -60,7 +63,7 @@ def test_average_follows_the_recursion(kind, warmup):
     assert teacher.module.norm.num_batches_tracked == 6
 
 
-def test_kinds_differ_in_the_buffers_alone():
+def test_kinds_differ_in_the_buffers_alone() -> None:
     torch.manual_seed(0)
     network = Network()
     states, parameters = (EMATeacher(network, 0.9, False, k) for k in ("states", "parameters"))
@@ -72,7 +75,7 @@ def test_kinds_differ_in_the_buffers_alone():
     assert not torch.equal(states.module.norm.running_mean, network.norm.running_mean)
 
 
-def test_warmup_by_hand():
+def test_warmup_by_hand() -> None:
     teacher = EMATeacher(Network(), decay=0.999)
     assert teacher.decay_at(0) == pytest.approx(1 / 10)
     assert teacher.decay_at(10) == pytest.approx(11 / 20)
@@ -84,7 +87,7 @@ def test_warmup_by_hand():
 
 
 @pytest.mark.parametrize("decay", [0, 1])
-def test_decay_at_its_ends(decay):
+def test_decay_at_its_ends(decay: int) -> None:
     network = Network()
     start = copy.deepcopy(network)
     teacher = EMATeacher(network, decay=decay, warmup=False)
@@ -100,17 +103,17 @@ def test_decay_at_its_ends(decay):
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
-def test_decay_outside_its_range_is_refused(decay):
+def test_decay_outside_its_range_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match="decay: found"):
         EMATeacher(Network(), decay=decay)
 
 
-def test_unknown_kind_is_refused():
+def test_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="kind: found 'weights'; must be one of states, param"):
         EMATeacher(Network(), kind="weights")
 
 
-def test_tied_parameters_are_averaged_once_and_stay_tied():
+def test_tied_parameters_are_averaged_once_and_stay_tied() -> None:
     network = Network(tied=True)
     teacher = EMATeacher(network, decay=0.5, warmup=False)
     start = network.first.weight.detach().clone()
@@ -120,7 +123,7 @@ def test_tied_parameters_are_averaged_once_and_stay_tied():
     torch.testing.assert_close(teacher.module.first.weight, (start + network.first.weight) / 2)
 
 
-def test_takes_no_gradients_and_leaves_the_network_as_it_was():
+def test_takes_no_gradients_and_leaves_the_network_as_it_was() -> None:
     network = Network().train()
     teacher = EMATeacher(network)
     assert all(parameter.requires_grad for parameter in network.parameters())
@@ -132,7 +135,7 @@ def test_takes_no_gradients_and_leaves_the_network_as_it_was():
     assert not (network.first.weight == 7).any()
 
 
-def test_stays_in_evaluation_mode():
+def test_stays_in_evaluation_mode() -> None:
     teacher = EMATeacher(Network().train())
     whole = nn.ModuleDict({"teacher": teacher}).train()
     assert whole.training
@@ -142,7 +145,7 @@ def test_stays_in_evaluation_mode():
     assert torch.equal(teacher.module.norm.running_mean, before)
 
 
-def test_forward_and_feature_size_are_those_of_the_network():
+def test_forward_and_feature_size_are_those_of_the_network() -> None:
     network = Network().eval()
     teacher = EMATeacher(network)
     inputs = torch.randn(2, 3)
@@ -150,7 +153,7 @@ def test_forward_and_feature_size_are_those_of_the_network():
     assert teacher.out_features == 3
 
 
-def test_state_dict_round_trip_goes_on_alike():
+def test_state_dict_round_trip_goes_on_alike() -> None:
     torch.manual_seed(0)
     network = Network()
     teacher = EMATeacher(network, decay=0.9)
@@ -166,7 +169,7 @@ def test_state_dict_round_trip_goes_on_alike():
 
 
 @pytest.mark.parametrize("other", [torch.float64, torch.bfloat16])
-def test_tensors_of_several_dtypes_keep_theirs(other):
+def test_tensors_of_several_dtypes_keep_theirs(other: torch.dtype) -> None:
     network = Network()
     network.second.to(other)
     teacher = EMATeacher(network, decay=0.5, warmup=False)
@@ -183,12 +186,14 @@ def test_tensors_of_several_dtypes_keep_theirs(other):
 
 
 @pytest.mark.parametrize("kind", ["states", "parameters"])
-def test_one_call_averages_and_one_call_copies(kind, monkeypatch):
+def test_one_call_averages_and_one_call_copies(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     for name in ("_foreach_lerp_", "_foreach_copy_"):
         original = getattr(torch, name)
 
-        def counted(*arguments, name=name, original=original):
+        def counted(
+            *arguments: float | list[Any], name: str = name, original: Callable[..., Any] = original
+        ) -> list[Any]:
             calls.append((name, len(arguments[0])))
             return original(*arguments)
 
@@ -200,14 +205,14 @@ def test_one_call_averages_and_one_call_copies(kind, monkeypatch):
     assert calls == [("_foreach_lerp_", counts[0]), ("_foreach_copy_", counts[1])]
 
 
-def test_network_without_parameters_or_buffers():
+def test_network_without_parameters_or_buffers() -> None:
     EMATeacher(nn.Identity()).update(nn.Identity(), 0)
     linear = nn.Linear(1, 1)
     EMATeacher(linear).update(linear, 0)
 
 
 @pytest.mark.parametrize("other", [nn.Linear(3, 1), nn.Linear(1, 3), nn.Linear(3, 3, bias=False)])
-def test_network_of_another_structure_is_refused(other):
+def test_network_of_another_structure_is_refused(other: nn.Linear) -> None:
     teacher = EMATeacher(nn.Linear(3, 3))
     before = copy.deepcopy(teacher.state_dict())
     with pytest.raises(ValueError, match="another structure"):
@@ -215,7 +220,7 @@ def test_network_of_another_structure_is_refused(other):
     assert all(torch.equal(v, before[n]) for n, v in teacher.state_dict().items())
 
 
-def test_frozen_tensors_stay_exactly_what_they_are():
+def test_frozen_tensors_stay_exactly_what_they_are() -> None:
     network = Network()
     teacher = EMATeacher(network, decay=0.999)
     for step in range(20):

@@ -11,28 +11,30 @@ from sesemi_like.models.networks import ClassificationNetwork, Networks
 
 
 class Encoder(nn.Linear):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(3, 2)
         self.note = "text"
 
-    def project(self, inputs):
+    def project(self, inputs: torch.Tensor) -> torch.Tensor:
         return self(inputs) * 2
 
 
 @pytest.fixture
-def classifier():
+def classifier() -> ClassificationNetwork:
     return ClassificationNetwork(SmallConvNet(in_chans=1, widths=(4,)), LinearHead(4, 3))
 
 
 @pytest.fixture
-def networks(classifier):
+def networks(classifier: ClassificationNetwork) -> Networks:
     return Networks(
         {"classifier": classifier, "encoder": Encoder()},
         aliases={"backbone": "classifier", "student": "encoder"},
     )
 
 
-def test_names_and_what_they_stand_for(networks, classifier):
+def test_names_and_what_they_stand_for(
+    networks: Networks, classifier: ClassificationNetwork
+) -> None:
     assert networks.names == ["classifier", "encoder", "backbone", "student"]
     assert networks["classifier"] is networks["backbone"] is classifier
     assert networks.canonical("student.project") == "encoder.project"
@@ -40,7 +42,7 @@ def test_names_and_what_they_stand_for(networks, classifier):
     assert networks.module("student.project") is networks["encoder"]
 
 
-def test_a_method_of_a_network_is_called_by_name(networks):
+def test_a_method_of_a_network_is_called_by_name(networks: Networks) -> None:
     inputs = torch.randn(2, 3)
     expected = networks["encoder"](inputs) * 2
     assert torch.equal(networks["student.project"](inputs), expected)
@@ -60,32 +62,34 @@ def test_a_method_of_a_network_is_called_by_name(networks):
         ("", False),
     ],
 )
-def test_contains(networks, name, known):
+def test_contains(networks: Networks, name: str, known: bool) -> None:
     assert (name in networks) is known
 
 
-def test_unknown_network_is_a_key_error(networks):
+def test_unknown_network_is_a_key_error(networks: Networks) -> None:
     with pytest.raises(KeyError):
         networks["teacher"]
 
 
-def test_feature_size_by_any_name(networks):
+def test_feature_size_by_any_name(networks: Networks) -> None:
     assert networks.feature_size("classifier") == networks.feature_size("backbone") == 4
     assert networks.feature_size("encoder.project") == 2
 
 
-def test_feature_size_of_a_network_that_does_not_know():
+def test_feature_size_of_a_network_that_does_not_know() -> None:
     with pytest.raises(AttributeError, match="out_features"):
         Networks({"plain": nn.ReLU()}).feature_size("plain")
 
 
-def test_networks_are_trained_and_saved_once_each(networks):
+def test_networks_are_trained_and_saved_once_each(networks: Networks) -> None:
     names = [name for name, _ in networks.named_parameters()]
     assert len(names) == len(set(names)) == len(list(networks.parameters()))
     assert {name.split(".")[1] for name in names} == {"classifier", "encoder"}
 
 
-def test_classification_network_answers_features_and_their_logits(classifier):
+def test_classification_network_answers_features_and_their_logits(
+    classifier: ClassificationNetwork,
+) -> None:
     images = torch.randn(2, 1, 8, 8)
     classifier.eval()
     answer = classifier(images)
@@ -97,25 +101,29 @@ def test_classification_network_answers_features_and_their_logits(classifier):
     assert classifier.out_features == 4
 
 
-def test_teacher_of_a_classifier_answers_alike(classifier):
+def test_teacher_of_a_classifier_answers_alike(classifier: ClassificationNetwork) -> None:
     networks = Networks({"classifier": classifier, "teacher": EMATeacher(classifier)}).eval()
     images = torch.randn(2, 1, 8, 8)
     torch.testing.assert_close(networks["teacher"](images), networks["classifier"](images))
     assert networks.feature_size("teacher") == 4
 
 
-def test_logits_are_float32_in_half_precision(classifier):
+def test_logits_are_float32_in_half_precision(classifier: ClassificationNetwork) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert classifier(torch.zeros(2, 1, 8, 8))["logits"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
-def test_converted_networks_answer_float32_logits(classifier, kind):
+def test_converted_networks_answer_float32_logits(
+    classifier: ClassificationNetwork, kind: torch.dtype
+) -> None:
     answer = classifier.to(kind)(torch.rand(2, 1, 8, 8, dtype=kind))
     assert answer["logits"].dtype == torch.float32
 
 
-def test_logits_are_computed_in_float32_in_half_precision(classifier):
+def test_logits_are_computed_in_float32_in_half_precision(
+    classifier: ClassificationNetwork,
+) -> None:
     images = torch.rand(16, 1, 8, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         answer = classifier.eval()(images)

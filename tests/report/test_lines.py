@@ -17,5 +17,5 @@ from sesemi_like.report.lines import packed
         (["only"], 1, ", ", "only"),
     ],
 )
-def test_packed(items, width, separator, expected):
+def test_packed(items: list[str], width: int | None, separator: str, expected: str) -> None:
     assert packed(items, width, separator) == expected

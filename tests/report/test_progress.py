@@ -3,7 +3,10 @@
 import io
 import re
 import types
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from rich.console import Console
@@ -22,11 +25,13 @@ class Trainer:
     estimated_stepping_batches = 10
     datamodule = types.SimpleNamespace(rows_per_step=5)
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.callback_metrics = {}
 
 
-def test_images_are_counted_over_all_processes_loaders_and_steps(monkeypatch):
+def test_images_are_counted_over_all_processes_loaders_and_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = iter([0.0, *range(1, 100)])
     monkeypatch.setattr("sesemi_like.report.progress.time.monotonic", lambda: next(clock))
     bar, trainer = ProgressBar(Console(file=io.StringIO())), Trainer()
@@ -40,7 +45,7 @@ def test_images_are_counted_over_all_processes_loaders_and_steps(monkeypatch):
     assert "6 images/s" in bar._numbers(trainer)
 
 
-def as_yaml(is_terminal=False, width=80):
+def as_yaml(is_terminal: bool = False, width: int = 80) -> Any:
     output = io.StringIO()
     bar = ProgressBar(Console(file=output, force_terminal=is_terminal, width=width))
     trainer = Trainer()
@@ -61,7 +66,7 @@ def as_yaml(is_terminal=False, width=80):
     return output.getvalue()
 
 
-def test_lines_where_there_is_no_terminal():
+def test_lines_where_there_is_no_terminal() -> None:
     text = as_yaml()
     lines = text.splitlines()
     assert "\x1b" not in text
@@ -73,13 +78,13 @@ def test_lines_where_there_is_no_terminal():
     assert "left" in lines[0]
 
 
-def test_a_bar_on_a_terminal():
+def test_a_bar_on_a_terminal() -> None:
     text = as_yaml(is_terminal=True)
     assert "epoch 2" in text
     assert "4/10" in text
 
 
-def test_nothing_is_shown_by_other_processes():
+def test_nothing_is_shown_by_other_processes() -> None:
     output = io.StringIO()
     bar = ProgressBar(Console(file=output))
     bar.disable()
@@ -89,7 +94,7 @@ def test_nothing_is_shown_by_other_processes():
     assert output.getvalue() == ""
 
 
-def test_lines_on_a_terminal_are_broken_between_figures():
+def test_lines_on_a_terminal_are_broken_between_figures() -> None:
     lines = [line.rstrip() for line in as_yaml(is_terminal=True, width=50).splitlines()]
     last = next(i for i, line in enumerate(lines) if "step 10/10" in line)
     ending = "\n".join(lines[last:])
@@ -99,11 +104,13 @@ def test_lines_on_a_terminal_are_broken_between_figures():
     assert re.search(r"in 0:0\d", ending)
 
 
-def test_clock():
+def test_clock() -> None:
     assert [_clock(s) for s in (None, 5.9, 65, 3725)] == ["?", "0:05", "1:05", "1:02:05"]
 
 
-def test_a_stopped_run_says_how_it_goes_on_with_its_config_where_that_is_kept(tmp_path):
+def test_a_stopped_run_says_how_it_goes_on_with_its_config_where_that_is_kept(
+    tmp_path: Path,
+) -> None:
     output, callback, trainer = io.StringIO(), ModelCheckpoint(), Trainer()
     trainer.checkpoint_callbacks = [callback]
     bar = ProgressBar(Console(file=output))

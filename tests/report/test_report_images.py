@@ -1,6 +1,8 @@
 """Images for TensorBoard: grids of samples and the confusion matrix, pixel by pixel."""
 
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from sesemi_like.report.grids import FONT, LINE, image_grid, shortened
 from sesemi_like.run.prepare import prepare, run
 
 
-def test_a_grid_holds_each_image_in_its_cell_with_a_border():
+def test_a_grid_holds_each_image_in_its_cell_with_a_border() -> None:
     images = torch.arange(3, dtype=torch.float32)[:, None, None, None].expand(3, 1, 4, 5)
     grid = image_grid(images, columns=2, min_side=1)
     assert grid.shape == (2 * 6, 2 * 7, 3)
@@ -25,7 +27,7 @@ def test_a_grid_holds_each_image_in_its_cell_with_a_border():
     assert all((cell == cell[0, 0]).all() for cell in cells)
 
 
-def test_a_grid_keeps_colors_and_survives_equal_images():
+def test_a_grid_keeps_colors_and_survives_equal_images() -> None:
     red = torch.zeros(1, 3, 2, 2)
     red[:, 0] = 1
     assert image_grid(red)[1, 1].tolist() == [255, 0, 0]
@@ -33,11 +35,11 @@ def test_a_grid_keeps_colors_and_survives_equal_images():
     assert image_grid(torch.full((2, 1, 2, 2), 0.3)).max() == 0
 
 
-def test_a_matrix_is_dark_where_many_of_a_row_fall():
+def test_a_matrix_is_dark_where_many_of_a_row_fall() -> None:
     drawn = draw_confusion(np.array([[9, 1], [0, 10]]), ["cat", "dog"])
     cell, margin = 44, 110
 
-    def shade(row, column):
+    def shade(row: Any, column: Any) -> int:
         return int(drawn[margin + row * cell + 3, margin + column * cell + 3].sum())
 
     assert shade(1, 1) < shade(0, 0) < shade(0, 1) < shade(1, 0)
@@ -45,13 +47,13 @@ def test_a_matrix_is_dark_where_many_of_a_row_fall():
 
 
 @pytest.mark.parametrize("classes", [1, 25, 26, 1000])
-def test_a_matrix_of_any_size_is_a_image_of_bounded_size(classes):
+def test_a_matrix_of_any_size_is_a_image_of_bounded_size(classes: int) -> None:
     drawn = draw_confusion(np.eye(classes, dtype=np.int64))
     assert drawn.ndim == 3
     assert max(drawn.shape) < 4100
 
 
-def test_small_images_are_enlarged_pixel_by_pixel():
+def test_small_images_are_enlarged_pixel_by_pixel() -> None:
     image = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]]])
     grid = image_grid(image, min_side=5)
     assert grid.shape == (2 * 3 + 2, 2 * 3 + 2, 3)  # three times is the first to reach five
@@ -60,7 +62,7 @@ def test_small_images_are_enlarged_pixel_by_pixel():
     assert image_grid(torch.zeros(1, 3, 200, 100)).shape == (202, 102, 3)
 
 
-def test_captions_stand_under_their_image_and_leave_it_alone():
+def test_captions_stand_under_their_image_and_leave_it_alone() -> None:
     images = torch.ones(3, 1, 64, 64)
     images[0] = 0
     captions = [["", ""], ["cat", "> dog 0.97"], ["", ""]]
@@ -72,7 +74,7 @@ def test_captions_stand_under_their_image_and_leave_it_alone():
     assert [bool((part > 100).any()) for part in text] == [True, False, False]
 
 
-def test_long_names_are_shortened_to_their_room():
+def test_long_names_are_shortened_to_their_room() -> None:
     assert shortened("cat", 100) == "cat"
     found = shortened("Old English sheepdog", 60)
     assert found.startswith("Old E")
@@ -80,7 +82,7 @@ def test_long_names_are_shortened_to_their_room():
     assert FONT.getlength(found) <= 60
 
 
-def test_totals_stand_beside_the_matrix():
+def test_totals_stand_beside_the_matrix() -> None:
     empty, full = (draw_confusion(m) for m in (np.zeros((2, 2), int), np.array([[90, 10], [0, 0]])))
     end = 110 + 2 * 44
     row, column = (slice(110 + 15, 110 + 29), slice(end + 5, end + 55)), slice(110 + 5, 110 + 39)
@@ -90,7 +92,7 @@ def test_totals_stand_beside_the_matrix():
     assert full.shape == (end + 60, end + 60, 3)
 
 
-def test_samples_are_captioned_with_class_pseudo_label_and_confidence():
+def test_samples_are_captioned_with_class_pseudo_label_and_confidence() -> None:
     """Against the network itself, and without a trace in it."""
     prepared = prepare(composed("quickstart", *SMALL, "method=rotation"))
     learner, module = prepared.learner, prepared.data
@@ -122,17 +124,17 @@ def test_samples_are_captioned_with_class_pseudo_label_and_confidence():
 class FakeTrainer:
     """What captions ask of a Trainer."""
 
-    def __init__(self, module):
+    def __init__(self, module: Any) -> None:
         self.datamodule, self.precision_plugin = module, self
 
-    def forward_context(self):
+    def forward_context(self) -> Any:
         return torch.enable_grad()
 
 
 SMALL = ["run.gpus=0", "run.num_iterations=9", "learner.hparams.model.backbone.widths=[4]"]
 
 
-def test_tensorboard_has_curves_samples_and_matrices(tmp_path):
+def test_tensorboard_has_curves_samples_and_matrices(tmp_path: Path) -> None:
     config = composed("quickstart", *SMALL, f"run.dir={tmp_path}", "evaluation=knn",
                       "++trainer.log_every_n_steps=1")  # fmt: skip
     run(config)

@@ -2,6 +2,8 @@
 
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,26 +26,26 @@ CONTENT = {
 }  # fmt: skip
 
 
-def text_of(function, *args, width=80):
+def text_of(function: Any, *args: Any, width: int = 80) -> Any:
     output = io.StringIO()
     function(*args, console=Console(file=output, width=width))
     return output.getvalue()
 
 
-def test_the_file_has_everything_and_the_versions(tmp_path):
+def test_the_file_has_everything_and_the_versions(tmp_path: Path) -> None:
     write_summary(tmp_path / "summary.json", CONTENT)
     found = json.loads((tmp_path / "summary.json").read_text())
     assert {key: found[key] for key in CONTENT} == CONTENT
     assert set(found["versions"]) == {"python", "torch", "pytorch_lightning", "sesemi_like"}
 
 
-def test_classes_that_the_data_do_not_name_are_numbered():
+def test_classes_that_the_data_do_not_name_are_numbered() -> None:
     confusion = np.zeros((4, 4), dtype=np.int64)
     confusion[0, 3] = 2
     assert "cat as 3 (2)" in text_of(print_summary, CONTENT, confusion, ["cat", "dog"])
 
 
-def test_shows_accuracies_worst_classes_and_confusions():
+def test_shows_accuracies_worst_classes_and_confusions() -> None:
     matrix = np.array([[8, 2, 0], [0, 10, 0], [1, 3, 6]])
     text = text_of(print_summary, CONTENT, matrix, ["cat", "dog", "eel"])
     assert max(len(line) for line in text.splitlines()) <= 80
@@ -61,7 +63,7 @@ def test_shows_accuracies_worst_classes_and_confusions():
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_lines_are_broken_between_pairs_alone(width):
+def test_lines_are_broken_between_pairs_alone(width: int) -> None:
     names = ["golden retriever", "old english sheepdog", "rhodesian ridgeback", "beagle"]
     matrix = np.array([[8, 2, 0, 5], [0, 10, 0, 0], [1, 9, 6, 0], [0, 0, 0, 3]])
     text = text_of(print_summary, CONTENT, matrix, names, width=width)
@@ -71,7 +73,7 @@ def test_lines_are_broken_between_pairs_alone(width):
         assert pair in text
 
 
-def test_what_a_person_has_named_is_shown_as_it_is():
+def test_what_a_person_has_named_is_shown_as_it_is() -> None:
     matrix = np.array([[1, 1], [0, 1]])
     content = {**CONTENT, "folder": "runs/[red]/:smile:", "skipped": {"a[b]": ["[bold]x.jpg"]}}
     text = text_of(print_summary, content, matrix, ["[blue]", ":cat:"])
@@ -81,7 +83,7 @@ def test_what_a_person_has_named_is_shown_as_it_is():
     assert text == "[red]: 1 step on 1 x cpu; samples: [b] 4\n"
 
 
-def test_weights_that_no_checkpoint_holds_and_given_ones():
+def test_weights_that_no_checkpoint_holds_and_given_ones() -> None:
     for checkpoint, path, told in ((None, None, "held in memory"), ("given", "x.ckpt", "x.ckpt")):
         entry = {"network": "model", "checkpoint": checkpoint, "path": path, "step": None}
         content = {**CONTENT, "measured": {"test/top1": entry}, "metrics": {"test/top1": 0.5}}
@@ -90,7 +92,7 @@ def test_weights_that_no_checkpoint_holds_and_given_ones():
         assert "test top-1 0.500" in squeezed
 
 
-def test_the_end_of_a_long_path_is_shown_which_says_which_checkpoint_it_is():
+def test_the_end_of_a_long_path_is_shown_which_says_which_checkpoint_it_is() -> None:
     path = f"/{'folder/' * 15}epoch=3-step=48.ckpt"
     entry = {"network": "model", "checkpoint": "given", "path": path, "step": None}
     content = {**CONTENT, "measured": {"test/top1": entry}, "metrics": {"test/top1": 0.5}}
@@ -100,14 +102,14 @@ def test_the_end_of_a_long_path_is_shown_which_says_which_checkpoint_it_is():
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
-def test_a_class_without_samples_is_left_out():
+def test_a_class_without_samples_is_left_out() -> None:
     text = text_of(print_summary, {**CONTENT, "skipped": {}}, np.array([[0, 0], [1, 4]]))
     assert "1 0.80" in text
     assert "0 0.00" not in text
     assert "1 as 0 (1)" in text
 
 
-def test_the_opening_tells_data_length_and_devices():
+def test_the_opening_tells_data_length_and_devices() -> None:
     sizes, labels = {"supervised": 40, "unlabeled": 1437, "val": 10}, {
         "supervised": 40, "unlabeled": 0}  # fmt: skip
     text = text_of(print_opening, "pets", sizes, labels, "600 steps", "1 x cpu")
@@ -119,7 +121,7 @@ def test_the_opening_tells_data_length_and_devices():
         "unlabeled 1,437 (0 labeled, 12 unreadable), val 10 (1 unreadable)")  # fmt: skip
 
 
-def test_one_checkpoint_is_named_once():
+def test_one_checkpoint_is_named_once() -> None:
     measured = {name: LAST for name in ("test/top1", "val/top1")}
     text = text_of(print_summary, {**CONTENT, "measured": measured})
     assert text.count("last checkpoint") == 1
@@ -129,7 +131,7 @@ def test_one_checkpoint_is_named_once():
     assert "│ weights " in text
 
 
-def test_the_opening_is_broken_between_loaders_on_a_terminal():
+def test_the_opening_is_broken_between_loaders_on_a_terminal() -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=80)
     sizes = {"supervised": 40, "unlabeled": 1437, "val": 1397, "test": 360}
@@ -140,6 +142,6 @@ def test_the_opening_is_broken_between_loaders_on_a_terminal():
     )
 
 
-def test_streams_alone_have_no_sizes():
+def test_streams_alone_have_no_sizes() -> None:
     text = text_of(print_opening, "web", {}, {}, "9 steps", "1 x cpu")
     assert text == "web: 9 steps on 1 x cpu; samples: streamed\n"

@@ -11,7 +11,7 @@ from rich.console import Console
 from sesemi_like.report.tasks import show_progress
 
 
-def test_a_bar_on_a_terminal_counts_what_is_completed():
+def test_a_bar_on_a_terminal_counts_what_is_completed() -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=80)
     with show_progress("decoding 8 images once", 8, console) as advance:
@@ -21,7 +21,7 @@ def test_a_bar_on_a_terminal_counts_what_is_completed():
     assert "100%" in output.getvalue()
 
 
-def test_elsewhere_the_task_is_logged_once(caplog: pytest.LogCaptureFixture):
+def test_elsewhere_the_task_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     output = io.StringIO()
     with (
         caplog.at_level(logging.INFO),

@@ -1,6 +1,8 @@
 """A run ends where its schedules end, and says so when it did not get there."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from composing import composed
@@ -19,7 +21,7 @@ TINY = [
 OPEN = "run.num_iterations=null"
 
 
-def fit(folder, *overrides):
+def fit(folder: Path, *overrides: str) -> Any:
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
     run(config, check(config))
     (path,) = folder.rglob("summary.json")
@@ -36,26 +38,26 @@ def fit(folder, *overrides):
         (["++trainer.fast_dev_run=3"], 3),
     ],
 )
-def test_schedules_end_where_the_run_ends(overrides, steps, tmp_path):
+def test_schedules_end_where_the_run_ends(overrides: Any, steps: int, tmp_path: Path) -> None:
     summary, schedule = fit(tmp_path, *overrides)
     assert summary["steps"] == schedule.scheduler.max_iters == steps
     assert summary["status"] == "finished"
 
 
-def test_a_run_that_time_stopped_says_so_and_needs_no_length(tmp_path):
+def test_a_run_that_time_stopped_says_so_and_needs_no_length(tmp_path: Path) -> None:
     endless = [OPEN, "++trainer.max_epochs=-1", "++trainer.max_time=00:00:00:01"]
     summary, _ = fit(tmp_path, *endless, "lr_scheduler=constant", "data.val=null")
     assert summary["status"] == "stopped: max_time"
     assert summary["steps"] > 0
 
 
-def test_a_schedule_of_a_run_without_end_is_reported():
+def test_a_schedule_of_a_run_without_end_is_reported() -> None:
     endless = [OPEN, "++trainer.max_epochs=-1", "++trainer.max_time=00:00:00:01"]
     with pytest.raises(ConfigError, match=r"needs the steps of the run"):
         prepare(composed("quickstart", *TINY, *endless))
 
 
-def test_early_stopping_has_finished_and_says_why(tmp_path):
+def test_early_stopping_has_finished_and_says_why(tmp_path: Path) -> None:
     stopping = (
         "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/top1, mode: max,"
         "patience: 1, min_delta: 2}"
@@ -66,12 +68,14 @@ def test_early_stopping_has_finished_and_says_why(tmp_path):
     assert summary["steps"] == 10
 
 
-def test_overfitting_sees_the_same_batches_in_every_epoch(tmp_path, monkeypatch):
+def test_overfitting_sees_the_same_batches_in_every_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
     from sesemi_like.learners import Classifier
 
     class Watched(Classifier):
-        def training_step(self, batch, batch_idx):
+        def training_step(self, batch: Any, batch_idx: Any) -> Any:
             seen.append(tuple(batch["unlabeled.index"].tolist()))
             return super().training_step(batch, batch_idx)
 
@@ -81,6 +85,6 @@ def test_overfitting_sees_the_same_batches_in_every_epoch(tmp_path, monkeypatch)
     assert seen[0] != seen[1]
 
 
-def test_an_epoch_without_batches_is_reported():
+def test_an_epoch_without_batches_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"trainer\.limit_train_batches: found 0\.1; leaves no"):
         prepare(composed("quickstart", *TINY, "++trainer.limit_train_batches=0.1"))

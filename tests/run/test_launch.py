@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import zlib
+from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import in_processes
@@ -15,46 +17,48 @@ LAUNCHERS = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "NODE_RANK", "TORCHELASTIC_RUN_
 
 
 @pytest.fixture(autouse=True)
-def no_launcher(monkeypatch):
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*LAUNCHERS, "SESEMI_LIKE_SEED"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_given_seed_is_kept():
+def test_a_given_seed_is_kept() -> None:
     assert choose_seed(7) == 7
 
 
 @pytest.mark.parametrize("launch", [{}, {"SLURM_JOB_ID": "3"}, {"LOCAL_RANK": "0"}])
-def test_every_run_draws_anew(monkeypatch, launch):
+def test_every_run_draws_anew(monkeypatch: pytest.MonkeyPatch, launch: Any) -> None:
     for name, value in launch.items():  # also as an earlier run of a sweep has left them
         monkeypatch.setenv(name, value)
     assert len({choose_seed(None) for _ in range(3)}) == 3
 
 
-def test_processes_that_lightning_launches_take_the_seed_of_the_first(monkeypatch):
+def test_processes_that_lightning_launches_take_the_seed_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     drawn = choose_seed(None)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert choose_seed(None) == drawn
 
 
-def test_without_a_checkpoint_that_can_be_read_one_is_drawn(tmp_path):
+def test_without_a_checkpoint_that_can_be_read_one_is_drawn(tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"no checkpoint")
     seeds = {choose_seed(None, resumed=str(tmp_path / name)) for name in ("x.ckpt", "none.ckpt")}
     assert len(seeds) == 2
 
 
-def note(rank, folder):
+def note(rank: int, folder: Path) -> None:
     (folder / str(rank)).write_text(f"{choose_seed(None)} {choose_seed(None)}")
 
 
-def test_processes_that_were_launched_apart_agree_on_one(tmp_path):
+def test_processes_that_were_launched_apart_agree_on_one(tmp_path: Path) -> None:
     in_processes(note, tmp_path)
     first, second = ((tmp_path / str(rank)).read_text().split() for rank in range(2))
     assert first == second
     assert first[0] != first[1]
 
 
-def note_of_node(rank, folder):
+def note_of_node(rank: int, folder: Path) -> None:
     node = {"NODE_RANK": str(rank), "LOCAL_RANK": "0"}
     for name in ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "GROUP_RANK"):
         os.environ.pop(name)
@@ -62,7 +66,7 @@ def note_of_node(rank, folder):
     (folder / str(rank)).write_text(str(choose_seed(None, num_nodes=2)))
 
 
-def test_nodes_whose_first_processes_are_started_by_hand_agree_on_one(tmp_path):
+def test_nodes_whose_first_processes_are_started_by_hand_agree_on_one(tmp_path: Path) -> None:
     in_processes(note_of_node, tmp_path)
     assert (tmp_path / "0").read_text() == (tmp_path / "1").read_text()
 
@@ -83,7 +87,7 @@ dist.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_processes_of_torchrun_agree_on_one_for_every_run(tmp_path):
+def test_processes_of_torchrun_agree_on_one_for_every_run(tmp_path: Path) -> None:
     (tmp_path / "told.py").write_text(TOLD)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
     subprocess.run([*torchrun, tmp_path / "told.py", tmp_path], check=True, timeout=120)

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from composing import composed
@@ -25,7 +27,7 @@ MODES = {"FIT": "train", "VALIDATE": "val", "TEST": "test"}
 WAYS = ["resume_from_checkpoint", "pretrained_checkpoint_path", None]
 
 
-def done(folder, *overrides):
+def done(folder: Path, *overrides: str) -> Any:
     """Runs a tiny quickstart; returns its folder and summary."""
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
     run(config, check(config))
@@ -34,7 +36,7 @@ def done(folder, *overrides):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Checkpoints of a finished run by name, and what was measured of the last one."""
     folder, summary = done(tmp_path_factory.mktemp("trained"), "evaluation=knn")
     found = {path.stem.split("=")[0]: path for path in (folder / "checkpoints").iterdir()}
@@ -50,8 +52,8 @@ def trained(tmp_path_factory):
     ],
 )
 def test_every_mode_with_every_evaluator_and_way_of_giving_weights(
-    trained, tmp_path, mode, evaluation, way, which
-):
+    trained: Any, tmp_path: Path, mode: Any, evaluation: Any, way: Any, which: Any
+) -> None:
     checkpoints, known = trained
     overrides = [f"run.mode={mode}", "run.num_iterations=5"]
     overrides += [f"evaluation={evaluation}"] if evaluation else []
@@ -71,6 +73,6 @@ def test_every_mode_with_every_evaluator_and_way_of_giving_weights(
             assert summary["metrics"][name] == known[name], name
 
 
-def test_an_evaluator_of_data_that_are_not_there_is_reported(tmp_path):
+def test_an_evaluator_of_data_that_are_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.evaluators\.knn: found 'superviesd'"):
         done(tmp_path, "run.mode=TEST", "evaluation=knn", "run.evaluators.knn.data=superviesd")

@@ -3,12 +3,15 @@
 import csv
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 from composing import composed
+from fixture_types import OpenCli
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -29,7 +32,7 @@ TINY = [
 ]
 
 
-def fit(folder, *overrides, name="quickstart"):
+def fit(folder: Path, *overrides: str, name: str = "quickstart") -> Any:
     """Runs a tiny quickstart; returns its folder and summary."""
     config = composed(name, *TINY, f"run.dir={folder}", *overrides)
     run(config, check(config))
@@ -38,11 +41,11 @@ def fit(folder, *overrides, name="quickstart"):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return fit(tmp_path_factory.mktemp("finished"))
 
 
-def test_a_run_folder_holds_everything(finished):
+def test_a_run_folder_holds_everything(finished: Any) -> None:
     folder, summary = finished
     assert summary["status"] == "finished"
     assert summary["steps"] == 10
@@ -53,7 +56,7 @@ def test_a_run_folder_holds_everything(finished):
     assert resolved.learner.hparams.lr_scheduler.scheduler.iters_per_epoch == 5
 
 
-def test_the_label_list_names_forty_labels_of_training_alone(finished):
+def test_the_label_list_names_forty_labels_of_training_alone(finished: Any) -> None:
     with (finished[0] / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["loader"] for row in rows} == set(finished[1]["labels"]) == {"supervised"}
@@ -62,7 +65,7 @@ def test_the_label_list_names_forty_labels_of_training_alone(finished):
     assert set(counts.values()) == {4}
 
 
-def test_a_loader_that_no_head_reads_does_not_set_the_epoch():
+def test_a_loader_that_no_head_reads_does_not_set_the_epoch() -> None:
     missing = "data.train.unlabeled.dataset.subset=missing"
     length = ("run.num_iterations=null", "run.num_epochs=3")
     config = composed("quickstart", *TINY, "method=supervised", *length, missing)
@@ -73,14 +76,14 @@ def test_a_loader_that_no_head_reads_does_not_set_the_epoch():
 
 
 @pytest.mark.parametrize("mode", ["FIT", "TEST"])
-def test_an_evaluator_names_a_train_loader_that_exists(mode):
+def test_an_evaluator_names_a_train_loader_that_exists(mode: str) -> None:
     config = composed("quickstart", *TINY, "evaluation=knn", f"run.mode={mode}",
                       "run.evaluators.knn.data=supervized")  # fmt: skip
     with pytest.raises(ConfigError, match=r"run\.evaluators\.knn: found 'supervized'"):
         prepare(config, check(config))
 
 
-def test_metrics_are_a_table(finished):
+def test_metrics_are_a_table(finished: Any) -> None:
     with (finished[0] / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     losses = [row for row in rows if row["train/loss"]]
@@ -93,14 +96,14 @@ def test_metrics_are_a_table(finished):
     assert [row["val/top1"] for row in rows if row["val/top1"]]
 
 
-def test_a_checkpoint_is_safe_to_load_and_rebuilds_the_learner(finished):
+def test_a_checkpoint_is_safe_to_load_and_rebuilds_the_learner(finished: Any) -> None:
     path = finished[0] / "checkpoints" / "last.ckpt"
     assert torch.load(path, weights_only=True)["global_step"] == 10
     rebuilt = Classifier.load_from_checkpoint(path, weights_only=True)
     assert rebuilt.networks["classifier"](torch.zeros(2, 1, 8, 8))["logits"].shape == (2, 10)
 
 
-def test_the_same_seed_gives_the_same_weights(finished, tmp_path):
+def test_the_same_seed_gives_the_same_weights(finished: Any, tmp_path: Path) -> None:
     folder, summary = fit(tmp_path)
     first, second = (weights(f) for f in (finished[0], folder))
     for name, value in first.items():
@@ -108,22 +111,24 @@ def test_the_same_seed_gives_the_same_weights(finished, tmp_path):
     assert summary["metrics"] == finished[1]["metrics"]
 
 
-def weights(folder):
+def weights(folder: Path) -> Any:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
 class StopAt(pl.Callback):
     """Asks to stop after some steps, as callbacks do."""
 
-    def __init__(self, steps):
+    def __init__(self, steps: Any) -> None:
         self.steps = steps
 
-    def on_train_batch_end(self, trainer, *_):
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         trainer.should_stop = trainer.global_step >= self.steps
 
 
 @pytest.mark.parametrize("steps", [5, 7])  # at the end of an epoch, and within one
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(finished, tmp_path, steps):
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    finished: Any, tmp_path: Path, steps: int
+) -> None:
     keeping = (
         "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, save_top_k: 0, save_last: true}"
     )
@@ -140,12 +145,12 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(finished, tmp_path, 
 
 
 def test_every_micro_batch_of_a_step_has_draws_of_its_own_and_keeps_them_when_resumed(
-    tmp_path, monkeypatch
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn = []
 
     class Watched(Classifier):
-        def training_step(self, batch, batch_idx):
+        def training_step(self, batch: Any, batch_idx: Any) -> Any:
             drawn.append(tuple(batch["unlabeled.jigsaw.target"].tolist()))
             return super().training_step(batch, batch_idx)
 
@@ -161,7 +166,7 @@ def test_every_micro_batch_of_a_step_has_draws_of_its_own_and_keeps_them_when_re
     assert drawn == whole[4:]
 
 
-def test_random_transforms_of_workers_go_on_when_resumed_within_an_epoch(tmp_path):
+def test_random_transforms_of_workers_go_on_when_resumed_within_an_epoch(tmp_path: Path) -> None:
     for number in range(16):
         path = tmp_path / "images" / ("val" if number > 11 else "train") / "ab"[number % 2]
         path.mkdir(parents=True, exist_ok=True)
@@ -178,7 +183,7 @@ def test_random_transforms_of_workers_go_on_when_resumed_within_an_epoch(tmp_pat
         f"trainer.callbacks=[{{{checkpoint}, every_n_train_steps: 2, save_top_k: -1}}]",
     ]  # fmt: skip
 
-    def weights_at(step, folder, *overrides):
+    def weights_at(step: Any, folder: Path, *overrides: str) -> Any:
         config = composed("base", *settings, f"run.dir={folder}", *overrides)
         run(config, check(config))
         return torch.load(next(folder.rglob(f"*step={step}.ckpt")), weights_only=True)["state_dict"]
@@ -190,7 +195,7 @@ def test_random_transforms_of_workers_go_on_when_resumed_within_an_epoch(tmp_pat
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
-def test_validation_of_a_checkpoint_gives_its_figure_again(finished, tmp_path):
+def test_validation_of_a_checkpoint_gives_its_figure_again(finished: Any, tmp_path: Path) -> None:
     checkpoint = finished[0] / "checkpoints" / "last.ckpt"
     for key in ("resume_from_checkpoint", "pretrained_checkpoint_path"):
         folder = tmp_path / key
@@ -200,7 +205,9 @@ def test_validation_of_a_checkpoint_gives_its_figure_again(finished, tmp_path):
     assert summary["metrics"]["test/top1"] == finished[1]["metrics"]["test/top1"]
 
 
-def test_pretrained_weights_say_what_matched(finished, tmp_path, caplog):
+def test_pretrained_weights_say_what_matched(
+    finished: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     checkpoint = finished[0] / "checkpoints" / "last.ckpt"
     config = composed(
         "quickstart", *TINY, f"run.dir={tmp_path}", "method=supervised",
@@ -215,7 +222,7 @@ def test_pretrained_weights_say_what_matched(finished, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("content", [b"not a checkpoint", b""])
-def test_a_file_that_is_no_checkpoint_is_reported(tmp_path, content):
+def test_a_file_that_is_no_checkpoint_is_reported(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.ckpt"
     path.write_bytes(content)
     config = composed("quickstart", *TINY, f"run.pretrained_checkpoint_path={path}")
@@ -225,12 +232,12 @@ def test_a_file_that_is_no_checkpoint_is_reported(tmp_path, content):
 
 @pytest.mark.parametrize("method", ["supervised", "rotation", "jigsaw", "entropy_minimization",
                                     "pi_model", "mean_teacher"])  # fmt: skip
-def test_every_method_trains(method, tmp_path):
+def test_every_method_trains(method: str, tmp_path: Path) -> None:
     _, summary = fit(tmp_path, f"method={method}", "run.num_iterations=3")
     assert summary["steps"] == 3
 
 
-def test_iterations_per_epoch_and_max_iterations_against_hand_counts():
+def test_iterations_per_epoch_and_max_iterations_against_hand_counts() -> None:
     cases = {
         # unlabeled: floor(1437 / 256) = 5; supervised: ceil(40 / 32) = 2
         (): 5,
@@ -250,7 +257,7 @@ def test_iterations_per_epoch_and_max_iterations_against_hand_counts():
         assert attributes.max_iterations == 3 * expected, overrides
 
 
-def test_a_failing_check_leaves_no_folder(tmp_path):
+def test_a_failing_check_leaves_no_folder(tmp_path: Path) -> None:
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}/runs", "++trainer.max_epcohs=3")
     with pytest.raises(ConfigError, match="did you mean 'max_epochs'"):
         run(config)
@@ -263,9 +270,13 @@ def test_a_failing_check_leaves_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_what_is_wrong_is_told_on_every_process(tmp_path, monkeypatch, rank):
+def test_what_is_wrong_is_told_on_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
     # A folder that is not empty, as another process may leave it, or that is not there at all.
-    def no_trainer(config, given, devices, evaluation, most, folder):
+    def no_trainer(
+        config: Any, given: Any, devices: Any, evaluation: Any, most: Any, folder: Path
+    ) -> None:
         if rank == 0:
             (folder / "left.txt").write_text("of another process")
         raise ConfigError([ConfigProblem("trainer", None, "no trainer")])
@@ -278,7 +289,7 @@ def test_what_is_wrong_is_told_on_every_process(tmp_path, monkeypatch, rank):
         run(config)
 
 
-def test_mistakes_of_data_learner_and_run_are_told_at_once():
+def test_mistakes_of_data_learner_and_run_are_told_at_once() -> None:
     config = composed(
         "quickstart", *TINY,
         "run.num_epochs=0",
@@ -295,7 +306,7 @@ def test_mistakes_of_data_learner_and_run_are_told_at_once():
     ]
 
 
-def test_a_schedule_that_cannot_answer_is_told_before_training():
+def test_a_schedule_that_cannot_answer_is_told_before_training() -> None:
     config = composed(
         "quickstart", *TINY, "method=mean_teacher",
         "learner.hparams.model.regularization_loss_heads.mean_teacher.scheduler.max_iterations=null",
@@ -304,7 +315,7 @@ def test_a_schedule_that_cannot_answer_is_told_before_training():
         prepare(config)
 
 
-def test_a_drawn_seed_is_noted_and_a_resumed_run_takes_it(tmp_path):
+def test_a_drawn_seed_is_noted_and_a_resumed_run_takes_it(tmp_path: Path) -> None:
     stopped, summary = fit(tmp_path / "stopped", "run.seed=null", "run.num_iterations=5")
     checkpoint = stopped / "checkpoints" / "last.ckpt"
     _, resumed = fit(
@@ -316,7 +327,7 @@ def test_a_drawn_seed_is_noted_and_a_resumed_run_takes_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(open_cli, tmp_path):
+def test_two_processes_train_as_one(open_cli: OpenCli, tmp_path: Path) -> None:
     two = ["++trainer.devices=2", "++trainer.accelerator=cpu", "run.accelerator=dp"]
     done = open_cli(
         "-cn", "quickstart", *TINY, *two, "data.train.unlabeled.batch_size_per_gpu=128"
@@ -329,7 +340,7 @@ def test_two_processes_train_as_one(open_cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sweep_makes_a_finished_folder_for_each_run(open_cli, tmp_path):
+def test_a_sweep_makes_a_finished_folder_for_each_run(open_cli: OpenCli, tmp_path: Path) -> None:
     done = open_cli("-m", "-cn", "quickstart", *TINY, "run.num_iterations=5,10",
                     "learner.hparams.model.backbone.widths=[4]")  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -341,7 +352,7 @@ def test_a_sweep_makes_a_finished_folder_for_each_run(open_cli, tmp_path):
     assert sorted(steps) == sorted(lengths) == [5, 10]
 
 
-def test_the_last_step_is_validated_wherever_an_epoch_ends(tmp_path):
+def test_the_last_step_is_validated_wherever_an_epoch_ends(tmp_path: Path) -> None:
     folder, summary = fit(tmp_path, "run.num_iterations=7")  # five steps an epoch
     with (folder / "metrics.csv").open(newline="") as file:
         steps = [int(row["step"]) for row in csv.DictReader(file) if row["val/top1"]]
@@ -350,7 +361,7 @@ def test_the_last_step_is_validated_wherever_an_epoch_ends(tmp_path):
     assert "train/loss" in summary["training"]
 
 
-def test_the_loss_of_training_can_be_monitored_however_seldom_it_is_written(tmp_path):
+def test_the_loss_of_training_can_be_monitored_however_seldom_it_is_written(tmp_path: Path) -> None:
     stopping = (
         "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: train/loss,"
         " check_on_train_epoch_end: true, min_delta: 100, patience: 1}"
@@ -370,7 +381,9 @@ MONITORED = [
 ]
 
 
-def test_the_last_checkpoint_is_the_last_even_where_an_earlier_one_is_better(tmp_path):
+def test_the_last_checkpoint_is_the_last_even_where_an_earlier_one_is_better(
+    tmp_path: Path,
+) -> None:
     worse = "++trainer.callbacks.0.mode=min"  # then the first epoch is likely the best
     folder, summary = fit(tmp_path, *MONITORED[:2], worse, "run.num_iterations=12")
     steps = {
@@ -391,7 +404,9 @@ def test_the_last_checkpoint_is_the_last_even_where_an_earlier_one_is_better(tmp
         ("optimizer=adam", "optimizer is another one"),
     ],
 )
-def test_what_a_checkpoint_cannot_be_resumed_with_is_reported(finished, tmp_path, override, told):
+def test_what_a_checkpoint_cannot_be_resumed_with_is_reported(
+    finished: Any, tmp_path: Path, override: str, told: str
+) -> None:
     checkpoint = finished[0] / "checkpoints" / "last.ckpt"
     config = composed("quickstart", *TINY, "run.num_iterations=20", override,
                       f"run.resume_from_checkpoint={checkpoint}")  # fmt: skip
@@ -399,7 +414,7 @@ def test_what_a_checkpoint_cannot_be_resumed_with_is_reported(finished, tmp_path
         prepare(config)
 
 
-def test_weights_alone_cannot_be_resumed(tmp_path):
+def test_weights_alone_cannot_be_resumed(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save({"a": torch.zeros(1)}, path)
     config = composed("quickstart", *TINY, f"run.resume_from_checkpoint={path}")
@@ -415,13 +430,13 @@ def test_weights_alone_cannot_be_resumed(tmp_path):
         ("learner.hparams.model.backbone.in_chans=3", "learner.hparams"),
     ],
 )
-def test_what_fails_at_the_first_step_is_told_before(override, key):
+def test_what_fails_at_the_first_step_is_told_before(override: str, key: str) -> None:
     config = composed("quickstart", *TINY, override)
     with pytest.raises(ConfigError, match=rf"{key}: .*samples"):
         prepare(config)
 
 
-def test_a_dry_run_changes_nothing():
+def test_a_dry_run_changes_nothing() -> None:
     prepared = prepare(composed("quickstart", *TINY))
     learner, batch = prepared.learner, prepared.data.first_step()
     before = {name: value.clone() for name, value in learner.state_dict().items()}
@@ -435,14 +450,14 @@ def test_a_dry_run_changes_nothing():
     assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
 
 
-def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}/file/runs")
     with pytest.raises(ConfigError, match=r"run\.dir: .*no folder can be made"):
         run(config)
 
 
-def test_a_resumed_run_keeps_the_best_checkpoint_of_before(tmp_path):
+def test_a_resumed_run_keeps_the_best_checkpoint_of_before(tmp_path: Path) -> None:
     first, summary = fit(tmp_path / "a", *MONITORED)
     last = first / "checkpoints" / "last.ckpt"
     resume = ["run.num_iterations=15", f"run.resume_from_checkpoint={last}"]
@@ -461,12 +476,12 @@ def test_a_resumed_run_keeps_the_best_checkpoint_of_before(tmp_path):
     assert alone["best"]["path"].startswith(str(tmp_path / "c"))
 
 
-def test_the_figure_of_a_run_is_never_chosen_by_the_test(tmp_path):
+def test_the_figure_of_a_run_is_never_chosen_by_the_test(tmp_path: Path) -> None:
     _, summary = fit(tmp_path)
     assert summary["headline"] == summary["metrics"]["val/top1"]
 
 
-def small_images(root, folder):
+def small_images(root: Path, folder: Path) -> list[str]:
     """Overrides of `imagewang` that train on a folder of images for an epoch of seconds."""
     hparams = "learner.hparams"
     return [
@@ -477,7 +492,9 @@ def small_images(root, folder):
     ]  # fmt: skip
 
 
-def test_weights_begin_alike_whether_images_were_decoded_before(tmp_path, cifar10_images):
+def test_weights_begin_alike_whether_images_were_decoded_before(
+    tmp_path: Path, cifar10_images: Path
+) -> None:
     small = small_images(cifar10_images, tmp_path)
     random = "data.train.supervised.dataset.image_transform.transforms.1._target_"
     small += [f"{random}=torchvision.transforms.v2.RandomCrop", f"run.cache_dir={tmp_path / 'c'}"]
@@ -492,7 +509,7 @@ def test_weights_begin_alike_whether_images_were_decoded_before(tmp_path, cifar1
     assert torch.equal(weights[0], weights[2])
 
 
-def test_unreadable_images_are_named_in_the_summary(tmp_path, cifar10_images):
+def test_unreadable_images_are_named_in_the_summary(tmp_path: Path, cifar10_images: Path) -> None:
     root = tmp_path / "images"
     shutil.copytree(cifar10_images, root)
     broken = sorted((root / "train").rglob("*.jpg"))[5]
@@ -505,7 +522,7 @@ def test_unreadable_images_are_named_in_the_summary(tmp_path, cifar10_images):
     assert summary["skipped"] == {"supervised": [name], "unlabeled": [name]}
 
 
-def test_a_run_without_a_length_is_told_so_and_no_schedule_is_accused():
+def test_a_run_without_a_length_is_told_so_and_no_schedule_is_accused() -> None:
     config = composed("quickstart", *TINY, "run.num_iterations=null")
     with pytest.raises(ConfigError) as caught:
         run(config, check(config))

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,13 +27,13 @@ MONITOR = (
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run whose best checkpoint (here: the worst) is very likely not its last."""
     folder = tmp_path_factory.mktemp("finished")
     return run(composed("quickstart", *TINY, MONITOR.replace("MODE", "min"), f"run.dir={folder}"))
 
 
-def test_each_figure_says_of_which_weights_and_images_it_is(finished):
+def test_each_figure_says_of_which_weights_and_images_it_is(finished: Any) -> None:
     measured, best = finished["measured"], finished["best"]
     step = torch.load(best["path"], weights_only=True)["global_step"]
     assert step < 12
@@ -48,7 +50,7 @@ def test_each_figure_says_of_which_weights_and_images_it_is(finished):
     assert set(measured) == set(finished["metrics"])
 
 
-def test_the_figures_are_those_of_the_weights_they_name(finished, tmp_path):
+def test_the_figures_are_those_of_the_weights_they_name(finished: Any, tmp_path: Path) -> None:
     for name in ("test/top1", "val/top1"):
         path = finished["measured"][name]["path"]
         mode = {"test/top1": "TEST", "val/top1": "VALIDATE"}[name]
@@ -59,7 +61,9 @@ def test_the_figures_are_those_of_the_weights_they_name(finished, tmp_path):
         assert (entry["checkpoint"], entry["path"], entry["step"]) == ("given", path, None)
 
 
-def test_the_command_notes_method_groups_and_overrides(tmp_path, monkeypatch, capsys):
+def test_the_command_notes_method_groups_and_overrides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     overrides = ["method=supervised", *TINY, "run.num_iterations=2", "run.id='[red]'",
                  f"run.dir={tmp_path}"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", *overrides])

@@ -1,5 +1,7 @@
 """Durations against counts by hand."""
 
+from typing import Any
+
 import pytest
 
 from sesemi_like.schedulers.durations import steps
@@ -28,11 +30,11 @@ RUN = {"iterations_per_epoch": 40, "max_iterations": 1000}
         ("100%", 1000),
     ],
 )
-def test_every_form(duration, expected):
+def test_every_form(duration: float | str, expected: int) -> None:
     assert steps(duration, **RUN) == expected
 
 
-def test_rounds_to_the_nearest_step():
+def test_rounds_to_the_nearest_step() -> None:
     assert steps("33%", max_iterations=10) == 3
     assert steps(0.37, max_iterations=10) == 4
 
@@ -42,7 +44,7 @@ WRONG_TEXTS = ["", "ten", "10", "10 hours", "2.5 steps", "101%", "-3 epochs", "1
 
 
 @pytest.mark.parametrize("duration", [*WRONG_NUMBERS, *WRONG_TEXTS])
-def test_bad_durations_list_the_forms(duration):
+def test_bad_durations_list_the_forms(duration: float | list[Any] | str | None) -> None:
     with pytest.raises(ValueError) as caught:
         steps(duration, **RUN)
     message = str(caught.value)
@@ -56,12 +58,12 @@ def test_bad_durations_list_the_forms(duration):
     [("10 epochs", "iterations_per_epoch"), ("30%", "max_iterations"), (0.3, "max_iterations")],
 )
 @pytest.mark.parametrize("missing", [None, "<known once the run has read its data>"])
-def test_a_missing_length_is_named(duration, name, missing):
+def test_a_missing_length_is_named(duration: str | float, name: str, missing: str | None) -> None:
     with pytest.raises(ValueError, match=rf"{name}; found {missing!r}; .*\${{app:{name}}}"):
         steps(duration, **{**RUN, name: missing})
 
 
-def test_a_length_that_is_not_needed_may_be_missing():
+def test_a_length_that_is_not_needed_may_be_missing() -> None:
     assert steps(5) == 5
     assert steps("2 epochs", iterations_per_epoch=3) == 6
     assert steps("50%", max_iterations=8) == 4

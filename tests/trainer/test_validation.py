@@ -1,5 +1,8 @@
 """How often a run is validated, by hand; the last step always is, and is kept."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -28,7 +31,7 @@ class Validations(pl.Callback):
 
     steps: list[int] = []  # noqa: RUF012
 
-    def on_validation_end(self, trainer, pl_module):
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if not trainer.sanity_checking:
             self.steps.append(trainer.global_step)
 
@@ -44,7 +47,7 @@ class Validations(pl.Callback):
         (["++trainer.check_val_every_n_epoch=2", "run.num_iterations=15"], [10, 15]),
     ],
 )
-def test_after_which_steps(overrides, expected, tmp_path):
+def test_after_which_steps(overrides: Any, expected: list[int], tmp_path: Path) -> None:
     Validations.steps.clear()
     kept = f"{{_target_: {CALLBACKS}.ModelCheckpoint, save_top_k: 0, save_last: true}}"
     own = f"trainer.callbacks=[{{_target_: {__name__}.Validations}}, {kept}]"
@@ -55,11 +58,13 @@ def test_after_which_steps(overrides, expected, tmp_path):
     assert torch.load(last, weights_only=True)["global_step"] == expected[-1]
 
 
-def test_short_epochs_without_validation_are_not_all_kept(tmp_path, monkeypatch):
+def test_short_epochs_without_validation_are_not_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """60 epochs of one step: every third is saved, and the last one, to one file alone."""
     steps, save = [], LastCheckpoint._save_checkpoint
 
-    def saved(self, trainer, path):
+    def saved(self: Any, trainer: Any, path: Path) -> None:
         steps.append(trainer.global_step)
         save(self, trainer, path)
 
@@ -93,14 +98,16 @@ def test_short_epochs_without_validation_are_not_all_kept(tmp_path, monkeypatch)
         ("10%", RunLength(5, 5, 1000), 100),
     ],
 )
-def test_batches_between_validations_by_hand(every, length, batches):
+def test_batches_between_validations_by_hand(
+    every: str | int | None, length: Any, batches: int | None
+) -> None:
     expected = (
         {} if batches is None else {"check_val_every_n_epoch": None, "val_check_interval": batches}
     )
     assert validation_settings(every, {}, length) == expected
 
 
-def test_what_watches_a_metric_after_every_epoch_gets_one():
+def test_what_watches_a_metric_after_every_epoch_gets_one() -> None:
     assert validation_settings(None, {}, RunLength(5, 5, 1000), watches="val/loss") == {}
     assert validation_settings(None, {"check_val_every_n_epoch": 1}, RunLength(5, 5, 1000)) == {}
     assert validation_settings(None, {"val_check_interval": 0.5}, RunLength(5, 5, 1000)) == {}
@@ -110,14 +117,14 @@ def test_what_watches_a_metric_after_every_epoch_gets_one():
     ("every", "trainer"),
     [(0, {}), ("often", {}), ("2 epochs", {"val_check_interval": 3}), (-1, {})],
 )
-def test_what_cannot_be_is_reported(every, trainer):
+def test_what_cannot_be_is_reported(every: int | str, trainer: Any) -> None:
     with pytest.raises(ConfigError, match=r"run\.validate_every"):
         validation_settings(every, trainer, EPOCH)
     with pytest.raises(ConfigError, match=r"run\.validate_every: .*iterations_per_epoch"):
         validation_settings("2 epochs", {}, RunLength(None, None, 9))
 
 
-def test_an_interval_longer_than_an_epoch_is_reported():
+def test_an_interval_longer_than_an_epoch_is_reported() -> None:
     (problem,) = interval_problems({"val_check_interval": 7}, EPOCH)
     assert problem.key == "trainer.val_check_interval"
     assert "run.validate_every" in problem.expected
@@ -127,7 +134,7 @@ def test_an_interval_longer_than_an_epoch_is_reported():
     assert interval_problems(over_epochs, EPOCH) == []
 
 
-def test_the_base_config_is_validated_after_every_epoch():
+def test_the_base_config_is_validated_after_every_epoch() -> None:
     assert composed("base").run.validate_every == "1 epoch"
 
 
@@ -135,7 +142,7 @@ STOPPING = f"{{_target_: {CALLBACKS}.EarlyStopping, monitor: val/nope}}"
 KEEPING = f"{{_target_: {CALLBACKS}.ModelCheckpoint, monitor: train/supervised/lss}}"
 
 
-def test_metrics_that_are_watched_and_not_measured_are_told_before_training(tmp_path):
+def test_metrics_that_are_watched_and_not_measured_are_told_before_training(tmp_path: Path) -> None:
     watching = "++learner.hparams.lr_scheduler.monitor=val/lss"
     callbacks = f"trainer.callbacks=[{STOPPING}, {KEEPING}]"
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}", watching, callbacks)
@@ -148,7 +155,7 @@ def test_metrics_that_are_watched_and_not_measured_are_told_before_training(tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_metrics_that_a_callback_of_ones_own_may_log_are_told_in_the_run(tmp_path):
+def test_metrics_that_a_callback_of_ones_own_may_log_are_told_in_the_run(tmp_path: Path) -> None:
     own = f"trainer.callbacks=[{{_target_: {__name__}.Validations}}, {STOPPING}]"
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}", own)
     with pytest.raises(ConfigError, match=r"trainer: .*`val/nope` which is not available"):
@@ -158,18 +165,18 @@ def test_metrics_that_a_callback_of_ones_own_may_log_are_told_in_the_run(tmp_pat
 class Logging(Classifier):
     """A classifier that logs a figure of its own."""
 
-    def on_train_epoch_end(self):
+    def on_train_epoch_end(self) -> None:
         self.log("own", 1.0)
 
 
-def test_metrics_that_a_learner_of_ones_own_logs_may_be_watched(tmp_path):
+def test_metrics_that_a_learner_of_ones_own_logs_may_be_watched(tmp_path: Path) -> None:
     watching = f"trainer.callbacks=[{{_target_: {CALLBACKS}.EarlyStopping, monitor: own}}]"
     learner = f"learner._target_={__name__}.Logging"
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}", learner, watching)
     assert run(config)["steps"] == 10
 
 
-def test_evaluators_name_what_they_measure():
+def test_evaluators_name_what_they_measure() -> None:
     prepared = prepare(composed("quickstart", *TINY, "evaluation=knn"))
     answers = prepared.learner.predict_batch(prepared.data.sample_batches["val"])
     names = prepared.evaluation.names(answers)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,31 +27,31 @@ TINY = [
 EPOCHS = ["run.num_iterations=null", "run.num_epochs=2"]
 
 
-def fit(folder, *overrides):
+def fit(folder: Path, *overrides: str) -> Any:
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
     run(config, check(config))
     (path,) = folder.glob("*/*/summary.json")
     return path.parent / "checkpoints" / "last.ckpt", json.loads(path.read_text())
 
 
-def state(path):
+def state(path: Path) -> Any:
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-def assert_same(path, other):
+def assert_same(path: Path, other: Any) -> None:
     expected = state(other)
     for name, value in state(path).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The folder into which every state of last.ckpt is copied as ``<step>.ckpt``."""
     folder = tmp_path / "kept"
     folder.mkdir()
     save = LastCheckpoint._save_checkpoint
 
-    def saved(self, trainer, path):
+    def saved(self: Any, trainer: Any, path: Path) -> None:
         save(self, trainer, path)
         shutil.copy(path, folder / f"{trainer.global_step}.ckpt")
 
@@ -58,8 +60,8 @@ def kept(tmp_path, monkeypatch):
 
 
 def test_the_last_checkpoint_has_the_last_step_and_every_one_of_them_resumes(
-    kept, tmp_path, monkeypatch
-):
+    kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     twice = "+trainer.val_check_interval=2"
     whole, _ = fit(tmp_path / "whole", *EPOCHS, twice)
     assert torch.load(whole, weights_only=True)["global_step"] == 10
@@ -71,7 +73,7 @@ def test_the_last_checkpoint_has_the_last_step_and_every_one_of_them_resumes(
         assert_same(resumed, whole)
 
 
-def with_schedule(settings, interval="step"):
+def with_schedule(settings: Any, interval: str = "step") -> list[str]:
     """Overrides that choose a schedule of torch."""
     scheduler = f"{{_target_: torch.optim.lr_scheduler.{settings}}}"
     chosen = f"{{interval: {interval}, scheduler: {scheduler}}}"
@@ -86,7 +88,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("schedule", SCHEDULES)  # those that depend on no length
 @pytest.mark.parametrize("interval", [2, 5, 1.0])  # of five steps an epoch
-def test_a_run_that_ended_goes_on(tmp_path, schedule, interval):
+def test_a_run_that_ended_goes_on(tmp_path: Path, schedule: Any, interval: float) -> None:
     twice = [f"+trainer.val_check_interval={interval}", *SCHEDULES[schedule]]
     whole, _ = fit(tmp_path / "whole", *EPOCHS, *twice, "run.num_epochs=3")
     half, _ = fit(tmp_path / "half", *EPOCHS, *twice)
@@ -95,13 +97,13 @@ def test_a_run_that_ended_goes_on(tmp_path, schedule, interval):
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The last checkpoint of ten steps."""
     path, _ = fit(tmp_path_factory.mktemp("stopped"), "run.num_iterations=10")
     return path
 
 
-def prepared(checkpoint, *overrides):
+def prepared(checkpoint: Any, *overrides: str) -> Any:
     return prepare(composed("quickstart", *TINY, "run.num_iterations=20", *overrides,
                             f"{KEY}={checkpoint}"))  # fmt: skip
 
@@ -136,7 +138,9 @@ def prepared(checkpoint, *overrides):
         ),
     ],
 )  # fmt: skip
-def test_what_differs_from_the_run_that_is_resumed_is_said(stopped, caplog, overrides, said):
+def test_what_differs_from_the_run_that_is_resumed_is_said(
+    stopped: Any, caplog: pytest.LogCaptureFixture, overrides: Any, said: list[str]
+) -> None:
     with caplog.at_level("WARNING", logger="sesemi_like"):
         prepared(stopped, *overrides)
     text = caplog.text
@@ -145,7 +149,9 @@ def test_what_differs_from_the_run_that_is_resumed_is_said(stopped, caplog, over
         assert part in text
 
 
-def test_a_run_that_goes_on_unchanged_says_nothing(stopped, caplog, tmp_path):
+def test_a_run_that_goes_on_unchanged_says_nothing(
+    stopped: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     content = torch.load(stopped, weights_only=True)
     content["global_step"] = 5
     torch.save(content, tmp_path / "x.ckpt")
@@ -155,8 +161,8 @@ def test_a_run_that_goes_on_unchanged_says_nothing(stopped, caplog, tmp_path):
 
 
 def test_a_checkpoint_of_version_0_1_goes_on_and_says_that_it_drew_otherwise(
-    stopped, tmp_path, caplog
-):
+    stopped: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     content = torch.load(stopped, weights_only=True)
     content["rng"] = content["rng"][0]  # it had the first process's generators alone
     for later in ("run", "data"):
@@ -169,13 +175,15 @@ def test_a_checkpoint_of_version_0_1_goes_on_and_says_that_it_drew_otherwise(
     assert "of an earlier version" in caplog.text
 
 
-def test_a_sampler_that_draws_from_the_global_generator_goes_on(stopped):
+def test_a_sampler_that_draws_from_the_global_generator_goes_on(stopped: Any) -> None:
     sampler = "data.train.supervised.sampler={_target_: torch.utils.data.RandomSampler}"
     unshuffled = "data.train.supervised.shuffle=false"
     assert prepared(stopped, unshuffled, sampler).learner.facts["samplers"] == []
 
 
-def test_another_number_of_processes_is_said(stopped, caplog):
+def test_another_number_of_processes_is_said(
+    stopped: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     learner = prepared(stopped).learner
     learner.facts = {**learner.facts, "processes": 2}
     with caplog.at_level("WARNING", logger="sesemi_like"):
@@ -183,7 +191,7 @@ def test_another_number_of_processes_is_said(stopped, caplog):
     assert "processes is 2 instead of 1" in caplog.text
 
 
-def test_a_stream_that_begins_again_is_said(stopped, caplog):
+def test_a_stream_that_begins_again_is_said(stopped: Any, caplog: pytest.LogCaptureFixture) -> None:
     learner = prepared(stopped).learner
     learner.facts = {**learner.facts, "streams": ["data.train.x"], "workers of data.train.y": 2}
     caplog.clear()
@@ -202,19 +210,21 @@ def test_a_stream_that_begins_again_is_said(stopped, caplog):
         ("optimizer=adamw", "its optimizer is another one"),
     ],
 )
-def test_settings_that_a_resumed_run_would_ignore_are_refused(stopped, override, told):
+def test_settings_that_a_resumed_run_would_ignore_are_refused(
+    stopped: Any, override: str, told: str
+) -> None:
     with pytest.raises(ConfigError, match=rf"run\.resume_from_checkpoint: .*{told}"):
         prepared(stopped, override)
 
 
-def test_a_schedule_that_keeps_its_length_is_refused_where_that_has_changed(tmp_path):
+def test_a_schedule_that_keeps_its_length_is_refused_where_that_has_changed(tmp_path: Path) -> None:
     cosine = with_schedule("CosineAnnealingLR, T_max: '${app:max_iterations}'")
     path, _ = fit(tmp_path, "run.num_iterations=5", *cosine)
     with pytest.raises(ConfigError, match=r"its schedule keeps its settings: .*T_max is 5, here"):
         prepared(path, *cosine)
 
 
-def test_other_classes_are_refused(stopped, tmp_path):
+def test_other_classes_are_refused(stopped: Any, tmp_path: Path) -> None:
     content = torch.load(stopped, weights_only=True)
     content["data"]["classes"] = list("9876543210")
     torch.save(content, tmp_path / "x.ckpt")
@@ -232,7 +242,7 @@ def test_other_classes_are_refused(stopped, tmp_path):
         ({"loops": 1}, "is no checkpoint of a run"),
     ],
 )
-def test_odd_contents_are_reported(stopped, tmp_path, change, told):
+def test_odd_contents_are_reported(stopped: Any, tmp_path: Path, change: Any, told: str) -> None:
     content = {**torch.load(stopped, weights_only=True), **change}
     torch.save(content, tmp_path / "x.ckpt")
     with pytest.raises(ConfigError, match=rf"{told}; run\.pretrained_checkpoint_path"):

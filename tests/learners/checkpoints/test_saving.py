@@ -6,6 +6,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,23 +16,25 @@ from sesemi_like.learners.checkpoints.saving import AtomicCheckpointIO
 from sesemi_like.trainer.build import trainer_settings
 
 
-def another_file_system(path):
+def another_file_system(path: Path) -> Any:
     """A folder on another file system than a path, where there is one."""
     shared = Path("/dev/shm")
     is_other = shared.is_dir() and shared.stat().st_dev != path.stat().st_dev
     return str(shared) if is_other else None
 
 
-def state(number):
+def state(number: Any) -> Any:
     return {"number": number, "weights": torch.full((2_000_000,), float(number))}
 
 
-def save_for_ever(path, first):
+def save_for_ever(path: Path, first: Any) -> None:
     for number in range(first, 1_000_000):
         AtomicCheckpointIO().save_checkpoint(state(number), path)
 
 
-def test_a_killed_save_leaves_a_whole_checkpoint_and_the_next_one_no_litter(tmp_path, monkeypatch):
+def test_a_killed_save_leaves_a_whole_checkpoint_and_the_next_one_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", another_file_system(tmp_path) or str(tmp_path))
     path = tmp_path / "run" / "last.ckpt"
     save = AtomicCheckpointIO().save_checkpoint
@@ -54,7 +57,7 @@ def test_a_killed_save_leaves_a_whole_checkpoint_and_the_next_one_no_litter(tmp_
     assert os.listdir(path.parent) == ["last.ckpt"]
 
 
-def test_what_another_process_is_writing_is_left_alone(tmp_path):
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
     save = AtomicCheckpointIO().save_checkpoint
     context = multiprocessing.get_context("fork")
     others = [
@@ -73,12 +76,14 @@ def test_what_another_process_is_writing_is_left_alone(tmp_path):
             other.join()
 
 
-def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "last.ckpt"
     save = AtomicCheckpointIO().save_checkpoint
     save({"number": 1}, path)
 
-    def fails(*_):
+    def fails(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     for owner, name in ((os, "fsync"), (Path, "replace")):
@@ -90,7 +95,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         assert os.listdir(tmp_path) == ["last.ckpt"]
 
 
-def test_runs_save_so_unless_they_bring_a_way_of_their_own():
+def test_runs_save_so_unless_they_bring_a_way_of_their_own() -> None:
     (plugin,) = trainer_settings(composed("quickstart"))["plugins"]
     assert isinstance(plugin, AtomicCheckpointIO)
     own = "+trainer.plugins={_target_: pytorch_lightning.plugins.io.TorchCheckpointIO}"

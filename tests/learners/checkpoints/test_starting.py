@@ -1,6 +1,8 @@
 """Weights that a run begins with: what must fit, what is said, and that nothing is downloaded."""
 
 import pickle
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ KEY = "run.pretrained_checkpoint_path"
 WIDTHS = "learner.hparams.model.backbone.widths"
 
 
-def started(*overrides, inputs=None, name="quickstart"):
+def started(*overrides: str, inputs: Any = None, name: str = "quickstart") -> Any:
     """A learner with the weights that the config names."""
     config = composed(name, "run.gpus=0", *overrides)
     learner = build_learner(config)
@@ -26,7 +28,7 @@ def started(*overrides, inputs=None, name="quickstart"):
     return learner
 
 
-def saved(learner, path, **more):
+def saved(learner: Any, path: Path, **more: Any) -> str:
     """Writes a learner as a checkpoint holds it."""
     content = {"state_dict": learner.state_dict(), "hyper_parameters": dict(learner.hparams)}
     torch.save({**content, "pytorch-lightning_version": "2.6.0", **more}, path)
@@ -34,14 +36,16 @@ def saved(learner, path, **more):
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(tmp_path: Path) -> Any:
     """The override that names a checkpoint of quickstart's learner, and that learner."""
     torch.manual_seed(1)
     learner = started(f"{WIDTHS}=[4,8]")
     return saved(learner, tmp_path / "given.ckpt"), learner
 
 
-def test_weights_of_another_number_of_classes_are_taken_for_training_alone(weights, caplog):
+def test_weights_of_another_number_of_classes_are_taken_for_training_alone(
+    weights: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     override, given = weights
     other = [f"{WIDTHS}=[4,8]", "learner.hparams.num_classes=7", override]
     with caplog.at_level("WARNING", logger="sesemi_like"):
@@ -58,7 +62,7 @@ def test_weights_of_another_number_of_classes_are_taken_for_training_alone(weigh
         started(*other, "run.strict_loading=true")
 
 
-def test_another_backbone_is_an_error_unless_told_otherwise(weights):
+def test_another_backbone_is_an_error_unless_told_otherwise(weights: Any) -> None:
     other = [f"{WIDTHS}=[4,9,9]", weights[0]]
     with pytest.raises(ConfigError, match=r"of the \d+ tensors of the backbone.*another one"):
         started(*other)
@@ -67,14 +71,16 @@ def test_another_backbone_is_an_error_unless_told_otherwise(weights):
     assert torch.equal(loose.state_dict()[first], weights[1].state_dict()[first])
 
 
-def test_weights_of_a_head_alone_are_an_error(weights, tmp_path):
+def test_weights_of_a_head_alone_are_an_error(weights: Any, tmp_path: Path) -> None:
     head = {n: v for n, v in weights[1].state_dict().items() if ".head." in n}
     torch.save(head, tmp_path / "head.pt")
     with pytest.raises(ConfigError, match="has 0 of the"):
         started(f"{WIDTHS}=[4,8]", f"{KEY}={tmp_path / 'head.pt'}")
 
 
-def test_a_teacher_that_the_weights_lack_begins_as_what_it_averages(tmp_path, caplog):
+def test_a_teacher_that_the_weights_lack_begins_as_what_it_averages(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     plain = started(f"{WIDTHS}=[4,8]", "learner.hparams.model.ema=null")
     override = saved(plain, tmp_path / "plain.ckpt")
     learner = started(f"{WIDTHS}=[4,8]", override)
@@ -85,7 +91,9 @@ def test_a_teacher_that_the_weights_lack_begins_as_what_it_averages(tmp_path, ca
         started(f"{WIDTHS}=[4,8]", override, "run.mode=TEST")
 
 
-def test_all_that_differs_from_the_checkpoints_own_is_said(tmp_path, caplog):
+def test_all_that_differs_from_the_checkpoints_own_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     trained = Inputs(classes=["a", "b"], shape=(1, 8, 8), mean=[0.5], std=[0.5])
     learner = started()
     override = saved(learner, tmp_path / "x.ckpt", data=trained.plain())
@@ -105,7 +113,9 @@ def test_all_that_differs_from_the_checkpoints_own_is_said(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("classes", [["b", "a"], ["a"], ["a", "b", "c"]])
-def test_labels_of_other_classes_are_never_measured(tmp_path, caplog, classes):
+def test_labels_of_other_classes_are_never_measured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, classes: list[str]
+) -> None:
     override = saved(started(), tmp_path / "x.ckpt", data=Inputs(classes=["a", "b"]).plain())
     for mode in ("TEST", "VALIDATE"):
         with pytest.raises(ConfigError, match="labels would mean other classes"):
@@ -119,7 +129,7 @@ class Other:
     """An object of a kind that a checkpoint may not hold."""
 
 
-def odd_files():
+def odd_files() -> Any:
     """Names and writers of files that are no checkpoints."""
     return {
         "text": lambda path: path.write_text("path,label\n" * 30),
@@ -134,13 +144,13 @@ def odd_files():
     }
 
 
-def cut_off(path):
+def cut_off(path: Path) -> None:
     torch.save({"x": torch.zeros(10_000)}, path)
     path.write_bytes(path.read_bytes()[:20_000])
 
 
 @pytest.mark.parametrize("kind", odd_files())
-def test_a_file_that_is_no_checkpoint_is_told_in_one_sentence(tmp_path, kind):
+def test_a_file_that_is_no_checkpoint_is_told_in_one_sentence(tmp_path: Path, kind: Any) -> None:
     path = tmp_path / "x.ckpt"
     odd_files()[kind](path)
     with pytest.raises(ConfigError, match=r"cannot be read|holds no weights") as caught:
@@ -152,7 +162,7 @@ def test_a_file_that_is_no_checkpoint_is_told_in_one_sentence(tmp_path, kind):
         assert "test_starting.Other" in str(problem)
 
 
-def test_odd_values_beside_the_weights_do_no_harm(weights, tmp_path):
+def test_odd_values_beside_the_weights_do_no_harm(weights: Any, tmp_path: Path) -> None:
     for more in ({"data": 3}, {"hyper_parameters": [1]}, {"hyper_parameters": {"hparams": 1}}):
         override = saved(weights[1], tmp_path / "x.ckpt", **more)
         started(f"{WIDTHS}=[4,8]", override, inputs=Inputs(classes=["a"]))
@@ -163,13 +173,13 @@ TIMM = ["backbone=timm", "learner.hparams.model.backbone.name=test_resnet",
 
 
 @pytest.fixture
-def no_downloads(monkeypatch):
+def no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has every download of weights fail."""
     import timm
 
     create = timm.create_model
 
-    def refuse(name, pretrained=False, **settings):
+    def refuse(name: str, pretrained: bool = False, **settings: Any) -> Any:
         if pretrained:
             raise OSError("no network")
         return create(name, pretrained=False, **settings)
@@ -190,7 +200,9 @@ def no_downloads(monkeypatch):
          "learner.hparams.model.backbone.weights=DEFAULT"],
     ],
 )  # fmt: skip
-def test_nothing_is_downloaded_where_a_checkpoint_follows(tmp_path, no_downloads, caplog, initial):
+def test_nothing_is_downloaded_where_a_checkpoint_follows(
+    tmp_path: Path, no_downloads: None, caplog: pytest.LogCaptureFixture, initial: Any
+) -> None:
     build = initial[:-1]
     with pytest.raises(ConfigError, match=r"could not be had|no such file"):
         started(*initial)
@@ -210,7 +222,7 @@ def test_nothing_is_downloaded_where_a_checkpoint_follows(tmp_path, no_downloads
         assert torch.equal(loaded.state_dict()[key], tensor)
 
 
-def test_initial_weights_are_loaded_where_the_checkpoint_does_not_bring_all(tmp_path):
+def test_initial_weights_are_loaded_where_the_checkpoint_does_not_bring_all(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = PyTorchImageModels("test_resnet", in_chans=1).network
     torch.save(network.state_dict(), tmp_path / "initial.pt")
@@ -226,7 +238,7 @@ def test_initial_weights_are_loaded_where_the_checkpoint_does_not_bring_all(tmp_
         assert torch.equal(learner.state_dict()[name], expected)
 
 
-def test_a_classifier_of_a_checkpoint_answers_images(tmp_path):
+def test_a_classifier_of_a_checkpoint_answers_images(tmp_path: Path) -> None:
     torch.manual_seed(5)
     learner = started(f"{WIDTHS}=[4,8]")
     with torch.no_grad():
@@ -245,7 +257,9 @@ def test_a_classifier_of_a_checkpoint_answers_images(tmp_path):
         torch.testing.assert_close(classifier(given), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_of_several_processes_one_tells_what_differs(weights, caplog, monkeypatch):
+def test_of_several_processes_one_tells_what_differs(
+    weights: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = [f"{WIDTHS}=[4,8]", "learner.hparams.num_classes=7", weights[0]]
     monkeypatch.setattr("pytorch_lightning.utilities.rank_zero_only.rank", 1)
     with caplog.at_level("INFO", logger="sesemi_like"):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from composing import composed
+from omegaconf import DictConfig
 
 from sesemi_like.config.instantiate import instantiate
 from sesemi_like.config.store import builtin_configs
@@ -25,19 +26,19 @@ SIZES = {
 }
 
 
-def settings_of(name):
+def settings_of(name: str) -> DictConfig:
     """The settings of a backbone in a run that chooses it."""
     config = composed("sesemi_config", f"backbone={name}", *OVERRIDES.get(name, []))
     return config.learner.hparams.model.backbone
 
 
-def test_every_backbone_config_is_known_here():
+def test_every_backbone_config_is_known_here() -> None:
     assert sorted(SIZES) == NAMES
     assert len(NAMES) == 11
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_builds_from_its_own_settings(name):
+def test_builds_from_its_own_settings(name: str) -> None:
     settings = settings_of(name)
     backbone = instantiate(settings, key="learner.hparams.model.backbone")
     assert isinstance(backbone, Backbone)
@@ -49,6 +50,6 @@ def test_builds_from_its_own_settings(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shows_the_command_that_runs_it(name):
+def test_shows_the_command_that_runs_it(name: str) -> None:
     text = (builtin_configs() / "backbone" / f"{name}.yaml").read_text()
     assert f"backbone={name}" in text.split("_target_")[0]

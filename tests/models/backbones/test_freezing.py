@@ -1,6 +1,8 @@
 """A frozen backbone learns nothing: no gradients, no statistics, no dropout."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -25,11 +27,13 @@ BUILDS = {
 
 
 @pytest.fixture(params=BUILDS)
-def build(request):
+def build(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return BUILDS[request.param]
 
 
-def test_frozen_backbone_keeps_weights_and_statistics_in_train_mode(build):
+def test_frozen_backbone_keeps_weights_and_statistics_in_train_mode(
+    build: Callable[..., Any],
+) -> None:
     network = ClassificationNetwork(backbone := build(freeze=True), nn.LazyLinear(2)).train()
     images = torch.randn(4, 3, 32, 32)
     before = copy.deepcopy(backbone.state_dict())
@@ -43,14 +47,16 @@ def test_frozen_backbone_keeps_weights_and_statistics_in_train_mode(build):
         assert torch.equal(value, before[name]), name
 
 
-def test_frozen_backbone_stays_frozen_after_train_and_in_a_copy(build):
+def test_frozen_backbone_stays_frozen_after_train_and_in_a_copy(build: Callable[..., Any]) -> None:
     network = ClassificationNetwork(build(freeze=True), nn.Identity()).eval().train()
     assert network.training
     for backbone in (network.backbone, copy.deepcopy(network).train().backbone):
         assert not any(module.training for module in backbone.modules())
 
 
-def test_backbone_that_is_not_frozen_learns_all_its_weights_and_statistics(build):
+def test_backbone_that_is_not_frozen_learns_all_its_weights_and_statistics(
+    build: Callable[..., Any],
+) -> None:
     backbone = build().train()
     before = copy.deepcopy(backbone.state_dict())
     backbone(torch.randn(8, 3, 32, 32)).square().sum().backward()

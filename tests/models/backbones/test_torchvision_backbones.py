@@ -1,5 +1,8 @@
 """torchvision's models as backbones: features without the classifier, and clear refusals."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -11,7 +14,7 @@ from sesemi_like.errors import ConfigError
 from sesemi_like.models.backbones import TorchvisionModels
 
 
-def problem(**settings):
+def problem(**settings: Any) -> str:
     """What a user is reported about a backbone that cannot be built from a config."""
     target = "sesemi_like.models.backbones.TorchvisionModels"
     with pytest.raises(ConfigError) as caught:
@@ -23,7 +26,7 @@ def problem(**settings):
     ("name", "size"),
     [("resnet18", 512), ("mobilenet_v3_small", 1024), ("shufflenet_v2_x0_5", 1024)],
 )
-def test_features_are_what_the_last_linear_layer_takes(name, size):
+def test_features_are_what_the_last_linear_layer_takes(name: str, size: int) -> None:
     torch.manual_seed(0)
     backbone = TorchvisionModels(name).eval()
     torch.manual_seed(0)
@@ -42,7 +45,7 @@ def test_features_are_what_the_last_linear_layer_takes(name, size):
 @pytest.mark.parametrize(
     ("name", "settings"), [("convnext_tiny", {}), ("vit_b_16", {"image_size": 32})]
 )
-def test_large_models_answer_features(name, settings):
+def test_large_models_answer_features(name: str, settings: dict[str, int]) -> None:
     backbone = TorchvisionModels(name, **settings)
     assert backbone.out_features == 768
     assert backbone(torch.randn(2, 3, 32, 32)).shape == (2, 768)
@@ -51,7 +54,9 @@ def test_large_models_answer_features(name, settings):
 @pytest.mark.parametrize(
     ("name", "size", "side"), [("googlenet", 1024, 64), ("inception_v3", 2048, 75)]
 )
-def test_models_with_auxiliary_classifiers_answer_features_in_training(name, size, side):
+def test_models_with_auxiliary_classifiers_answer_features_in_training(
+    name: str, size: int, side: int
+) -> None:
     backbone = TorchvisionModels(name, init_weights=False).train()
     features = backbone(torch.randn(2, 3, side, side))
     assert isinstance(features, torch.Tensor)
@@ -60,17 +65,17 @@ def test_models_with_auxiliary_classifiers_answer_features_in_training(name, siz
     assert [n for n, p in backbone.named_parameters() if p.grad is None] == []
 
 
-def test_model_without_linear_layer_is_refused():
+def test_model_without_linear_layer_is_refused() -> None:
     assert "'squeezenet1_1' does not end in a linear layer" in problem(name="squeezenet1_1")
 
 
-def test_unknown_name_proposes_near_names():
+def test_unknown_name_proposes_near_names() -> None:
     message = problem(name="resnet81")
     assert "name: found 'resnet81'; did you mean" in message
     assert "'resnet18'" in message
 
 
-def test_unknown_weights_propose_near_ones():
+def test_unknown_weights_propose_near_ones() -> None:
     message = problem(name="resnet18", weights="IMAGENET1K_V9")
     assert "weights: found 'IMAGENET1K_V9'; did you mean 'IMAGENET1K_V1'?" in message
 
@@ -82,22 +87,26 @@ def test_unknown_weights_propose_near_ones():
         ({"num_classes": 5}, "num_classes: found 5; leave it out"),
     ],
 )
-def test_settings_that_the_model_does_not_take_are_refused(settings, told):
+def test_settings_that_the_model_does_not_take_are_refused(
+    settings: dict[str, int], told: str
+) -> None:
     message = problem(name="resnet18", **settings)
     assert told in message
     assert "did you mean" not in message
 
 
-def test_setting_out_of_range_is_refused():
+def test_setting_out_of_range_is_refused() -> None:
     message = problem(name="vit_b_16", image_size=33)
     assert "vit_b_16 refused its settings" in message
     assert "indivisible" in message
 
 
-def test_weights_that_cannot_be_downloaded_are_reported(monkeypatch, tmp_path):
+def test_weights_that_cannot_be_downloaded_are_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from urllib.error import URLError
 
-    def offline(*_, **__):
+    def offline(*_: object, **__: object) -> None:
         raise URLError("Name or service not known")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -108,7 +117,7 @@ def test_weights_that_cannot_be_downloaded_are_reported(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("weights", ["IMAGENET1K_V1", "ResNet18_Weights.IMAGENET1K_V1"])
-def test_weights_in_torchs_cache_are_used(monkeypatch, weights):
+def test_weights_in_torchs_cache_are_used(monkeypatch: pytest.MonkeyPatch, weights: str) -> None:
     whole = models.resnet18()
     monkeypatch.setattr(
         "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: whole.state_dict()

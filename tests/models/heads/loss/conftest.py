@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from sesemi_like.models.heads.loss import Step
+from sesemi_like.models.heads.loss.base import Forward, LossOutputs
 from sesemi_like.models.networks import Networks
 
 
 @pytest.fixture
-def play():
+def play() -> Callable[..., Any]:
     """play(head, {"field" or ("field", "network"): answer}) -> LossOutputs.
 
     Tensors asked for through a network become its logits. A request for anything else is a
     KeyError: a head must ask for exactly the data and networks that the test names.
     """
 
-    def answer(request, answers):
+    def answer(request: Forward, answers: dict[tuple[str, str], torch.Tensor]) -> Any:
         if request.through is None:
             return answers[request.data]
         given = answers[request.data, request.through]
@@ -25,7 +29,7 @@ def play():
         detach = (lambda tensor: tensor) if request.grad else torch.Tensor.detach
         return {name: detach(tensor) for name, tensor in outputs.items()}
 
-    def play(head, answers):
+    def play(head: Any, answers: dict[tuple[str, str], torch.Tensor]) -> LossOutputs | None:
         outputs = {name: answer(r, answers) for name, r in head.forwards({}).items()}
         return head(outputs, Step(0, None, Networks({}), {}))
 

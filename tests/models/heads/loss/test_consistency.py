@@ -1,5 +1,8 @@
 """The Pi-model's and Mean Teacher's losses against NumPy; who gets gradients."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,9 @@ SECOND = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 1.0]])
 DISTANCES = {"mse": reference.squared_difference, "kl": reference.kullback_leibler}
 
 
-def pair(first=FIRST, second=SECOND, target_network="classifier"):
+def pair(
+    first: torch.Tensor = FIRST, second: torch.Tensor = SECOND, target_network: str = "classifier"
+) -> dict[tuple[str, str], torch.Tensor]:
     return {
         ("unlabeled.weak", "classifier"): first,
         ("unlabeled.weak_2", target_network): second,
@@ -21,14 +26,14 @@ def pair(first=FIRST, second=SECOND, target_network="classifier"):
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_consistency_by_the_equation(play, distance):
+def test_consistency_by_the_equation(play: Callable[..., Any], distance: str) -> None:
     outputs = play(ConsistencyLossHead(distance=distance), pair())
     expected = DISTANCES[distance](FIRST.numpy(), SECOND.numpy())
     np.testing.assert_allclose(outputs.losses, expected, rtol=1e-5)
     assert outputs.metrics["agreement"].item() == 0.5
 
 
-def test_the_pi_models_mean_is_over_rows_and_classes(play):
+def test_the_pi_models_mean_is_over_rows_and_classes(play: Callable[..., Any]) -> None:
     outputs = play(ConsistencyLossHead(), pair())
     difference = reference.softmax(FIRST.numpy()) - reference.softmax(SECOND.numpy())
     expected = (difference**2).sum() / (2 * 3)
@@ -36,7 +41,7 @@ def test_the_pi_models_mean_is_over_rows_and_classes(play):
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_mean_teacher_by_the_equation(play, distance):
+def test_mean_teacher_by_the_equation(play: Callable[..., Any], distance: str) -> None:
     outputs = play(MeanTeacherLossHead(distance=distance), pair(target_network="teacher"))
     expected = DISTANCES[distance](FIRST.numpy(), SECOND.numpy())
     np.testing.assert_allclose(outputs.losses, expected, rtol=1e-5)
@@ -51,21 +56,26 @@ def test_mean_teacher_by_the_equation(play, distance):
         (MeanTeacherLossHead(), "teacher", False),
     ],
 )
-def test_who_gets_gradients(play, head, target_network, target_learns):
+def test_who_gets_gradients(
+    play: Callable[..., Any],
+    head: ConsistencyLossHead | MeanTeacherLossHead,
+    target_network: str,
+    target_learns: bool,
+) -> None:
     first, second = FIRST.clone().requires_grad_(), SECOND.clone().requires_grad_()
     play(head, pair(first, second, target_network)).losses.sum().backward()
     assert first.grad.abs().sum() > 0
     assert (second.grad is not None) == target_learns
 
 
-def test_equal_views_cost_nothing(play):
+def test_equal_views_cost_nothing(play: Callable[..., Any]) -> None:
     for distance in DISTANCES:
         outputs = play(ConsistencyLossHead(distance=distance), pair(FIRST, FIRST))
         np.testing.assert_allclose(outputs.losses, 0, atol=1e-7)
         assert outputs.metrics["agreement"].item() == 1
 
 
-def test_views_networks_and_distance_are_chosen(play):
+def test_views_networks_and_distance_are_chosen(play: Callable[..., Any]) -> None:
     head = MeanTeacherLossHead(
         "rest", "strong", "weak", lambda z, t: (z - t).abs().sum(1), "student", "average"
     )
@@ -73,6 +83,6 @@ def test_views_networks_and_distance_are_chosen(play):
     assert outputs.losses.tolist() == [2.5, 2.5]
 
 
-def test_an_unknown_distance_proposes_the_near_one():
+def test_an_unknown_distance_proposes_the_near_one() -> None:
     with pytest.raises(ValueError, match="distance: found 'mes'; did you mean 'mse'"):
         ConsistencyLossHead(distance="mes")

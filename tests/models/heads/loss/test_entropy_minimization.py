@@ -1,6 +1,8 @@
 """Entropy minimization against NumPy and its two ends."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from sesemi_like.models.heads.loss import EntropyMinimizationLossHead
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0], [100.0, 0.0, 0.0]])
 
 
-def test_entropy_of_every_row(play):
+def test_entropy_of_every_row(play: Callable[..., Any]) -> None:
     outputs = play(EntropyMinimizationLossHead(), {("unlabeled.weak", "classifier"): LOGITS})
     expected = [*reference.entropy(LOGITS[:1].numpy()), math.log(3), 0.0]
     np.testing.assert_allclose(outputs.losses, expected, atol=1e-6)
@@ -22,7 +24,7 @@ def test_entropy_of_every_row(play):
     assert outputs.metrics["confidence"].item() == pytest.approx(largest.mean())
 
 
-def test_descent_makes_the_likeliest_class_likelier(play):
+def test_descent_makes_the_likeliest_class_likelier(play: Callable[..., Any]) -> None:
     logits = LOGITS[:1].clone().requires_grad_()
     head = EntropyMinimizationLossHead(input_data="rest", view="image", network="student")
     play(head, {("rest.image", "student"): logits}).losses.sum().backward()
@@ -30,7 +32,7 @@ def test_descent_makes_the_likeliest_class_likelier(play):
     assert after > before
 
 
-def test_a_certain_row_has_a_finite_gradient(play):
+def test_a_certain_row_has_a_finite_gradient(play: Callable[..., Any]) -> None:
     logits = torch.tensor([[1e4, 0.0, -1e4]], requires_grad=True)
     head = EntropyMinimizationLossHead()
     play(head, {("unlabeled.weak", "classifier"): logits}).losses.sum().backward()

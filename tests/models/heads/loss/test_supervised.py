@@ -1,5 +1,8 @@
 """The supervised head against NumPy cross-entropy and torch's weighted loss."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,11 +16,11 @@ LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0,
 TARGET = torch.tensor([0, -1, 1, 2])
 
 
-def batch(logits=LOGITS, target=TARGET):
+def batch(logits: torch.Tensor = LOGITS, target: torch.Tensor = TARGET) -> dict[Any, torch.Tensor]:
     return {("supervised.image", "classifier"): logits, "supervised.target": target}
 
 
-def test_one_loss_per_row_and_zero_without_a_label(play):
+def test_one_loss_per_row_and_zero_without_a_label(play: Callable[..., Any]) -> None:
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch())
     labeled = [0, 2, 3]
     expected = reference.cross_entropy(
@@ -30,13 +33,13 @@ def test_one_loss_per_row_and_zero_without_a_label(play):
     assert outputs.metrics["top1"].item() == pytest.approx(2 / 3)
 
 
-def test_mean_divides_by_the_labeled_rows_alone(play):
+def test_mean_divides_by_the_labeled_rows_alone(play: Callable[..., Any]) -> None:
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch())
     expected = nn.functional.cross_entropy(LOGITS, TARGET, ignore_index=-1)
     torch.testing.assert_close(reduce_losses(outputs, "mean"), expected)
 
 
-def test_weighted_mean_is_torchs_weighted_loss(play):
+def test_weighted_mean_is_torchs_weighted_loss(play: Callable[..., Any]) -> None:
     weights = [0.5, 1.0, 4.0]
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss(), class_weights=weights), batch())
     expected = nn.functional.cross_entropy(
@@ -45,14 +48,14 @@ def test_weighted_mean_is_torchs_weighted_loss(play):
     torch.testing.assert_close(reduce_losses(outputs, "weighted_mean"), expected)
 
 
-def test_label_smoothing_comes_with_the_callable(play):
+def test_label_smoothing_comes_with_the_callable(play: Callable[..., Any]) -> None:
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss(label_smoothing=0.3)), batch())
     smooth = reference.one_hot(TARGET[[0, 2, 3]], 3) * 0.7 + 0.1
     expected = reference.cross_entropy(smooth, LOGITS[[0, 2, 3]].numpy())
     np.testing.assert_allclose(outputs.losses[[0, 2, 3]], expected, rtol=1e-5)
 
 
-def test_unlabeled_rows_get_no_gradient(play):
+def test_unlabeled_rows_get_no_gradient(play: Callable[..., Any]) -> None:
     logits = LOGITS.clone().requires_grad_()
     play(SupervisedLossHead(nn.CrossEntropyLoss()), batch(logits)).losses.sum().backward()
     assert logits.grad[1].tolist() == [0, 0, 0]
@@ -61,7 +64,9 @@ def test_unlabeled_rows_get_no_gradient(play):
 
 @pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 3.0]])
 @pytest.mark.parametrize("reduction", ["mean", "weighted_mean", "sum"])
-def test_no_labels_give_a_zero_in_the_graph(play, class_weights, reduction):
+def test_no_labels_give_a_zero_in_the_graph(
+    play: Callable[..., Any], class_weights: list[float] | None, reduction: str
+) -> None:
     logits = LOGITS.clone().requires_grad_()
     head = SupervisedLossHead(nn.CrossEntropyLoss(), class_weights)
     outputs = play(head, batch(logits, torch.full((4,), -1)))
@@ -72,8 +77,8 @@ def test_no_labels_give_a_zero_in_the_graph(play, class_weights, reduction):
     assert outputs.metrics["top1"].isnan()
 
 
-def test_any_function_with_one_loss_per_row_will_do(play):
-    def margin(logits, target):
+def test_any_function_with_one_loss_per_row_will_do(play: Callable[..., Any]) -> None:
+    def margin(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return nn.functional.multi_margin_loss(logits, target, reduction="none")
 
     outputs = play(SupervisedLossHead(margin), batch())
@@ -81,7 +86,7 @@ def test_any_function_with_one_loss_per_row_will_do(play):
     torch.testing.assert_close(outputs.losses, torch.tensor([0.0, 0.0, 0.0, (2.0 + 2.0) / 3]))
 
 
-def elementwise(logits, target):
+def elementwise(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return nn.functional.binary_cross_entropy_with_logits(
         logits, logits.sigmoid(), reduction="none"
     )
@@ -90,25 +95,27 @@ def elementwise(logits, target):
 @pytest.mark.parametrize(
     ("criterion", "found"), [(nn.functional.cross_entropy, r"\(\)"), (elementwise, r"\(4, 3\)")]
 )
-def test_a_criterion_without_one_loss_per_row_is_refused(play, criterion, found):
+def test_a_criterion_without_one_loss_per_row_is_refused(
+    play: Callable[..., Any], criterion: Callable[..., Any], found: str
+) -> None:
     with pytest.raises(ValueError, match=f"returned {found} for 4 rows; needs one loss per row"):
         play(SupervisedLossHead(criterion), batch())
 
 
-def test_wrong_class_weights_are_named(play):
+def test_wrong_class_weights_are_named(play: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="2 weights for 3 classes"):
         play(SupervisedLossHead(nn.CrossEntropyLoss(), [1.0, 2.0]), batch())
     with pytest.raises(ValueError, match=r"class_weights: found \[-1\.0, 1\.0\]"):
         SupervisedLossHead(nn.CrossEntropyLoss(), [-1.0, 1.0])
 
 
-def test_loader_and_network_are_chosen(play):
+def test_loader_and_network_are_chosen(play: Callable[..., Any]) -> None:
     head = SupervisedLossHead(nn.CrossEntropyLoss(), input_data="few", network="student")
     answers = {("few.image", "student"): LOGITS, "few.target": TARGET}
     assert play(head, answers).count == 3
 
 
-def test_an_infinite_loss_of_an_unlabeled_row_does_not_count(play):
+def test_an_infinite_loss_of_an_unlabeled_row_does_not_count(play: Callable[..., Any]) -> None:
     logits = torch.tensor([[-torch.inf, 0, 0], [1, 2, 3]])
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch(logits, torch.tensor([-1, 2])))
     assert outputs.losses[0] == 0

@@ -1,5 +1,8 @@
 """Rotation and jigsaw prediction against NumPy cross-entropy on the head's own linear layer."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,13 +20,13 @@ class Encoder(nn.Module):
     out_features = 5
 
 
-def built(kind, **settings):
+def built(kind: type[Any], **settings: int) -> Any:
     head = kind("unlabeled.task", **settings)
     head.build(Networks({"classifier": Encoder()}, aliases={"backbone": "classifier"}))
     return head
 
 
-def batch(classes, features):
+def batch(classes: int, features: torch.Tensor) -> dict[Any, Any]:
     return {
         ("unlabeled.task.image", "backbone"): {"features": features},
         "unlabeled.task.target": torch.arange(len(features)) % classes,
@@ -31,7 +34,9 @@ def batch(classes, features):
 
 
 @pytest.mark.parametrize(("kind", "classes"), HEADS)
-def test_mean_cross_entropy_of_a_linear_layer_on_the_features(play, kind, classes):
+def test_mean_cross_entropy_of_a_linear_layer_on_the_features(
+    play: Callable[..., Any], kind: type[Any], classes: int
+) -> None:
     torch.manual_seed(0)
     head, features = built(kind), torch.randn(30, 5)
     outputs = play(head, batch(classes, features))
@@ -46,7 +51,9 @@ def test_mean_cross_entropy_of_a_linear_layer_on_the_features(play, kind, classe
 
 
 @pytest.mark.parametrize(("kind", "classes"), HEADS)
-def test_gradients_reach_the_features_and_the_own_layer(play, kind, classes):
+def test_gradients_reach_the_features_and_the_own_layer(
+    play: Callable[..., Any], kind: type[Any], classes: int
+) -> None:
     head, features = built(kind), torch.randn(6, 5, requires_grad=True)
     play(head, batch(classes, features)).losses.sum().backward()
     gradients = [features.grad, *(p.grad for p in head.parameters())]
@@ -54,18 +61,18 @@ def test_gradients_reach_the_features_and_the_own_layer(play, kind, classes):
     assert all(gradient.abs().sum() > 0 for gradient in gradients)
 
 
-def test_the_number_of_classes_is_a_setting():
+def test_the_number_of_classes_is_a_setting() -> None:
     assert built(RotationPredictionLossHead, num_rotations=2).classifier.out_features == 2
     assert built(JigsawPredictionLossHead, num_permutations=100).classifier.out_features == 100
 
 
 @pytest.mark.parametrize("setting", [{"num_rotations": 1}, {"num_rotations": 0}])
-def test_a_task_needs_two_classes(setting):
+def test_a_task_needs_two_classes(setting: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="needs at least 2"):
         RotationPredictionLossHead("unlabeled.rotation", **setting)
 
 
-def test_learns_to_tell_what_the_features_show(play):
+def test_learns_to_tell_what_the_features_show(play: Callable[..., Any]) -> None:
     head = built(RotationPredictionLossHead)
     optimizer = torch.optim.SGD(head.parameters(), lr=1.0)
     features = torch.eye(5)[torch.arange(16) % 4]
@@ -78,7 +85,7 @@ def test_learns_to_tell_what_the_features_show(play):
     assert outputs.losses.mean().item() < 0.2
 
 
-def test_logits_are_computed_in_float32_in_half_precision(play):
+def test_logits_are_computed_in_float32_in_half_precision(play: Callable[..., Any]) -> None:
     features = torch.randn(8, 5).bfloat16()
     head = built(RotationPredictionLossHead)
     answers = {"image": {"features": features}, "target": torch.arange(8) % 4}
