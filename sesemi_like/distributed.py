@@ -1,4 +1,4 @@
-"""The collectives of the package: what all processes of a run must agree on or add up."""
+"""The collectives of the package: sums, gathered rows and values over all processes of a run."""
 
 from __future__ import annotations
 
@@ -12,44 +12,77 @@ Value = TypeVar("Value")
 
 
 def world_size() -> int:
-    """How many processes take part; 1 where none have been joined."""
-    return dist.get_world_size() if _is_joined() else 1
+    """The number of processes; 1 before a process group is initialized."""
+    return dist.get_world_size() if _is_initialized() else 1
 
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return dist.get_rank() if _is_joined() else 0
+    return dist.get_rank() if _is_initialized() else 0
 
 
-def sum_over_processes(value: Tensor) -> Tensor:
-    """Adds up a tensor over all processes, without gradients; every process gets the sum.
+def all_sum(value: Tensor) -> Tensor:
+    """Adds up a tensor over all processes; differentiable.
+
+    Its gradient is that of the sum of all processes' losses: each process gets the sum of the
+    gradients that reach the total on any of them. Where a loss is averaged over processes, as DDP
+    averages gradients, this is what one process with all rows would compute. Detach a value that
+    needs no gradient, so that no backward pass communicates for it.
 
     Args:
-        value: A tensor of one shape on every process; it is not changed.
+        value: A tensor of one shape and dtype on every process; it is not changed.
+
+    Returns:
+        The total, on every process; `value` itself where there is one process.
     """
     if world_size() == 1:
         return value
-    total = value.detach().clone()
-    dist.all_reduce(total)
+    total: Tensor = _AllSum.apply(value)
     return total
 
 
-def all_processes(answer: bool, device: torch.device | str = "cpu") -> bool:
+def gather_rows(rows: Tensor) -> Tensor:
+    """Concatenates the rows of all processes in the order of their ranks; differentiable.
+
+    The gradient of each row is the sum of those that reach it on any process, as for
+    :func:`all_sum`.
+
+    Args:
+        rows: (N, ...), numbers; N may differ between processes and be zero, dtype and the further
+            dimensions may not.
+
+    Returns:
+        (sum of all N, ...), on every process; `rows` itself where there is one process.
+    """
+    if world_size() == 1:
+        return rows
+    counts = torch.zeros(world_size(), dtype=torch.int64, device=rows.device)
+    counts[rank()] = len(rows)
+    sizes = all_sum(counts).tolist()
+    before, after = (
+        rows.new_zeros(sum(others), *rows.shape[1:])
+        for others in (sizes[: rank()], sizes[rank() + 1 :])
+    )
+    # One process fills each place; zeros change nothing in a sum.
+    return all_sum(torch.cat([before, rows, after]))
+
+
+def all_true(value: bool, device: torch.device | str = "cpu") -> bool:
     """Whether something holds on every process.
 
     Args:
-        answer: Whether it holds on this one.
+        value: Whether it holds on this one.
         device: Where the processes communicate: a GPU for NCCL, the CPU for gloo.
     """
     if world_size() == 1:
-        return answer
-    count = torch.tensor(int(answer), device=device)
+        return value
+    count = torch.tensor(int(value), device=device)
     dist.all_reduce(count, op=dist.ReduceOp.MIN)
     return bool(count)
 
 
 def gather_objects(own: Value) -> list[Value]:
-    """One picklable value of every process, in the order of their numbers, on every process."""
+    """Returns one picklable value of every process, in the order of their ranks, on each."""
     if world_size() == 1:
         return [own]
     parts: list[Any] = [None] * world_size()
@@ -57,5 +90,19 @@ def gather_objects(own: Value) -> list[Value]:
     return parts
 
 
-def _is_joined() -> bool:
+class _AllSum(torch.autograd.Function):
+    """A sum over processes, whose gradient is the sum of the gradients on all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return all_sum(gradients[0])  # differentiable itself
+
+
+def _is_initialized() -> bool:
     return dist.is_available() and dist.is_initialized()

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree
 
 from ..errors import ConfigProblem, suggest
 from ..models.heads.loss.base import Fields, Forward
 from ..models.networks import Networks
+from ..trees import replace_leaves, tree_leaves, tree_map
 
 Requests = Mapping[str, Mapping[str, Forward]]
 """What each reader asks for: ``{reader: {request name: Forward}}``."""
@@ -232,10 +232,10 @@ def _read(
         value: Any = tuple(read) if len(read) > 1 else read[0]
     else:
         value = values[_key(request)]
-    return value if request.grad else _pytree.tree_map(_detached, value)
+    return value if request.grad else tree_map(_detach, value)
 
 
-def _detached(leaf: Any) -> Any:
+def _detach(leaf: Any) -> Any:
     return leaf.detach() if isinstance(leaf, Tensor) else leaf
 
 
@@ -246,13 +246,14 @@ def _stackable(inputs: Iterable[tuple[Any, ...]]) -> bool:
 
 
 def _call_joined(network: Any, inputs: list[Tensor]) -> list[Any]:
-    """Calls a network once on stacked rows and splits every tensor of its answer again."""
+    """Calls a network once on stacked rows and splits every tensor of its output again."""
     sizes = [len(rows) for rows in inputs]
-    leaves, structure = _pytree.tree_flatten(network(torch.cat(inputs)))
+    output = network(torch.cat(inputs))
+    leaves = tree_leaves(output)
     if not all(isinstance(x, Tensor) and x.shape[:1] == (sum(sizes),) for x in leaves):
         raise ValueError(
-            "an answer has parts that are no tensors of one row per row of the input; "
+            "an output has parts that are not tensors with one row per input row; "
             "model.forward: separate takes such networks"
         )
     pieces = zip(*(leaf.split(sizes) for leaf in leaves), strict=True)
-    return [_pytree.tree_unflatten(list(piece), structure) for piece in pieces]
+    return [replace_leaves(output, piece) for piece in pieces]

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-from torch.utils import _pytree
 
-from ..distributed import all_processes
+from ..distributed import all_true
+from ..trees import tree_leaves
 from .forwards import ForwardPlan
 from .side_effects import gpus_of, without_side_effects
 
@@ -74,7 +74,7 @@ def _traces(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> list[Tensor] | No
     with without_side_effects(plan.networks), torch.no_grad():
         begin = torch.get_rng_state()
         try:
-            leaves = [x for x in _pytree.tree_leaves(plan.run(batch)) if isinstance(x, Tensor)]
+            leaves = [x for x in tree_leaves(plan.run(batch)) if isinstance(x, Tensor)]
         except Exception:  # whatever a network cannot take
             return None
         if not torch.equal(torch.get_rng_state(), begin):
@@ -108,7 +108,7 @@ def is_joined_faster(
     """
     with without_side_effects(separate.networks, batch.values()), context:
         pays = _pays_here(separate, joined, batch)
-    return all_processes(pays, next(iter(batch.values())).device)
+    return all_true(pays, next(iter(batch.values())).device)
 
 
 def _pays_here(separate: ForwardPlan, joined: ForwardPlan, batch: Mapping[str, Tensor]) -> bool:
@@ -128,7 +128,7 @@ def _pays_here(separate: ForwardPlan, joined: ForwardPlan, batch: Mapping[str, T
 def _seconds(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> float:
     _wait(batch)
     start = time.perf_counter()
-    leaves = _pytree.tree_leaves(plan.run(batch))
+    leaves = tree_leaves(plan.run(batch))
     answers = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
     parameters = [p for p in plan.networks.parameters() if p.requires_grad]
     if answers and parameters:

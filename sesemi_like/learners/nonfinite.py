@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from ..distributed import all_processes, gather_objects, world_size
+from ..distributed import all_true, gather_objects, world_size
 from ..errors import NonFiniteLossError
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class NonFiniteLosses(pl.Callback):
     def _are_finite(self, found: list[_Found], device: torch.device) -> bool:
         losses = [loss for step in found for loss in step.losses.values()]
         is_finite = not losses or bool(torch.stack(losses).isfinite().all())
-        return all_processes(is_finite, device)
+        return all_true(is_finite, device)
 
     def _count(self, trainer: pl.Trainer, found: list[_Found]) -> None:
         self.num_skipped += 1

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..distributed import sum_over_processes, world_size
+from ..distributed import all_sum, world_size
 from ..models.heads.loss.base import LossOutputs
 
 
@@ -82,5 +82,5 @@ def _weighted_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
 
 def _over_all(own_sum: Tensor, own_count: Tensor) -> Tensor:
     # A count of zero comes with a sum of zero; weights may add up to less than 1.
-    count = sum_over_processes(own_count)
+    count = all_sum(own_count.detach())
     return own_sum * world_size() / count.masked_fill(count == 0, 1)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..distributed import sum_over_processes, world_size
+from ..distributed import all_sum, world_size
 from ..models.heads.loss.base import LossOutputs
 
 
@@ -51,7 +51,7 @@ class StepLog:
         is_known = ~(is_metric & (own.isnan() | (counts == 0)))
         counts = torch.where(is_known, counts, 0)
         sums = torch.where(is_known, own * counts, 0)
-        total = sum_over_processes(torch.stack([sums, counts]))
+        total = all_sum(torch.stack([sums, counts]))
         return total[0] / total[1]
 
 

@@ -14,7 +14,7 @@ from processes import in_processes
 from torch import nn
 
 from sesemi_like.config.store import builtin_configs
-from sesemi_like.distributed import sum_over_processes
+from sesemi_like.distributed import all_sum
 from sesemi_like.models.heads import loss
 from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs, Step
 from sesemi_like.models.networks import Networks
@@ -82,7 +82,7 @@ class RemembersOwnRows(LossHead):
 
     def forward(self, outputs: Any, step: Any) -> Any:
         total = outputs["image"]["logits"].detach().sum(dim=0)
-        self.seen += sum_over_processes(total) if self.is_right else total
+        self.seen += all_sum(total) if self.is_right else total
         return LossOutputs(outputs["image"]["logits"].sum(dim=1))
 
 

@@ -220,7 +220,7 @@ def test_a_process_where_joining_failed_is_not_outvoted(
 ) -> None:
     """Another process says that it worked and was faster; all go the way of this one."""
     asked = []
-    monkeypatch.setattr(choice, "all_processes", lambda answer, _: asked.append(answer) or answer)
+    monkeypatch.setattr(choice, "all_true", lambda answer, _: asked.append(answer) or answer)
     networks = Networks({"net": Sleeper(0.02, 0) if worked else Unstackable(None)})
     plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
     assert is_joined_faster(*plans, BATCH, nullcontext()) is worked
