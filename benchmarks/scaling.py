@@ -30,7 +30,7 @@ from sesemi_like.data import Samples
 from sesemi_like.data.cache.file import open_or_build
 from sesemi_like.data.cache.reader import CachedReader
 from sesemi_like.data.loading.loaders import build_loader
-from sesemi_like.data.names import Names
+from sesemi_like.data.packed_names import PackedNames
 from sesemi_like.data.samples import ImageReader
 from sesemi_like.devices import tune_process
 from sesemi_like.views import strong, weak
@@ -93,7 +93,7 @@ class Lookup(Dataset[int]):
 def names_case(count: int, workers: int, kind: str) -> dict[str, float]:
     """Reads so many names in worker processes."""
     texts = (f"train/n02086240/ILSVRC2012_{number:012}.JPEG" for number in range(count))
-    names = list(texts) if kind == "list" else Names(texts)
+    names = list(texts) if kind == "list" else PackedNames(texts)
     gc.collect()
     rows = np.random.default_rng(0).integers(count, size=LOOKED_UP * workers)
 

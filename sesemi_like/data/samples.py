@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ..collation import StackedSamples
 from ..errors import TransformError, UnreadableSampleError
-from .names import Names
+from .packed_names import PackedNames
 
 Sample = dict[str, Any]
 Targets = npt.NDArray[np.int64]
@@ -80,7 +80,7 @@ class Samples(Dataset[Sample]):
         on_error: str = "raise",
     ) -> None:
         self.read = read
-        self.ids = ids if isinstance(ids, Names) else Names(map(str, ids))
+        self.ids = ids if isinstance(ids, PackedNames) else PackedNames(map(str, ids))
         self.classes = classes
         self.on_error = on_error
         self.positions: npt.NDArray[np.int64] = np.arange(len(self.ids))

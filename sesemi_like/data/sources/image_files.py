@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, ConfigProblem, suggest
-from ..names import Names
+from ..packed_names import PackedNames
 from ..registry import register_dataset
 from ..samples import UNLABELED, ImageReader, Samples
 from .decoding import Pixels, decode
-from .folders import EXTENSIONS, ImageListing, folders_in
-from .subsets import comparable, look_alikes, printable, subset_names
+from .image_listing import EXTENSIONS, ImageListing, folders_in
+from .names import comparable, look_alikes, printable, subset_names
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class ImageFiles:
     """
 
     def __init__(self, files: list[Path]) -> None:
-        self.files = Names(map(str, files))
+        self.files = PackedNames(map(str, files))
 
     def __call__(self, position: int, least: int | None = None) -> Pixels:
         """Decodes one: uint8 (H, W, 3); see :func:`~sesemi_like.data.sources.decoding.decode`."""

@@ -12,7 +12,7 @@ import torch
 from ...errors import ConfigError, ConfigProblem, suggest
 from ..registry import register_dataset
 from ..samples import UNLABELED, ImageReader, Samples
-from .subsets import subset_names
+from .names import subset_names
 
 ImageTransform = Callable[[Any], Any] | None
 Images = npt.NDArray[np.uint8]

@@ -39,7 +39,7 @@ from ..samples import (
     least_side,
 )
 from .decoding import decode
-from .subsets import subset_names
+from .names import subset_names
 
 INDEX = "index.json"
 

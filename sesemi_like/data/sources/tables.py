@@ -17,7 +17,7 @@ from ...errors import ConfigError, ConfigProblem, suggest
 from ..registry import register_dataset
 from ..samples import UNLABELED, Samples
 from .image_files import ImageTransform, image_samples
-from .subsets import comparable, look_alikes, subset_names
+from .names import comparable, look_alikes, subset_names
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _LIKE_NO_LABEL = frozenset({"nan", "none", "null", "n/a", "na", "unknown", "unlabeled", "?"})

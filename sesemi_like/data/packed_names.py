@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Names(Sequence[str]):
+class PackedNames(Sequence[str]):
     """A sequence of texts that never changes: their bytes one after the other, and where each ends.
 
     A list would be copied by every forked worker process, text by text as it is read, since reading

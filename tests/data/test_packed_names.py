@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from sesemi_like.data.names import Names
+from sesemi_like.data.packed_names import PackedNames
 from sesemi_like.data.samples import Samples
 
 # What os.listdir makes of bytes that are not UTF-8 is text with lone surrogates.
@@ -22,7 +22,7 @@ TEXTS = st.lists(
 
 @given(TEXTS)
 def test_they_are_the_texts(texts: Any) -> None:
-    names = Names(iter(texts))
+    names = PackedNames(iter(texts))
     assert list(names) == texts
     assert len(names) == len(texts)
     assert [names[place] for place in range(-len(texts), len(texts))] == texts * 2
@@ -34,7 +34,7 @@ def test_they_are_the_texts(texts: Any) -> None:
 
 
 def test_numbers_of_arrays_are_places() -> None:
-    assert Names("abc")[np.int64(1)] == "b"
+    assert PackedNames("abc")[np.int64(1)] == "b"
 
 
 class Reads:
