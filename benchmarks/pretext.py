@@ -22,8 +22,7 @@ from torchvision import transforms as v1
 from sesemi_like.collation import RotationTransformer
 from sesemi_like.data import Samples
 from sesemi_like.data.loading.loaders import build_loader
-from sesemi_like.data.samples import ImageReader
-from sesemi_like.data.sources.in_memory import ArrayImages
+from sesemi_like.data.sources.in_memory import array_reader
 from sesemi_like.devices import tune_process
 from sesemi_like.views import Compose, Jigsaw, Normalize, Rotation, permutation_set
 
@@ -74,7 +73,7 @@ def ours(images: np.ndarray, batch: int, task: Any, workers: int) -> Case:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     view = Compose([Normalize(MEAN, STD), task])
     names = [str(number) for number in range(len(images))]
-    samples = Samples(ImageReader(ArrayImages(images), None), names)
+    samples = Samples(array_reader(images, None), names)
 
     def epoch() -> None:
         config = {"num_workers": workers}

@@ -28,10 +28,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from sesemi_like.data import Samples
 from sesemi_like.data.cache.file import open_or_build
-from sesemi_like.data.cache.reader import CachedReader
+from sesemi_like.data.cache.reader import cached_reader
 from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.data.packed_names import PackedNames
-from sesemi_like.data.samples import ImageReader
+from sesemi_like.data.sources.image_reader import ImageReader
 from sesemi_like.devices import tune_process
 from sesemi_like.views import strong, weak
 
@@ -57,7 +57,8 @@ def data_case(count: int, folder: Path) -> dict[str, float]:
     torch.set_num_threads(1)
     before, start = resident_bytes(), time.perf_counter()
     cache = open_or_build(folder, f"images-{count}", image_at, count)
-    reader = CachedReader(ImageReader(image_at, None), cache, np.arange(count), is_transformed=True)
+    files = ImageReader(image_at, None)
+    reader = cached_reader(files, cache, np.arange(count), is_transformed=True)
     ids = np.char.mod("%d", np.arange(count)) if count <= 1000 else range(count)
     samples = Samples(reader, ids, np.zeros(count, np.int64))
     loader = build_loader({"shuffle": True}, samples, key="data", batch_size=BATCH, seed=0)

@@ -14,26 +14,8 @@ from torch import Tensor
 from sesemi_like.views.checks import check
 from sesemi_like.views.pretext import TURNS, Jigsaw, rotate_all
 
-
-class StackedSamples(Sequence[dict[str, Any]]):
-    """The samples of a batch that were read at once: a sequence of dicts, and already a batch.
-
-    Args:
-        fields: Each field with a row per sample.
-    """
-
-    def __init__(self, fields: dict[str, Tensor]) -> None:
-        self.fields = fields
-
-    def __len__(self) -> int:
-        return len(next(iter(self.fields.values())))
-
-    def __getitem__(self, row: Any) -> Any:
-        if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
-        if not -len(self) <= row < len(self):
-            raise IndexError(row)
-        return {name: values[row] for name, values in self.fields.items()}
+Samples = Sequence[Any] | Mapping[str, Tensor]
+"""The samples of a batch: one by one, or as stacked fields with a row per sample."""
 
 
 class RotationTransformer:
@@ -43,16 +25,18 @@ class RotationTransformer:
 
     Attributes:
         makes_targets: Says that its targets are its own, and the samples' labels are not read.
+        takes_batches: Says that samples that were read at once may be given as stacked fields.
     """
 
     makes_targets = True
+    takes_batches = True
 
-    def __call__(self, samples: Sequence[Any]) -> dict[str, Tensor]:
+    def __call__(self, samples: Samples) -> dict[str, Tensor]:
         """Builds a batch.
 
         Args:
             samples: Dicts with `image` (C, H, H), tuples (image, ...) or bare images, all of one
-                shape and any type.
+                shape and any type; or their stacked fields, with `image` (N, C, H, H).
 
         Returns:
             `image`: (4N, C, H, H), type as given; `target`: int64 (4N,), the number of
@@ -75,24 +59,27 @@ class JigsawTransformer:
 
     Attributes:
         makes_targets: Says that its targets are its own, and the samples' labels are not read.
+        takes_batches: Says that samples that were read at once may be given as stacked fields.
 
     Raises:
         ValueError: An argument is out of range.
     """
 
     makes_targets = True
+    takes_batches = True
 
     def __init__(self, grid: int = 2, num_permutations: int | None = None) -> None:
         self.jigsaw = Jigsaw(grid, num_permutations)
 
     def __call__(
-        self, samples: Sequence[Any], generator: torch.Generator | None = None
+        self, samples: Samples, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Builds a batch.
 
         Args:
             samples: Dicts with `image` (C, H, W), tuples (image, ...) or bare images, all of one
-                shape and any type; sides that the grid does not divide are cropped at the center.
+                shape and any type, or their stacked fields; sides that the grid does not divide
+                are cropped at the center.
             generator: Source of the permutations; None takes torch's global one.
 
         Returns:
@@ -106,10 +93,10 @@ class JigsawTransformer:
         return {"image": shuffled, "target": targets, **repeated_index(samples, 1)}
 
 
-def stacked_images(samples: Sequence[Any]) -> Tensor:
+def stacked_images(samples: Samples) -> Tensor:
     """Stacks the samples' images (C, H, W) to (N, C, H, W), or raises ValueError."""
-    if isinstance(samples, StackedSamples):
-        return samples.fields["image"]
+    if isinstance(samples, Mapping):
+        return samples["image"]
     images = [image_of(sample) for sample in samples]
     for image in images:
         found = f"a {type(image).__name__}"
@@ -127,10 +114,10 @@ def image_of(sample: Any) -> Any:
     return sample[0] if isinstance(sample, (tuple, list)) else sample
 
 
-def repeated_index(samples: Sequence[Any], times: int) -> dict[str, Tensor]:
+def repeated_index(samples: Samples, times: int) -> dict[str, Tensor]:
     """Returns {`index`: each sample's index so many times in a row}, or nothing without them."""
-    if isinstance(samples, StackedSamples):
-        return {"index": samples.fields["index"].repeat_interleave(times)}
+    if isinstance(samples, Mapping):
+        return {"index": samples["index"].repeat_interleave(times)} if "index" in samples else {}
     if not all(isinstance(sample, Mapping) and "index" in sample for sample in samples):
         return {}
     indices = torch.tensor([int(sample["index"]) for sample in samples])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from sesemi_like.collation import JigsawTransformer, RotationTransformer, StackedSamples
+from sesemi_like.collation import JigsawTransformer, RotationTransformer
 from sesemi_like.views import Rotation
 
 FIRST = torch.tensor([[[1, 2], [3, 4]]], dtype=torch.uint8)
@@ -100,14 +100,15 @@ def test_a_loader_builds_batches_in_its_workers() -> None:
     assert [len(batch["target"]) for batch in loader] == [4, 2]
 
 
-def test_samples_read_at_once_are_a_sequence_and_a_batch() -> None:
+@pytest.mark.parametrize("transformer", [RotationTransformer(), JigsawTransformer()])
+def test_stacked_fields_make_the_batch_that_their_samples_make(transformer: Any) -> None:
     fields = {"image": torch.rand(3, 1, 4, 4), "index": torch.arange(5, 8)}
-    samples = StackedSamples(fields)
-    assert [int(sample["index"]) for sample in samples] == [5, 6, 7]
-    assert int(samples[-1]["index"]) == 7
-    assert [int(sample["index"]) for sample in samples[1:]] == [6, 7]
-    one_by_one = RotationTransformer()(list(samples))
-    at_once = RotationTransformer()(samples)
+    samples = [{name: values[row] for name, values in fields.items()} for row in range(3)]
+    torch.manual_seed(0)
+    one_by_one = transformer(samples)
+    torch.manual_seed(0)
+    at_once = transformer(fields)
+    assert transformer.takes_batches
+    assert set(at_once) == set(one_by_one) == {"image", "target", "index"}
     assert all(torch.equal(at_once[name], one_by_one[name]) for name in at_once)
-    with pytest.raises(IndexError):
-        samples[3]
+    assert "index" not in transformer({"image": fields["image"]})

@@ -18,9 +18,9 @@ import numpy as np
 from ..errors import ConfigError, ConfigProblem, UnreadableSampleError, suggest
 from ..files import write_atomically
 from . import dataset
-from .samples import UNLABELED, UNREADABLE, ImageReader, Samples
+from .samples import UNLABELED, UNREADABLE, Samples
 from .sources.decoding import decode, shrink
-from .sources.image_files import ImageFiles
+from .sources.image_files import image_files_of
 from .sources.shards import INDEX
 
 _QUALITY = 95
@@ -87,9 +87,9 @@ def _write(tar: Any, samples: Samples, row: int, side: int | None) -> int:
 def _encoded(samples: Samples, position: int, side: int | None) -> tuple[str, bytes]:
     from PIL import Image
 
-    load = samples.read.load if isinstance(samples.read, ImageReader) else None
-    if isinstance(load, ImageFiles) and side is None:
-        content = Path(load.files[position]).read_bytes()
+    files = image_files_of(samples)
+    if files is not None and side is None:
+        content = Path(files.files[position]).read_bytes()
         decode(content)  # tells now what cannot be read
         kind = {b"\xff\xd8": "jpg", b"\x89P": "png"}.get(content[:2])
         if kind:

@@ -24,6 +24,7 @@ from ..errors import (
     Problems,
 )
 from ..views.images import as_float
+from .batches import Batch
 from .cache.plan import CachePlan, plan_cache
 from .checks.duplicates import duplicate_warnings
 from .checks.first_look import first_batch
@@ -38,7 +39,7 @@ from .checks.labels import (
     write_label_list,
 )
 from .checks.unreadable import settle_unreadable
-from .loading.collating import Batch, build_collation
+from .loading.collating import build_collation, makes_targets
 from .loading.loaders import (
     NamedLoaders,
     batch_size_of,
@@ -196,8 +197,8 @@ class DataModule(pl.LightningDataModule):
         """Whether a loader's samples are only looked up, or will be when they are decoded."""
         if name in self.cache_plans:
             return self.cache_plans[name].looks_up
-        reader = getattr(self.datasets[name], "read", None)
-        return getattr(reader, "take", None) is not None
+        source = self.datasets[name]
+        return isinstance(source, Samples) and source.reads_batches
 
     def expect_classes(self, num_classes: int) -> None:
         """Refuses labels that are read with their samples and are none of these classes.
@@ -225,7 +226,7 @@ class DataModule(pl.LightningDataModule):
         if config.get("sampler") == "class_balanced":
             return True
         collation = build_collation(config, f"data.{TRAIN}{name}")
-        if getattr(collation, "makes_targets", False):
+        if makes_targets(collation):
             return False
         return self.read is None or "target" in self.read.get(name, ())
 
@@ -279,8 +280,10 @@ class DataModule(pl.LightningDataModule):
             name: The loader.
             positions: Values of its field `index`.
         """
-        ids = getattr(self.datasets[TRAIN + name], "ids", None)
-        return [str(position if ids is None else ids[position]) for position in positions]
+        source = self.datasets[TRAIN + name]
+        if isinstance(source, StreamedSamples):
+            return [str(position) for position in positions]
+        return [source.ids[position] for position in positions]
 
     def train_dataloader(self) -> NamedLoaders:
         """The train loaders as one iterable of ``{loader name: batch}``."""

@@ -10,7 +10,7 @@ import hydra
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError, ConfigProblem, suggest
-from .samples import Samples, StreamedSamples, adapted
+from .samples import Samples, StreamedSamples, as_samples
 from .splits import choose_part
 
 _KEYS_OF_ALL = frozenset(
@@ -137,7 +137,7 @@ def _built(
         expected = f"its builder is called with root, subset, image_transform and its keys: {error}"
         raise ConfigError([ConfigProblem("name", name, expected)]) from error
     try:
-        return adapted(builder(root, subset, image_transform, **keys))
+        return as_samples(builder(root, subset, image_transform, **keys))
     except OSError as error:
         raise ConfigError(
             [ConfigProblem("root", root, f"{name} cannot read it: {error}")]

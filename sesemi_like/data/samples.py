@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from ..collation import StackedSamples
-from ..errors import TransformError, UnreadableSampleError
+from ..errors import UnreadableSampleError
+from .batches import StackedSamples
 from .packed_names import PackedNames
+from .readers import BatchReader, Draws, ReaderOfKnownDraws
 
 Sample = dict[str, Any]
 Targets = npt.NDArray[np.int64]
@@ -101,13 +102,12 @@ class Samples(Dataset[Sample]):
                 self._note(candidate % len(self), error)
         raise UnreadableSampleError(f"none of the {len(self)} samples can be read")
 
-    def __getitems__(self, rows: list[int]) -> Sequence[Sample]:
+    def __getitems__(self, rows: list[int]) -> list[Sample] | StackedSamples:
         """Reads the samples of a batch, at once where their reader can."""
-        take = getattr(self.read, "take", None)
-        if take is None:
+        if not isinstance(self.read, BatchReader):
             return [self[row] for row in rows]
         chosen = np.asarray(rows)
-        fields = {**take(self.positions[chosen])}
+        fields = {**self.read.take(self.positions[chosen])}
         if self.targets is not None:
             fields["target"] = torch.from_numpy(self.targets[chosen])
         return StackedSamples({**fields, "index": torch.from_numpy(self.positions[chosen])})
@@ -142,9 +142,14 @@ class Samples(Dataset[Sample]):
         self._unreadable[torch.from_numpy(positions)] = True
 
     @property
-    def is_deterministic(self) -> bool:
-        """Whether reading a sample is known to draw no random numbers."""
-        return getattr(self.read, "is_deterministic", False)
+    def draws(self) -> Draws:
+        """The random generators that reading a sample draws from."""
+        return self.read.draws if isinstance(self.read, ReaderOfKnownDraws) else Draws.ANY
+
+    @property
+    def reads_batches(self) -> bool:
+        """Whether several samples are read at once."""
+        return isinstance(self.read, BatchReader)
 
     @property
     def skipped(self) -> list[str]:
@@ -276,7 +281,7 @@ class _FieldReader:
         return as_fields(self.source[position])
 
 
-def adapted(source: Any) -> Samples | StreamedSamples:
+def as_samples(source: Any) -> Samples | StreamedSamples:
     """Makes dict samples of any torch data set; its `targets` and `classes` are kept if it has any.
 
     Args:
@@ -293,102 +298,3 @@ def adapted(source: Any) -> Samples | StreamedSamples:
         None if targets is None else np.asarray(targets, dtype=np.int64),
         list(source.classes) if getattr(source, "classes", None) else None,
     )
-
-
-class ImageReader:
-    """Reads an image as a sample; an object, so that worker processes can be handed it.
-
-    Args:
-        load: Maps a position to a PIL image, or to a uint8 array (H, W) or (H, W, C). One with a
-            method `fingerprint` reads files: it takes the shorter side that is enough as well, and
-            may then decode fewer pixels.
-        image_transform: Applied to the PIL image; None makes a uint8 tensor (C, H, W). A mapping
-            it returns becomes fields of the sample.
-
-    Attributes:
-        take: Reads several samples at once: positions to stacked fields; None where it cannot.
-    """
-
-    def __init__(
-        self, load: Callable[..., Any], image_transform: Callable[[Any], Any] | None
-    ) -> None:
-        self.load = load
-        self.image_transform = image_transform
-        self.least = least_side(image_transform) if hasattr(load, "fingerprint") else None
-        self.is_deterministic = is_deterministic(image_transform)
-        self.take = self._take if image_transform is None and hasattr(load, "take") else None
-
-    def __call__(self, position: int) -> Sample:
-        """Reads the sample at a position."""
-        image = self.load(position) if self.least is None else self.load(position, self.least)
-        return self.made(image)
-
-    def made(self, image: Any) -> Sample:
-        """Makes a sample of a loaded image.
-
-        Raises:
-            TransformError: If the transform fails on it.
-        """
-        if self.image_transform is None:
-            return {"image": to_uint8(image)}
-        # torchvision resizes 8-bit tensors several times as fast as Pillow images.
-        takes_tensors = self.is_deterministic and isinstance(image, np.ndarray)
-        try:
-            made = self.image_transform(to_uint8(image) if takes_tensors else to_pil(image))
-        except Exception as error:  # whatever a transform of anybody's raises
-            reason = f"its image_transform failed: {type(error).__name__}: {error}"
-            raise TransformError(reason) from error
-        return dict(made) if isinstance(made, Mapping) else {"image": made}
-
-    def _take(self, positions: npt.NDArray[np.int64]) -> Sample:
-        return {"image": self.load.take(positions)}  # type: ignore[attr-defined]
-
-
-_DETERMINISTIC = {"Resize", "CenterCrop", "PILToTensor", "ToImage", "ToPureTensor", "Grayscale"}
-
-
-def is_deterministic(transform: Any) -> bool:
-    """Says whether a transform is known to do the same each time: none, or torchvision's sizers.
-
-    Those of `torchvision.transforms.v2`, which take tensors as well as Pillow images.
-    """
-    if transform is None:
-        return True
-    if not type(transform).__module__.startswith("torchvision.transforms.v2"):
-        return False
-    if type(transform).__name__ == "Compose":
-        return all(map(is_deterministic, transform.transforms))
-    return type(transform).__name__ in _DETERMINISTIC
-
-
-def least_side(transform: Any) -> int | None:
-    """The shorter side that an image needs for a transform that begins by resizing it.
-
-    Twice the side it is resized to: decoded so, images differ from whole ones by less than the
-    rounding of most formats. None where the transform begins otherwise.
-    """
-    first = transform
-    while type(first).__name__ == "Compose" and getattr(first, "transforms", None):
-        first = first.transforms[0]
-    is_resize = type(first).__name__ == "Resize" and "torchvision." in type(first).__module__
-    sizes = getattr(first, "size", None) if is_resize else None
-    if not sizes or getattr(first, "max_size", None):
-        return None
-    return 2 * int(max(sizes if isinstance(sizes, Sequence) else [sizes]))
-
-
-def to_uint8(image: Any) -> torch.Tensor:
-    """Makes a uint8 tensor (C, H, W) of a PIL image or an array (H, W) or (H, W, C).
-
-    It lies in memory as the image did, channel by channel of each pixel.
-    """
-    array = np.array(image, dtype=np.uint8)
-    array = array[:, :, None] if array.ndim == 2 else array
-    return torch.from_numpy(array).permute(2, 0, 1)
-
-
-def to_pil(image: Any) -> Any:
-    """Makes a PIL image of an array (H, W) or (H, W, C); a PIL image stays as it is."""
-    from PIL import Image
-
-    return Image.fromarray(image) if isinstance(image, np.ndarray) else image

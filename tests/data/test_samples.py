@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sesemi_like.data import dataset, register_dataset
 from sesemi_like.data.registry import _BUILDERS
-from sesemi_like.data.samples import Samples, StreamedSamples, adapted, check_target, to_uint8
+from sesemi_like.data.samples import Samples, StreamedSamples, as_samples, check_target
+from sesemi_like.data.sources.image_reader import to_uint8
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
@@ -76,13 +77,13 @@ def test_pairs_images_and_mappings_become_fields() -> None:
     class Pairs(TensorDataset):
         classes, targets = ("x", "y"), (1, 0, 1)
 
-    found = adapted(Pairs(torch.zeros(3, 1, 2, 2), torch.tensor([1, 0, 1])))
+    found = as_samples(Pairs(torch.zeros(3, 1, 2, 2), torch.tensor([1, 0, 1])))
     assert (found.classes, found.targets.tolist()) == (["x", "y"], [1, 0, 1])
     assert {k: v for k, v in found[2].items() if k != "image"} == {"target": 1, "index": 2}
 
-    alone = adapted([torch.zeros(1), torch.ones(1)])
+    alone = as_samples([torch.zeros(1), torch.ones(1)])
     assert set(alone[1]) == {"image", "index"}
-    paired = adapted([{"image": 1, "text": "a cat"}])
+    paired = as_samples([{"image": 1, "text": "a cat"}])
     assert paired[0] == {"image": 1, "text": "a cat", "index": 0}
 
 
@@ -135,7 +136,7 @@ class Stream(IterableDataset):
 def test_a_stream_is_shared_out_over_processes_and_workers(workers: int, world_size: int) -> None:
     seen = []
     for rank in range(world_size):
-        streamed = adapted(Stream())
+        streamed = as_samples(Stream())
         assert isinstance(streamed, StreamedSamples)
         streamed.rank, streamed.world_size = rank, world_size
         for batch in DataLoader(streamed, batch_size=2, num_workers=workers):
@@ -146,7 +147,7 @@ def test_a_stream_is_shared_out_over_processes_and_workers(workers: int, world_s
 
 @pytest.mark.parametrize("kind", [Stream, lambda: list(Stream())])
 def test_labels_that_come_with_samples_must_be_classes(kind: Any) -> None:
-    source = adapted(kind())
+    source = as_samples(kind())
     source.num_classes = 5
     read = iter(source) if kind is Stream else (source[row] for row in range(10))
     assert [next(read)["target"] for _ in range(5)] == list(range(5))

@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from ...errors import ConfigError, ConfigProblem
 from ..progress import Progress, log_task
-from ..samples import ImageReader, Samples, StreamedSamples
+from ..samples import Samples, StreamedSamples
 from ..sources.decoding import Pixels
+from ..sources.image_reader import ImageReader, file_loader_of
 from .decode import decode_into_memory
 from .file import open_or_build
 from .memory import free_memory
 from .pixels import PixelCache
-from .reader import CachedReader
+from .reader import cached_reader
 from .storage import Storage, choose_storage
 
 log = logging.getLogger(__name__)
@@ -191,7 +192,7 @@ class CachePlan:
         if cache is None:
             return self.samples
         storage, cached = self.storage, self.samples.select(np.arange(len(self.samples)))
-        cached.read = CachedReader(
+        cached.read = cached_reader(
             storage.reader, cache, self.positions, is_transformed=storage.is_transformed
         )
         return cached
@@ -222,9 +223,9 @@ class _Decode:
 
 
 def _file_reader(samples: Samples | StreamedSamples) -> ImageReader | None:
-    reader = getattr(samples, "read", None)
-    reads_files = isinstance(reader, ImageReader) and hasattr(reader.load, "fingerprint")
-    return reader if reads_files else None
+    if not isinstance(samples, Samples) or file_loader_of(samples) is None:
+        return None
+    return samples.read if isinstance(samples.read, ImageReader) else None
 
 
 def _free_disk(folder: Path | None) -> int:

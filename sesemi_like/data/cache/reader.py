@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..samples import ImageReader, Sample, to_uint8
+from ..readers import Draws
+from ..samples import Sample
+from ..sources.image_reader import ImageReader, to_uint8
 from .pixels import PixelCache
 
 
@@ -20,9 +22,7 @@ class CachedReader:
         is_transformed: Whether it holds the transform's results.
 
     Attributes:
-        take: Reads several samples at once: positions to stacked fields; None where images
-            differ in shape or are still to be transformed.
-        is_deterministic: Whether what is left to do is known to draw nothing.
+        draws: What is drawn from by what is left to do.
     """
 
     def __init__(
@@ -35,8 +35,7 @@ class CachedReader:
     ) -> None:
         self.reader, self.cache, self.positions = reader, cache, positions
         self.is_transformed = is_transformed
-        self.is_deterministic = is_transformed or reader.is_deterministic
-        self.take = self._take if is_transformed and cache.is_one_shape else None
+        self.draws = Draws.NOTHING if is_transformed else reader.draws
 
     def __call__(self, position: int) -> Sample:
         """Reads the sample at a position."""
@@ -45,8 +44,32 @@ class CachedReader:
             return self.reader(position)  # says why it cannot be read
         if self.is_transformed:
             return {"image": to_uint8(pixels)}
-        return self.reader.made(pixels)
+        return self.reader.sample_of(pixels)
 
-    def _take(self, positions: npt.NDArray[np.int64]) -> Sample:
+
+class CachedBatchReader(CachedReader):
+    """Reads whole batches from a cache whose images are transformed and of one shape."""
+
+    def take(self, positions: npt.NDArray[np.int64]) -> Sample:
+        """Reads several samples: `image` is uint8 (len(positions), C, H, W)."""
         rows = np.searchsorted(self.positions, positions)
         return {"image": torch.from_numpy(self.cache.take(rows)).permute(0, 3, 1, 2)}
+
+
+def cached_reader(
+    reader: ImageReader,
+    cache: PixelCache,
+    positions: npt.NDArray[np.int64],
+    *,
+    is_transformed: bool,
+) -> CachedReader:
+    """The reader of a cache: of whole batches where it has nothing left to do but look them up.
+
+    Args:
+        reader: As in :class:`CachedReader`, as the others.
+        cache: See there.
+        positions: See there.
+        is_transformed: See there.
+    """
+    kind = CachedBatchReader if is_transformed and cache.is_one_shape else CachedReader
+    return kind(reader, cache, positions, is_transformed=is_transformed)

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 from torch.utils._pytree import tree_leaves
 
-from ..samples import UNREADABLE, ImageReader, Sample, is_deterministic
+from ..samples import UNREADABLE, Sample
 from ..sources import decoding
 from ..sources.decoding import Pixels, shrink
+from ..sources.image_reader import ImageReader, is_deterministic
 from .file import cache_key
 
 _PROBES, _SMALL_SIDE, _SMALLEST_KEPT_SIDE = 8, 256, 64

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..samples import Samples
-from ..sources.image_files import ImageFiles
+from ..sources.image_files import ImageFiles, image_files_of
 from .labels import EVALUATED, Datasets
 
 _SHOWN = 3
@@ -53,7 +53,7 @@ def shared_images(source: Samples, other: Samples) -> str | None:
         source: The data set that is spoken of.
         other: The other one.
     """
-    files, others = _files(source), _files(other)
+    files, others = image_files_of(source), image_files_of(other)
     if files is None or others is None:
         return None
     is_shared = np.isin(_marks(_resolved(files, source)), _marks(_resolved(others, other)))
@@ -74,11 +74,6 @@ def _marks(names: Iterator[str]) -> npt.NDArray[np.int64]:
     Of ten million names two that differ have the same one once in 200,000 runs.
     """
     return np.fromiter(map(hash, names), dtype=np.int64)
-
-
-def _files(source: Samples) -> ImageFiles | None:
-    load = getattr(source.read, "load", None)
-    return load if isinstance(load, ImageFiles) else None
 
 
 def _resolved(files: ImageFiles, source: Samples) -> Iterator[str]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import SKIP_HINT, ConfigError, ConfigProblem, TransformError, UnreadableSampleError
-from ..loading.collating import Batch, build_collation
+from ..batches import Batch
+from ..loading.collating import build_collation
 from ..samples import Sample, Samples, StreamedSamples
 from .images import AN_IMAGE, odd_image
 from .labels import EVALUATED

@@ -15,7 +15,8 @@ from ...errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleErr
 from ...files import write_atomically
 from ..cache.reader import CachedReader
 from ..samples import UNLABELED, UNREADABLE, Sample, Samples, StreamedSamples
-from ..sources.image_files import ImageFiles
+from ..sources.image_files import ImageFiles, image_files_of
+from ..sources.image_reader import file_loader_of
 
 Positions = npt.NDArray[np.int64]
 
@@ -86,7 +87,7 @@ def first_readable(samples: Samples) -> list[Sample]:
     Raises:
         UnreadableSampleError: If none can be read.
     """
-    if not hasattr(getattr(samples.read, "load", None), "fingerprint"):
+    if file_loader_of(samples) is None:
         return [samples[row] for row in range(min(_FIRST, len(samples)))]
     found: list[Sample] = []
     errors: list[UnreadableSampleError] = []
@@ -109,8 +110,8 @@ def _unreadable(samples: Samples, positions: Positions) -> Positions:
     reader = samples.read
     if isinstance(reader, CachedReader):
         return reader.positions[reader.cache.unreadable]
-    load = getattr(reader, "load", None)
-    if not isinstance(load, ImageFiles) or len(positions) > _MOST_LOOKED_AT:
+    load = image_files_of(samples)
+    if load is None or len(positions) > _MOST_LOOKED_AT:
         return np.empty(0, np.int64)
     parts = np.array_split(positions, _THREADS)
     with ThreadPoolExecutor(_THREADS) as threads:

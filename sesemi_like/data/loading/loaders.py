@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 
 from ...config.instantiate import instantiate
 from ...errors import ConfigError, ConfigProblem, suggest
+from ..batches import Batch
 from ..samples import Samples, StreamedSamples
-from .collating import Batch, build_collation
+from .collating import build_collation
 from .samplers import (
     ClassBalancedSampler,
     PassSampler,

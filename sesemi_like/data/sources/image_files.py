@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...errors import ConfigError, ConfigProblem, suggest
 from ..packed_names import PackedNames
 from ..registry import register_dataset
-from ..samples import UNLABELED, ImageReader, Samples
+from ..samples import UNLABELED, Samples
 from .decoding import Pixels, decode
 from .image_listing import EXTENSIONS, ImageListing, folders_in
+from .image_reader import ImageReader, ImageTransform, file_loader_of
 from .names import comparable, look_alikes, printable, subset_names
 
 log = logging.getLogger(__name__)
 
-ImageTransform = Callable[[Any], Any] | None
-
 
 @register_dataset
 def image_folder(
-    root: str, subset: str | list[str] | None = None, image_transform: ImageTransform = None
+    root: str, subset: str | list[str] | None = None, image_transform: ImageTransform | None = None
 ) -> Samples:
     """Images in class folders: ``root/subset/class/image``.
 
@@ -66,7 +63,7 @@ def image_folder(
 
 @register_dataset
 def image_files(
-    root: str, subset: str | list[str] | None = None, image_transform: ImageTransform = None
+    root: str, subset: str | list[str] | None = None, image_transform: ImageTransform | None = None
 ) -> Samples:
     """Unlabeled images anywhere below a folder, or below some of its folders.
 
@@ -91,7 +88,7 @@ def image_samples(
     files: list[Path],
     targets: list[int],
     classes: list[str] | None,
-    image_transform: ImageTransform,
+    image_transform: ImageTransform | None,
 ) -> Samples:
     """Makes a data set of image files, which are named by their paths below a folder.
 
@@ -134,6 +131,12 @@ class ImageFiles:
         path = Path(self.files[position])
         found = path.stat()
         return f"{printable(str(path.absolute()))} {found.st_size} {found.st_mtime_ns}"
+
+
+def image_files_of(samples: Samples) -> ImageFiles | None:
+    """The files of a data set whose images are files; None of others, and of cached ones."""
+    load = file_loader_of(samples)
+    return load if isinstance(load, ImageFiles) else None
 
 
 def _folder(root: str) -> Path:

@@ -11,10 +11,10 @@ import torch
 
 from ...errors import ConfigError, ConfigProblem, suggest
 from ..registry import register_dataset
-from ..samples import UNLABELED, ImageReader, Samples
+from ..samples import UNLABELED, Sample, Samples
+from .image_reader import ImageReader, ImageTransform
 from .names import subset_names
 
-ImageTransform = Callable[[Any], Any] | None
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
@@ -38,7 +38,7 @@ def _torchvision_kind(kind: str) -> Callable[..., Samples]:
     def build(
         root: str,
         subset: str | list[str] | None = None,
-        image_transform: ImageTransform = None,
+        image_transform: ImageTransform | None = None,
         download: bool = False,
         holdout: bool = False,
     ) -> Samples:
@@ -79,7 +79,7 @@ svhn = _torchvision_kind("svhn")
 def digits(
     root: str = ".",
     subset: str | list[str] | None = None,
-    image_transform: ImageTransform = None,
+    image_transform: ImageTransform | None = None,
     split_seed: int = 0,
 ) -> Samples:
     """scikit-learn's 1,797 handwritten digits: 8x8 pixels, one channel, ten classes.
@@ -111,13 +111,25 @@ def _samples(
     labels: Labels,
     ids: list[str],
     classes: list[str] | None,
-    image_transform: ImageTransform,
+    image_transform: ImageTransform | None,
 ) -> Samples:
-    return Samples(ImageReader(ArrayImages(images), image_transform), ids, labels, classes)
+    return Samples(array_reader(images, image_transform), ids, labels, classes)
+
+
+def array_reader(images: Images, image_transform: ImageTransform | None) -> ImageReader:
+    """Reads images that lie in an array, whole batches at once where nothing is done to them.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, C).
+        image_transform: Applied to each image; None makes uint8 tensors (C, H, W).
+    """
+    if image_transform is None:
+        return UntransformedArrayReader(images)
+    return ImageReader(ArrayImages(images), image_transform)
 
 
 class ArrayImages:
-    """Reads images that lie in an array.
+    """Looks images up in an array.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, C).
@@ -131,11 +143,23 @@ class ArrayImages:
         image: Images = self.images[position]
         return image
 
-    def take(self, positions: npt.NDArray[np.int64]) -> torch.Tensor:
-        """Looks several up: uint8 (len(positions), C, H, W)."""
+
+class UntransformedArrayReader(ImageReader):
+    """Reads images of an array as they are, one by one or whole batches at once.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, C).
+    """
+
+    def __init__(self, images: Images) -> None:
+        super().__init__(ArrayImages(images), None)
+        self.images = images
+
+    def take(self, positions: npt.NDArray[np.int64]) -> Sample:
+        """Reads several: `image` is uint8 (len(positions), C, H, W)."""
         chosen = self.images[positions]
         chosen = chosen[..., None] if chosen.ndim == 3 else chosen
-        return torch.from_numpy(chosen).permute(0, 3, 1, 2)
+        return {"image": torch.from_numpy(chosen).permute(0, 3, 1, 2)}
 
 
 def _wanted(

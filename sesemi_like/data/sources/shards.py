@@ -28,17 +28,17 @@ from torch.utils.data import get_worker_info
 
 from ...errors import ConfigError, ConfigProblem, UnreadableSampleError
 from ..loading.seeds import generators_kept, seed_generators, seed_of
+from ..readers import Draws
 from ..registry import register_dataset
 from ..samples import (
     UNLABELED,
     UNREADABLE,
-    ImageReader,
     Sample,
     StreamedSamples,
     check_target,
-    least_side,
 )
 from .decoding import decode
+from .image_reader import ImageReader, least_side
 from .names import subset_names
 
 INDEX = "index.json"
@@ -181,7 +181,7 @@ class ShardedSamples(StreamedSamples):
 
     def _drawn(self, raw: dict[str, Any], seed: int) -> Sample:
         """Makes a sample, whose random transforms draw by its seed alone."""
-        if self.reader.is_deterministic:
+        if self.reader.draws is Draws.NOTHING:
             return self._sample(raw)
         with generators_kept():
             seed_generators(seed)
@@ -192,7 +192,7 @@ class ShardedSamples(StreamedSamples):
         try:
             if extension is None:
                 raise ValueError(f"it has no {', '.join(_IMAGES)}")
-            sample = self.reader.made(decode(raw[extension], self.least))
+            sample = self.reader.sample_of(decode(raw[extension], self.least))
             sample["target"] = int(raw.get("cls", UNLABELED))
             check_target(sample, self.num_classes)
         except UNREADABLE as error:

@@ -16,7 +16,8 @@ from typing import IO
 from ...errors import ConfigError, ConfigProblem, suggest
 from ..registry import register_dataset
 from ..samples import UNLABELED, Samples
-from .image_files import ImageTransform, image_samples
+from .image_files import image_samples
+from .image_reader import ImageTransform
 from .names import comparable, look_alikes, subset_names
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 def csv(
     root: str,
     subset: str | list[str] | None = None,
-    image_transform: ImageTransform = None,
+    image_transform: ImageTransform | None = None,
     path_column: str = "path",
     label_column: str | None = _LABEL,
     split_column: str = "split",

@@ -16,8 +16,10 @@ from sesemi_like.data import StreamedSamples, dataset
 from sesemi_like.data.cache import plan as cached
 from sesemi_like.data.cache.plan import cache_samples, plan_cache
 from sesemi_like.data.cache.reader import CachedReader
-from sesemi_like.data.samples import Samples, is_deterministic
+from sesemi_like.data.readers import Draws
+from sesemi_like.data.samples import Samples
 from sesemi_like.data.sources import decoding
+from sesemi_like.data.sources.image_reader import is_deterministic
 from sesemi_like.data.splits import choose_part
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 from sesemi_like.transforms import train_transforms
@@ -300,7 +302,7 @@ def test_large_images_are_decoded_smaller_where_the_transform_resizes_them(tmp_p
     record = v2.Lambda(lambda image: seen.append(image.size) or image)
     resized = dataset("image_folder", str(tmp_path), image_transform=v2.Compose([v2.Resize(100)]))
     assert resized.read.least == 200
-    resized.read.image_transform, resized.read.is_deterministic = record, False
+    resized.read.image_transform, resized.read.draws = record, Draws.ANY
     resized[0]
     plain = dataset("image_folder", str(tmp_path), image_transform=record)
     plain[0]

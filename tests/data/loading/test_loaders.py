@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from sesemi_like.data.loading.collating import stack_fields
 from sesemi_like.data.loading.loaders import NamedLoaders, batch_size_of, build_loader
-from sesemi_like.data.samples import Samples, adapted
+from sesemi_like.data.samples import Samples, as_samples
 from sesemi_like.errors import ConfigError
 
 
@@ -238,8 +238,8 @@ class Stream(IterableDataset):
 
 
 def streamed(count: int, batch_size: int = 2, **config: bool) -> DataLoader[Any]:
-    return build_loader(config, adapted(Stream(count)), key="data.train.s", batch_size=batch_size,
-                        seed=0)  # fmt: skip
+    samples = as_samples(Stream(count))
+    return build_loader(config, samples, key="data.train.s", batch_size=batch_size, seed=0)
 
 
 def test_a_stream_goes_along_and_starts_again() -> None:
