@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from .locks import lock_descriptor, remove_unlocked
+
+_IS_WINDOWS = os.name == "nt"
+
 RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
-"""Tells the processes that Lightning launches which folder the first one has made."""
+"""The environment variable that gives processes that Lightning launches the run's folder."""
 
 PARTIAL = ".partial"
 """How the names of files end that are being written; they begin with a dot."""
@@ -43,44 +47,41 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _writing_in(path.parent):
-        descriptor, temporary = tempfile.mkstemp(PARTIAL, f".{path.name[:80]}.", path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-            _sync(path.parent)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def _writing_in(folder: Path) -> Iterator[None]:
-    """Removes partial files, unless a process is writing there, and keeps others from doing so.
-
-    Who writes holds a shared lock of the folder, which ends with its process however that dies.
-    """
+    _remove_leftovers(path.parent)
+    descriptor, temporary = _create_partial(path)
     try:
-        import fcntl
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            if (
+                not _IS_WINDOWS
+            ):  # renamed while it is locked, so that nobody takes it for a leftover
+                temporary.replace(path)
+        if _IS_WINDOWS:  # which renames no open files
+            temporary.replace(path)
+        _sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):  # there are no locks on Windows; nothing is removed then
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):  # others write there, or the file system has no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in folder.glob(f".*{PARTIAL}"):
-                left.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
+
+def _create_partial(path: Path) -> tuple[int, Path]:
+    """Creates a partial file beside its target and locks it for as long as it is open."""
+    while True:
+        descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name[:80]}.", path.parent)
+        lock_descriptor(descriptor)
+        if os.path.exists(name):
+            return descriptor, Path(name)
+        os.close(descriptor)  # another process has removed it before it was locked
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes partial files of processes that have ended; those in writing are locked."""
+    if not _IS_WINDOWS:
+        for partial in folder.glob(f".*{PARTIAL}"):
+            remove_unlocked(partial)
 
 
 def _sync(folder: Path) -> None:

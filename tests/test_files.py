@@ -1,6 +1,9 @@
 """Files appear whole or not at all."""
 
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +43,54 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+WRITER = """
+    import sys, time
+    from sesemi_like.files import replacing
+
+    with replacing(sys.argv[1]) as file:
+        file.write(b"half")
+        file.flush()
+        print("writing", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def start_writer(path):
+    """Starts a process that writes a file, and waits for a line on its standard input."""
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True)
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+def test_leftovers_of_killed_writers_are_removed_and_writers_in_action_are_not_robbed(tmp_path):
+    killed, writing = start_writer(tmp_path / "killed"), start_writer(tmp_path / "writing")
+    killed.kill()
+    killed.communicate()
+    assert len(list(tmp_path.iterdir())) == 2
+    write_atomically(tmp_path / "other", "whole")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 2
+    assert names[0].startswith(".writing.")
+    writing.communicate("\n")
+    assert writing.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "writing"]
+    assert (tmp_path / "writing").read_bytes() == b"half"
+
+
+def test_a_file_that_is_removed_before_it_is_locked_is_created_again(tmp_path, monkeypatch):
+    removed = []
+
+    def lock_too_late(descriptor):
+        if not removed:
+            removed.extend(tmp_path.glob(".file.*"))
+            removed[0].unlink()
+        return True
+
+    monkeypatch.setattr("sesemi_like.files.lock_descriptor", lock_too_late)
+    write_atomically(tmp_path / "file", "whole")
+    assert len(removed) == 1
+    assert (tmp_path / "file").read_text() == "whole"

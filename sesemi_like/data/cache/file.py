@@ -16,13 +16,14 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ...locks import locked
 from ..progress import Progress, log_task
 from .decode import Decode, checksum, decode_batches
 from .pixels import FilePixels, PixelCache
@@ -70,7 +71,7 @@ def open_or_build(
     if cache is not None:
         return cache
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f"{key}.lock") as is_alone:
+    with locked(folder / f"{key}.lock") as is_alone:
         if is_alone:
             for left in folder.glob(f"{key}.tmp-*"):  # of a build that was killed
                 shutil.rmtree(left, ignore_errors=True)
@@ -143,21 +144,3 @@ def _write(folder: Path, decode: Decode, count: int, workers: int, progress: Pro
         shapes=np.concatenate(shapes),
         checks=np.concatenate(checks),
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Waits for other processes; the system unlocks when this one ends, however it ends.
-
-    Yields:
-        Whether the file system can lock, so that no other process is at it.
-    """
-    with path.open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-            is_alone = True
-        except (ImportError, OSError):
-            is_alone = False
-        yield is_alone

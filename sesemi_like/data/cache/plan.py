@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import platformdirs
 
 from ...errors import ConfigError, ConfigProblem
 from ..progress import Progress, log_task
@@ -35,9 +35,10 @@ def default_folder() -> Path | None:
     None where the user has no home, as in some containers.
     """
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sesemi_like"
+        folder = platformdirs.user_cache_path("sesemi_like", appauthor=False)
     except RuntimeError:
         return None
+    return folder if folder.is_absolute() else None  # older versions leave a "~" as it is
 
 
 def cache_samples(

@@ -272,12 +272,14 @@ def test_memory_is_looked_at_again_before_it_is_filled(
 def test_a_user_without_a_home_gets_along(
     image_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    pwd = pytest.importorskip("pwd")
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name)
 
-    def no_home() -> None:
-        raise RuntimeError("Could not determine home directory.")
+    def no_home(user: int) -> None:
+        raise KeyError(user)
 
-    monkeypatch.setattr(cached.Path, "home", no_home)
+    monkeypatch.setattr(pwd, "getpwuid", no_home)
     samples = dataset("image_folder", str(image_root))
     found = cache_samples(samples, "auto")
     assert isinstance(found.read.cache.chunks[0], np.ndarray)
