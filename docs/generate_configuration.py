@@ -25,8 +25,8 @@ PAGE = Path(__file__).with_name("configuration.md")
 _TABLE = re.compile(r"<!-- (keys|choices): (\S+) -->\n.*?<!-- end -->", re.S)
 
 
-def updated(text: str) -> str:
-    """Returns a page with every generated table as the code has it now.
+def update_tables(text: str) -> str:
+    """Returns a page with every table generated from the current code.
 
     Args:
         text: The page, with its markers.
@@ -37,15 +37,15 @@ def updated(text: str) -> str:
     return _TABLE.sub(_table, text)
 
 
-def _table(found: re.Match[str]) -> str:
-    kind, name = found.groups()
+def _table(marker: re.Match[str]) -> str:
+    kind, name = marker.groups()
     rows = _keys(name) if kind == "keys" else _choices(name)
     return "\n".join([f"<!-- {kind}: {name} -->", "", *rows, "", "<!-- end -->"])
 
 
 def _keys(name: str) -> Iterator[str]:
     struct = getattr(structs, name)
-    yield "| key | default | what it says |"
+    yield "| key | default | description |"
     yield "| --- | --- | --- |"
     for field in fields(struct):
         yield f"| `{field.name}` | {_default(field)} | {_cell(field_help(struct, field.name))} |"
@@ -61,16 +61,16 @@ def _default(field: Field[object]) -> str:
 
 
 def _choices(group: str) -> Iterator[str]:
-    yield "| name | what it is |"
+    yield "| name | description |"
     yield "| --- | --- |"
     for path in sorted((builtin_configs() / group).glob("*.yaml")):
         yield f"| `{path.stem}` | {_cell(opening(path))}. |"
 
 
 def _cell(text: str) -> str:
-    """Keeps a table's cell from being read as a column's end or as HTML."""
+    """Escapes what a table's cell would otherwise read as a column separator or as HTML."""
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":
-    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(update_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -61,10 +61,10 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_the_tables_of_the_configuration_page_are_those_of_the_code() -> None:
-    from generate_configuration import PAGE, updated
+    from generate_configuration import PAGE, update_tables
 
     text = PAGE.read_text()
-    assert updated(text) == text, "run `python docs/generate_configuration.py`"
+    assert update_tables(text) == text, "run `python docs/generate_configuration.py`"
 
 
 def configs_of(page: Any, folder: Path) -> Any:
