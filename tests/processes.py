@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sesemi_like.config.check import check
 from sesemi_like.models.backbones.base import Backbone, global_average
 from sesemi_like.models.heads.loss import FixMatchLossHead
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import run
 
 
@@ -108,7 +109,7 @@ def train(folder: Path, processes: int, overrides: Sequence[str], end: int | Non
         small += [f"++data.train.{loader}.batch_size={rows}"]
         small += [f"data.train.{loader}.batch_size_per_gpu=null"]
     config = composed("quickstart", *small, *overrides)
-    run(config, check(config))
+    run(config, check(config, MODES))
     drawn = {"torch": torch.rand(4), "numpy": np.random.rand(4), "python": random.random()}
     torch.save(drawn, folder / f"drawn-{pl.utilities.rank_zero_only.rank}.pt")
 

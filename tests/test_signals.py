@@ -16,6 +16,7 @@ import torch
 from composing import composed
 
 from sesemi_like.config.check import check
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import run
 from sesemi_like.signals import Stopped, stopped_by_signals
 
@@ -83,7 +84,7 @@ def test_training_ends_with_the_code_of_the_signal_and_no_summary(
     )  # fmt: skip
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Stopped) as caught, stopped_by_signals():
-        run(config, check(config))
+        run(config, check(config, MODES))
     assert caught.value.code == code
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert f"stopped by {name}" in capsys.readouterr().err

@@ -35,6 +35,7 @@ from ..errors import (
     NonFiniteLossError,
     UnreadableSampleError,
 )
+from ..run.modes import MODES
 from . import help as told
 from .arguments import parsed, parser, runs_nothing
 from .failures import failure
@@ -107,7 +108,7 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
 
     sweep = Sweep(noted, explain, arguments.overrides)
     try:
-        arguments.config_name = begin_from_run(arguments.config_name, arguments.overrides)
+        arguments.config_name = begin_from_run(arguments.config_name, arguments.overrides, MODES)
         app = composer(arguments.config_dir)
         if runs_nothing(arguments):
             with _readers_may_leave():
@@ -173,8 +174,8 @@ def job(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: If the run cannot work.
     """
-    problems = check(config)
-    if missing := missing_data(config):
+    problems = check(config, MODES)
+    if missing := missing_data(config, MODES):
         raise ConfigError([*problems, *missing])  # more needs the data, and importing torch
 
     from ..run.prepare import run  # the first import of torch
@@ -202,4 +203,6 @@ def _explained(error: Exception, arguments: Namespace, is_composed: bool) -> Con
         return ConfigError([ConfigProblem(key, "an expression that cannot be resolved", reason)])
     name, folder = arguments.config_name, arguments.config_dir
     overrides, is_sweep = arguments.overrides, arguments.multirun
-    return ConfigError(composition_problems(error, name, folder, overrides, is_sweep=is_sweep))
+    return ConfigError(
+        composition_problems(error, name, folder, overrides, MODES, is_sweep=is_sweep)
+    )

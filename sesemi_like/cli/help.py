@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from ..config.learners import LEARNERS
 from ..config.origins import COMMAND_LINE, DEFAULT, Part, leaves, origins, parts
 from ..config.search import composed, config_files, covered, groups, opening
+from ..run.modes import MODES
 from .arguments import parser
 
 _TITLE = "open_cli trains image classifiers from few labels and plenty of unlabeled images."
@@ -48,6 +49,7 @@ def help_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides:
         f"{_TITLE}\n\n{usage}",
         "Configs, open_cli -cn NAME:\n\n" + _list(configs),
         "Groups, group=choice:\n\n" + _list({**choices, "learner": learners}),
+        "Modes, run.mode=NAME:\n\n" + _list({m.name: m.summary for m in MODES.values()}),
         options.replace("options", "Options", 1),
         "Keys, key=value; +key=value adds one that is not there, ~key removes one.\n"
         f"Those of `{config_name}`:\n\n{OmegaConf.to_yaml(config).rstrip()}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from .check_trainer import trainer_problems
 from .choices import ACCELERATORS, CACHE_KINDS, ON_ERROR, ON_NONFINITE, PARTS, PRECISIONS
 from .keys import key_help
 from .learners import LEARNERS, learner_entry
+from .modes import Mode, Modes, mode_problems
 from .rules import at_least, exclusive, one_of
 from .schema import schema_problems
 from .structs import AppConfig, DatasetConfig
 from .targets import target_problems
 
-_SPLIT_KEYS = {"FIT": "train", "VALIDATE": "val", "TEST": "test"}
 _DATASET_CHOICES = {
     "part": PARTS,
     "on_error": ON_ERROR,
@@ -27,25 +27,32 @@ _DATASET_CHOICES = {
 _BUDGETS = ("labels_per_class", "num_labels", "label_fraction")
 
 
-def check(config: DictConfig) -> list[ConfigProblem]:
+def check(config: DictConfig, modes: Modes) -> list[ConfigProblem]:
     """Collects every mistake that can be seen without reading data or building networks.
 
     Args:
         config: A composed config of the shape of :class:`AppConfig`.
+        modes: What `run.mode` may name.
 
     Returns:
-        The problems, in the order of the config's sections.
+        The problems, in the order of the config's sections; where there is no such mode, without
+        those that depend on it.
     """
-    parts: tuple[Callable[[DictConfig], Iterator[ConfigProblem]], ...] = (
-        typed_problems,
-        target_problems,
-        missing_problems,
-        run_problems,
-        data_problems,
-        learner_problems,
-        trainer_problems,
-    )
-    return [problem for part in parts for problem in part(config)]
+    parts: list[Iterator[ConfigProblem]] = [
+        typed_problems(config),
+        mode_problems(config, modes),
+        target_problems(config),
+        missing_problems(config),
+        run_problems(config),
+        data_problems(config),
+    ]
+    if mode := modes.get(config.run.mode):
+        parts += [
+            needed_data_problems(config, mode),
+            learner_problems(config, mode),
+            trainer_problems(config, mode),
+        ]
+    return [problem for part in parts for problem in part]
 
 
 def typed_problems(config: DictConfig) -> Iterator[ConfigProblem]:
@@ -139,14 +146,19 @@ def _gpus_in_text(text: str, expected: str) -> int | list[int]:
 def data_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     """Checks the section `data`, reading no files."""
     data = config.data
-    split = _SPLIT_KEYS[config.run.mode.name]
-    if not data[split] or (split != "train" and data[split].dataset is None):
-        what = "a data loader" if split != "train" else "data loaders by name"
-        yield ConfigProblem(f"data.{split}", None, f"{config.run.mode.name} needs {what}")
     yield from exclusive(data, "data", _BUDGETS)
     yield from at_least(data, "data", "image_size", 1)
     for key, loader in named_loaders(data):
         yield from _loader_problems(loader, key)
+
+
+def needed_data_problems(config: DictConfig, mode: Mode) -> Iterator[ConfigProblem]:
+    """Checks that the data which a mode needs are given."""
+    for split in mode.needs:
+        loaders = config.data[split]
+        if not loaders or (split != "train" and loaders.dataset is None):
+            what = "a data loader" if split != "train" else "data loaders by name"
+            yield ConfigProblem(f"data.{split}", None, f"{mode.name} needs {what}")
 
 
 def named_loaders(data: DictConfig) -> Iterator[tuple[str, DictConfig]]:
@@ -190,8 +202,8 @@ def _dataset_problems(dataset: DictConfig, key: str) -> Iterator[ConfigProblem]:
             yield from one_of(dataset, key, name, choices)
 
 
-def learner_problems(config: DictConfig) -> Iterator[ConfigProblem]:
+def learner_problems(config: DictConfig, mode: Mode) -> Iterator[ConfigProblem]:
     """Checks the section `learner`, where the learner has a struct."""
     entry = learner_entry(config)
     if entry is not None and OmegaConf.get_type(config, "learner") is entry.struct:
-        yield from entry.problems(config.learner, config.run.mode.name == "FIT")
+        yield from entry.problems(config.learner, mode.trains)

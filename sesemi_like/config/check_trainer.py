@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, suggest
 from .length import length_problems
+from .modes import Mode
 
 PRECISIONS = ("32-true", "32", 32, "bf16-mixed", "bf16", "16-mixed", "16", 16)
 """What `trainer.precision` may be: weights stay in the precision that losses need."""
@@ -54,8 +55,8 @@ _TESTS: dict[str, _Test] = {
 }
 
 
-def trainer_problems(config: DictConfig) -> Iterator[ConfigProblem]:
-    """Checks the section `trainer`, and that it says of the length what `run` says."""
+def trainer_problems(config: DictConfig, mode: Mode) -> Iterator[ConfigProblem]:
+    """Checks the section `trainer`, and that it gives the length that `run` gives."""
     section: Any = OmegaConf.to_container(config.trainer, resolve=False) if config.trainer else {}
     if not isinstance(section, dict):
         yield ConfigProblem("trainer", section, "needs keys that a Lightning Trainer takes")
@@ -65,7 +66,7 @@ def trainer_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     wrong = [*_value_problems(given)]
     yield from wrong
     if not wrong:
-        yield from length_problems(config.run, given)
+        yield from length_problems(config.run, given, mode)
     yield from _callback_problems(given.get("callbacks"))
     yield from _accumulation_problems(config.run, given)
 

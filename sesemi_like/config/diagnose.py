@@ -18,6 +18,7 @@ from yaml import YAMLError
 
 from ..errors import ConfigError, ConfigProblem, suggest
 from .check import typed_problems
+from .modes import Modes, mode_problems
 from .overrides import forced_override, override_problems, split
 from .search import composed, composer, config_files, covered
 from .store import register_configs
@@ -29,6 +30,7 @@ def composition_problems(
     config_name: str,
     config_dir: str | None,
     overrides: Sequence[str],
+    modes: Modes,
     *,
     is_sweep: bool = False,
 ) -> list[ConfigProblem]:
@@ -42,6 +44,7 @@ def composition_problems(
         config_name: The primary config (`-cn`).
         config_dir: A further folder of configs (`-cd`), or None.
         overrides: The overrides of the command line.
+        modes: What `run.mode` may name.
         is_sweep: Whether they may hold several values each (`--multirun`).
 
     Returns:
@@ -49,7 +52,7 @@ def composition_problems(
     """
     try:
         runs = _single_runs(list(overrides)) if is_sweep else [list(overrides)]
-        problems = [p for run in runs for p in _problems(config_name, config_dir, run)]
+        problems = [p for run in runs for p in _problems(config_name, config_dir, run, modes)]
     finally:
         GlobalHydra.instance().clear()
         register_configs()
@@ -80,7 +83,7 @@ def _choices(override: Override) -> list[str]:
 
 
 def _problems(
-    config_name: str, config_dir: str | None, overrides: list[str]
+    config_name: str, config_dir: str | None, overrides: list[str], modes: Modes
 ) -> Iterator[ConfigProblem]:
     """Composes without types, leaving out one wrong override after the other."""
     while True:
@@ -111,7 +114,11 @@ def _problems(
             yield ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))
             return
         else:
-            problems = [*typed_problems(config), *target_problems(config)]
+            problems = [
+                *typed_problems(config),
+                *mode_problems(config, modes),
+                *target_problems(config),
+            ]
             yield from problems
             known = {problem.key for problem in problems}
             base = _without_values(config_name, config_dir, choices)

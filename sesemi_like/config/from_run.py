@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from yaml import YAMLError
 
 from ..errors import ConfigError, ConfigProblem
 from .learners import learner_entry
+from .modes import Modes
 from .store import PRIMARY_CONFIG, builtin_configs
+from .structs import RunConfig
 
 KEY = "run.from_run"
 FROM_RUN = "from_run"
@@ -78,15 +81,17 @@ def chosen_then(overrides: Sequence[str]) -> tuple[str | None, dict[str, str]]:
     return noted.get("config"), dict(noted.get("groups", {}))
 
 
-def begin_from_run(config_name: str, overrides: Sequence[str]) -> str:
+def begin_from_run(config_name: str, overrides: Sequence[str], modes: Modes) -> str:
     """Finds whether a command line goes on from a run, and makes that run's config known to Hydra.
 
-    Weights that neither word of the command line names are the run's own: `FIT` resumes from its
-    last checkpoint; the other modes load its best one, or the last where none is the best.
+    Weights that neither word of the command line names are the run's own: a mode that trains
+    resumes from its last checkpoint; the others load its best one, or the last where none is the
+    best.
 
     Args:
         config_name: The primary config (`-cn`).
         overrides: The overrides of the command line.
+        modes: What `run.mode` may name.
 
     Returns:
         The primary config to compose.
@@ -107,7 +112,7 @@ def begin_from_run(config_name: str, overrides: Sequence[str]) -> str:
     run = content["run"]
     run |= dict.fromkeys((key.removeprefix("run.") for key in _WEIGHTS), None)
     if not set(_WEIGHTS) & set(given):
-        key, path = _weights(Path(str(folder)), _is_fit(given, run))
+        key, path = _weights(Path(str(folder)), trains=_trains(given, run, modes))
         run[key] = str(path)
     for group in set(_PLACES) & set(given):
         _drop(content, _PLACES[group].split("."))
@@ -139,9 +144,11 @@ def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
     return {override.key_or_group: override for override in found}
 
 
-def _is_fit(given: Mapping[str, Override], run: Mapping[str, Any]) -> bool:
+def _trains(given: Mapping[str, Override], run: Mapping[str, Any], modes: Modes) -> bool:
+    """Whether the run trains; of a sweep over modes, whether one of its runs does."""
     override = given.get("run.mode")
-    return "FIT" in (str(run.get("mode", "FIT")) if override is None else str(override.input_line))
+    name = run.get("mode", RunConfig.mode) if override is None else override.input_line
+    return any(modes[word].trains for word in re.findall(r"\w+", str(name)) if word in modes)
 
 
 def _content(folder: str) -> dict[str, Any]:
@@ -164,11 +171,11 @@ def _content(folder: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _weights(folder: Path, is_fit: bool) -> tuple[str, Path]:
+def _weights(folder: Path, *, trains: bool) -> tuple[str, Path]:
     """The key that names the weights of a run, and its checkpoint."""
     checkpoints = folder / "checkpoints"
     last = checkpoints / "last.ckpt"
-    if is_fit:
+    if trains:
         key, path = "resume_from_checkpoint", last
     else:
         key, path = "pretrained_checkpoint_path", _best(folder) or last

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigProblem
+from .modes import Mode
 
 _PAIRS = {"max_epochs": "num_epochs", "max_steps": "num_iterations"}
 """Keys of `trainer` that say what a key of `run` says."""
@@ -49,12 +50,15 @@ def run_length(
     return RunLength(batches, epoch, _least(in_epochs, most))
 
 
-def length_problems(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Iterator[ConfigProblem]:
+def length_problems(
+    run: Mapping[str, Any], trainer: Mapping[str, Any], mode: Mode
+) -> Iterator[ConfigProblem]:
     """Finds two lengths of a run, or none.
 
     Args:
         run: The section `run`.
         trainer: The section `trainer`, plain.
+        mode: The run's mode; one that trains needs a length.
     """
     own = {key: run[key] for key in _PAIRS.values() if run[key] is not None}
     for name, key in _PAIRS.items():
@@ -65,8 +69,9 @@ def length_problems(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Itera
             expected = f"{said}; give one length of the run, as run.{key}"
             yield ConfigProblem(f"trainer.{name}", value, expected)
     ends = ("max_epochs", "max_steps", "max_time", "fast_dev_run")
-    if run["mode"].name == "FIT" and not own and not any(trainer.get(name) for name in ends):
-        yield ConfigProblem("run.num_epochs", None, "FIT needs num_epochs or num_iterations")
+    if mode.trains and not own and not any(trainer.get(name) for name in ends):
+        expected = f"{mode.name} needs num_epochs or num_iterations"
+        yield ConfigProblem("run.num_epochs", None, expected)
 
 
 def _limited(batches: int | None, trainer: Mapping[str, Any]) -> int | None:

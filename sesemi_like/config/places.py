@@ -12,12 +12,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigProblem, suggest
 from .check import named_loaders
+from .modes import Mode, Modes
 
-_SPLITS = {"FIT": ("val", "test"), "VALIDATE": ("val",), "TEST": ("test",)}
 _OF_FOLDERS, _OF_FILES = ("image_folder", "image_files"), ("csv",)
 
 
-def missing_data(config: DictConfig) -> list[ConfigProblem]:
+def missing_data(config: DictConfig, modes: Modes) -> list[ConfigProblem]:
     """Finds folders and files of built-in kinds of data set that do not exist.
 
     Of train loaders, the one of the supervised loss is looked at; whether the others are read at
@@ -25,26 +25,29 @@ def missing_data(config: DictConfig) -> list[ConfigProblem]:
 
     Args:
         config: A composed config.
+        modes: What `run.mode` may name.
 
     Returns:
-        The problems; none where the config cannot be read, which other checks tell.
+        The problems; none where the config cannot be read, which other checks report.
     """
+    mode = modes.get(config.run.mode)
+    if mode is None:
+        return []
     try:
         return [
             problem
             for key, loader in named_loaders(config.data)
-            if key in _keys_read(config)
+            if key in _keys_read(config, mode)
             for problem in _problems(loader.dataset, f"{key}.dataset", config.run.data_root)
         ]
     except (OmegaConfBaseException, OSError, TypeError, ValueError):
         return []
 
 
-def _keys_read(config: DictConfig) -> list[str]:
-    mode = config.run.mode.name
-    keys = [f"data.{split}" for split in _SPLITS[mode]]
+def _keys_read(config: DictConfig, mode: Mode) -> list[str]:
+    keys = [f"data.{split}" for split in mode.loads]
     loss: Any = OmegaConf.select(config, "learner.hparams.model.supervised_loss")
-    if mode == "FIT" and loss is not None and loss.get("scale_factor", 1) != 0:
+    if "train" in mode.loads and loss is not None and loss.get("scale_factor", 1) != 0:
         keys.append(f"data.train.{loss.get('input_data', 'supervised')}")
     return keys
 

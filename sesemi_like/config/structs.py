@@ -6,7 +6,6 @@ The structs of learners are in `learners/`, and offered here as well.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
@@ -19,14 +18,6 @@ from .learners.classifier import ClassifierConfig as ClassifierConfig
 from .learners.classifier import ClassifierHParams as ClassifierHParams
 from .learners.classifier import ClassifierModelConfig as ClassifierModelConfig
 from .learners.classifier import SupervisedLossConfig as SupervisedLossConfig
-
-
-class RunMode(Enum):
-    """What a run does."""
-
-    FIT = "FIT"
-    VALIDATE = "VALIDATE"
-    TEST = "TEST"
 
 
 @dataclass
@@ -46,7 +37,7 @@ class RunConfig:
         cache_dir: Where decoded images are kept for later runs; null is ~/.cache/sesemi_like.
         id: Names the run; outputs go to dir/id/<time>/.
         dir: The parent folder of all runs.
-        mode: FIT, VALIDATE or TEST.
+        mode: What the run does; `open_cli -h` lists the modes.
         resume_from_checkpoint: A checkpoint whose training is continued where it stopped.
         pretrained_checkpoint_path: A checkpoint whose weights are loaded before anything else.
         from_run: The folder of a run, whose config is taken with what the command line changes, and
@@ -72,7 +63,7 @@ class RunConfig:
     cache_dir: str | None = None
     id: str = "default"
     dir: str = "./runs"
-    mode: RunMode = RunMode.FIT
+    mode: str = "FIT"
     resume_from_checkpoint: str | None = None
     pretrained_checkpoint_path: str | None = None
     from_run: str | None = None

@@ -53,8 +53,6 @@ from .samples import Samples, StreamedSamples
 
 log = logging.getLogger(__name__)
 
-_SPLITS_OF_MODE = {"FIT": ("train", "val", "test"), "VALIDATE": ("val",), "TEST": ("test",)}
-
 
 class DataModule(pl.LightningDataModule):
     """Builds the loaders of a config and makes the views of their batches.
@@ -64,6 +62,7 @@ class DataModule(pl.LightningDataModule):
         run: The section `run`.
         world_size: Processes over all nodes.
         seed: The run's seed.
+        splits: The parts of `data` that are loaded: ``train``, ``val``, ``test``.
         read: The fields that are read, by the names of the train loaders that anything reads: the
             others are not loaded. None where that is not known: all are.
 
@@ -83,6 +82,7 @@ class DataModule(pl.LightningDataModule):
         *,
         world_size: int,
         seed: int,
+        splits: Collection[str] = ("train", *EVALUATED),
         read: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class DataModule(pl.LightningDataModule):
         self.cache_plans: dict[str, CachePlan] = {}
         problems = Problems()
         for key, loader in named_loaders(data):
-            if self._is_loaded(key.removeprefix("data."), _SPLITS_OF_MODE[run["mode"].name]):
+            if self._is_loaded(key.removeprefix("data."), splits):
                 with problems.collecting():
                     self._add(key, plain(loader))
         if not problems.under("data.train"):  # what could not be built may have the classes

@@ -7,24 +7,25 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 
+from ..config.modes import Mode
 from ..schedulers.durations import steps_of_run
 
 FINISHED = "finished"
 
 
-def ending(trainer: pl.Trainer, mode: str) -> dict[str, Any]:
+def ending(trainer: pl.Trainer, mode: Mode) -> dict[str, Any]:
     """Says whether a run went to its end.
 
     Args:
         trainer: What ran it.
-        mode: What it did, `run.mode`.
+        mode: What it did.
 
     Returns:
         `status`: ``finished``, or ``stopped: <by what>`` where steps were left; and `reason`: why
         early stopping found enough was learned, which counts as finished, else None.
     """
     most = steps_of_run(trainer)
-    if mode != "FIT" or (most is not None and trainer.global_step >= most):
+    if not mode.trains or (most is not None and trainer.global_step >= most):
         return {"status": FINISHED, "reason": None}
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     if any(isinstance(c, Timer) and _is_over(c) for c in callbacks):

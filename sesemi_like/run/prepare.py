@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..config.command_line import choices
 from ..config.from_run import COMPOSED, composed_text
 from ..config.instantiate import instantiate, plain
 from ..config.length import RunLength, run_length
+from ..config.modes import Mode, find_mode
 from ..config.resolvers import AppAttributes, app_attributes
 from ..data import DataModule
 from ..data.checks.facts import facts_of, inputs_of
@@ -33,12 +34,13 @@ from ..learners.checkpoints.starting import build_learner, load_start
 from ..learners.required_fields import required_fields
 from ..report import make_run_folder, print_opening, quiet_libraries
 from ..report.tasks import show_progress
-from ..trainer.build import best_checkpoint, build_trainer, trainer_settings
+from ..trainer.build import build_trainer, trainer_settings
 from ..trainer.validation import interval_problems, validation_settings
 from .launch import choose_seed
+from .modes import MODES
 from .monitors import monitor_problems, told_by_key
 from .prepared import Prepared
-from .summary import report, scalars, summarize
+from .summary import report, summarize
 
 _WEIGHTS_KEYS = ("run.resume_from_checkpoint", "run.pretrained_checkpoint_path")
 
@@ -75,8 +77,9 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
             raise
         _write_inputs(prepared, folder)
         _announce(prepared)
+        _warn_of_random_weights(prepared)
         with told_by_key():
-            training = MODES[config.run.mode.name](prepared, trainer)
+            training = prepared.mode.carry_out(prepared, trainer)
     seconds = time.monotonic() - started
     content = summarize(prepared, trainer, folder, training=training, seconds=seconds)
     if trainer.is_global_zero:
@@ -95,27 +98,28 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
         ConfigError: With every mistake found.
     """
     found = Problems(problems)
-    seed = _seed(config, found)
+    mode = _mode(config, found)
+    seed = _seed(config, mode, found)
     pl.seed_everything(seed, workers=True, verbose=False)
     devices = _devices(config, found)
-    data = _data(config, devices, seed, _fields_read(config, devices), found)
+    data = _data(config, mode, devices, seed, found)
     attributes = run_attributes(config, data, devices)
     # Again, so that weights do not depend on what random transforms drew in a look at the data.
     pl.seed_everything(seed, workers=True, verbose=False)
     with app_attributes(attributes):
-        learner = _learner(config, data, attributes.max_iterations, found)
+        learner = _learner(config, mode, data, attributes.max_iterations, found)
         evaluation = _evaluation(config, data, found)
     found.raise_if_any()
     assert data is not None and learner is not None
     data.decode(show_progress)
-    return Prepared(config, seed, devices, attributes, data, learner, evaluation)
+    return Prepared(config, mode, seed, devices, attributes, data, learner, evaluation)
 
 
 def _trainer_settings(prepared: Prepared) -> dict[str, Any]:
     """What the section `trainer` says, and how often to validate."""
     config = prepared.config
     given = trainer_settings(config)
-    if config.run.mode.name != "FIT":
+    if not prepared.mode.trains:
         return given
     if problems := monitor_problems(prepared, given["callbacks"]):
         raise ConfigError(problems)
@@ -136,11 +140,18 @@ def _length(config: DictConfig, data: DataModule | None) -> RunLength:
     return run_length(config.run, plain(config.trainer) or {}, batches)
 
 
-def _seed(config: DictConfig, found: Problems) -> int:
+def _mode(config: DictConfig, found: Problems) -> Mode:
+    """The run's mode, without which nothing else can be checked."""
+    with found.collecting():
+        return find_mode(config, MODES)
+    raise ConfigError(found.problems)
+
+
+def _seed(config: DictConfig, mode: Mode, found: Problems) -> int:
     run = config.run
     with found.collecting():
         if not found.under("run.seed", "run.num_nodes"):
-            resumed = run.resume_from_checkpoint if run.mode.name == "FIT" else None
+            resumed = run.resume_from_checkpoint if mode.trains else None
             return choose_seed(run.seed, resumed=resumed, num_nodes=run.num_nodes)
     return 0  # the run is bound to fail
 
@@ -162,11 +173,11 @@ def _devices(config: DictConfig, found: Problems) -> Devices:
     return Devices("cpu", 1, "auto", 1)
 
 
-def _fields_read(config: DictConfig, devices: Devices) -> dict[str, set[str]] | None:
+def _fields_read(config: DictConfig, mode: Mode, devices: Devices) -> dict[str, set[str]] | None:
     """The fields that are read, by train loader; None where the loss heads do not tell yet."""
     read: dict[str, set[str]] | None = {}
     with app_attributes(run_attributes(config, None, devices)):
-        if config.run.mode.name == "FIT":
+        if mode.trains:
             read = required_fields(config.learner, list(config.data.train or {}))
         evaluators = _evaluators(config, Problems())
     if read is not None:
@@ -176,26 +187,28 @@ def _fields_read(config: DictConfig, devices: Devices) -> dict[str, set[str]] | 
 
 
 def _data(
-    config: DictConfig,
-    devices: Devices,
-    seed: int,
-    read: dict[str, set[str]] | None,
-    found: Problems,
+    config: DictConfig, mode: Mode, devices: Devices, seed: int, found: Problems
 ) -> DataModule | None:
+    read = _fields_read(config, mode, devices)
     with found.collecting():
         if not found.under("data", "run.batch_size_per_gpu"):
             data = DataModule(
-                config.data, config.run, world_size=devices.world_size, seed=seed, read=read
+                config.data,
+                config.run,
+                world_size=devices.world_size,
+                seed=seed,
+                splits=mode.loads,
+                read=read,
             )
-            found.problems += _length_problems(config, data)
+            found.problems += _length_problems(config, mode, data)
             return data
     return None
 
 
-def _length_problems(config: DictConfig, data: DataModule) -> list[ConfigProblem]:
+def _length_problems(config: DictConfig, mode: Mode, data: DataModule) -> list[ConfigProblem]:
     problems = []
     settings, length = plain(config.trainer) or {}, _length(config, data)
-    is_fit = config.run.mode.name == "FIT"
+    is_fit = mode.trains
     if is_fit and length.batches is None and length.steps is None and not settings.get("max_time"):
         expected = "data of unknown length need run.num_iterations"
         problems.append(ConfigProblem("run.num_iterations", None, expected))
@@ -218,18 +231,18 @@ def _length_problems(config: DictConfig, data: DataModule) -> list[ConfigProblem
 
 
 def _learner(
-    config: DictConfig, data: DataModule | None, most: int | None, found: Problems
+    config: DictConfig, mode: Mode, data: DataModule | None, most: int | None, found: Problems
 ) -> Learner | None:
     learner: Learner | None = None
     if found.under("learner"):
         return None
     with found.collecting():
-        learner = build_learner(config)
+        learner = build_learner(config, trains=mode.trains)
     if learner is not None and data is not None:
         accumulated = (plain(config.trainer) or {}).get("accumulate_grad_batches", 1)
         learner.inputs = inputs_of(data)
         learner.facts = {**facts_of(data), "trainer.accumulate_grad_batches": accumulated}
-    is_fit = config.run.mode.name == "FIT"
+    is_fit = mode.trains
     has_length = not found.under("run.num_epochs", "run.num_iterations")  # as schedules need
     with found.collecting():
         if learner is not None and is_fit:  # tells a wrong optimizer or schedule now
@@ -238,7 +251,7 @@ def _learner(
         _rehearse(learner, data, found, is_fit=is_fit)
     with found.collecting():
         if learner is not None and not found.under(*_WEIGHTS_KEYS):
-            load_start(learner, config)
+            load_start(learner, config, trains=mode.trains)
     with found.collecting():
         if learner is not None and not found.under(*_WEIGHTS_KEYS) and is_fit:
             _check_resuming(config, learner, most)
@@ -338,47 +351,15 @@ def _announce(prepared: Prepared) -> None:
     data, run = prepared.data, prepared.config.run
     counts = data.label_counts()
     labels = {data.known_as(TRAIN + name): sum(found.values()) for name, found in counts.items()}
-    most, mode = prepared.attributes.max_iterations, run.mode.name
-    length = mode.lower() if mode != "FIT" else f"{most:,} steps" if most else "training"
+    most, mode = prepared.attributes.max_iterations, prepared.mode
+    length = mode.name.lower() if not mode.trains else f"{most:,} steps" if most else "training"
     devices = prepared.devices
     where = f"{devices.world_size} x {devices.accelerator}"
     print_opening(run.id, data.sizes(), labels, length, where, data.unreadable())
 
 
-def _fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
-    learner, data, run = prepared.learner, prepared.data, prepared.config.run
-    trainer.fit(learner, datamodule=data, ckpt_path=run.resume_from_checkpoint, weights_only=True)
-    last = scalars(trainer.callback_metrics)
-    if "test" in data.datasets:
-        best = best_checkpoint(trainer)
-        path = best.path if best else None
-        trainer.test(learner, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
-    return {name: value for name, value in last.items() if not name.startswith("val/")}
-
-
-def _validate(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
-    trainer.validate(prepared.learner, **_evaluation_arguments(prepared))
-    return {}
-
-
-def _test(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
-    trainer.test(prepared.learner, **_evaluation_arguments(prepared))
-    return {}
-
-
-def _evaluation_arguments(prepared: Prepared) -> dict[str, Any]:
+def _warn_of_random_weights(prepared: Prepared) -> None:
     run = prepared.config.run
-    if run.resume_from_checkpoint is None and run.pretrained_checkpoint_path is None:
+    is_given = run.resume_from_checkpoint or run.pretrained_checkpoint_path
+    if not prepared.mode.trains and not is_given:
         log.warning("run.pretrained_checkpoint_path is null: the learner has random weights")
-    return {
-        "datamodule": prepared.data,
-        "verbose": False,
-    }
-
-
-MODES: dict[str, Callable[[Prepared, pl.Trainer], dict[str, float]]] = {
-    "FIT": _fit,
-    "VALIDATE": _validate,
-    "TEST": _test,
-}
-"""What each `run.mode` does; it returns the metrics of the last logged training step."""

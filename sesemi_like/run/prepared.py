@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
+from ..config.modes import Mode
 from ..config.resolvers import AppAttributes
 from ..data import DataModule
 from ..devices import Devices
@@ -19,6 +20,7 @@ class Prepared:
 
     Attributes:
         config: The composed config.
+        mode: What is done with the rest.
         seed: The run's seed, drawn when the config gives none.
         devices: Where the run computes.
         attributes: What ``${app:...}`` returns.
@@ -28,6 +30,7 @@ class Prepared:
     """
 
     config: DictConfig
+    mode: Mode
     seed: int
     devices: Devices
     attributes: AppAttributes

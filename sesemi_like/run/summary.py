@@ -17,7 +17,7 @@ from ..evaluation import wilson_interval
 from ..learners.checkpoints.saving import LastCheckpoint
 from ..learners.nonfinite import skipped_steps
 from ..report import print_summary, write_summary
-from ..trainer.build import best_checkpoint
+from ..trainer.best import best_checkpoint
 from .ending import ending
 from .prepared import Prepared
 
@@ -52,8 +52,8 @@ def summarize(
         headline = best.score
     chosen = choices()
     return {
-        **ending(trainer, prepared.config.run.mode.name),
-        "mode": prepared.config.run.mode.name,
+        **ending(trainer, prepared.mode),
+        "mode": prepared.mode.name,
         "id": prepared.config.run.id,
         "config": chosen.config,
         "method": chosen.groups.get("method"),
@@ -127,7 +127,7 @@ def _weights(
 ) -> dict[str, str | int | None]:
     """The checkpoint that holds the weights that were evaluated, its path and its step."""
     run = prepared.config.run
-    if run.mode.name != "FIT":
+    if not prepared.mode.trains:
         path = run.resume_from_checkpoint or run.pretrained_checkpoint_path
         return {"checkpoint": "given" if path else None, "path": path, "step": None}
     best = best_checkpoint(trainer)

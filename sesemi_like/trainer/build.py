@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -144,28 +143,3 @@ def _says_what_is_saved(config: DictConfig) -> bool:
     callbacks = (plain(config.trainer) or {}).get("callbacks") or []
     several = callbacks if isinstance(callbacks, list) else [callbacks]
     return any("save_weights_only" in callback for callback in several)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best checkpoint of a run.
-
-    Attributes:
-        monitor: The metric it is the best by.
-        score: That metric's value.
-        path: The file.
-    """
-
-    monitor: str
-    score: float
-    path: str
-
-
-def best_checkpoint(trainer: pl.Trainer) -> Best | None:
-    """The best checkpoint, or None where none is monitored."""
-    found = trainer.checkpoint_callback
-    if not isinstance(found, ModelCheckpoint) or not found.monitor or not found.best_model_path:
-        return None
-    if found.best_model_score is None:  # it monitors what was never measured here
-        return None
-    return Best(found.monitor, float(found.best_model_score), found.best_model_path)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sesemi_like.config.check import check, parse_gpus
 from sesemi_like.config.structs import AppConfig, ClassifierConfig
+from sesemi_like.run.modes import MODES
 
 TARGET = {"_target_": "x"}
 MODEL = {"backbone": TARGET, "supervised_loss": {"callable": TARGET}}
@@ -32,11 +33,11 @@ def composed(*changes: Any, base: Any = SOUND) -> DictConfig:
 
 
 def test_a_sound_config_has_no_problem() -> None:
-    assert check(composed()) == []
+    assert check(composed(), MODES) == []
 
 
 def test_every_missing_value_is_named_with_what_it_is_for() -> None:
-    problems = {p.key: p.expected for p in check(composed(base={}))}
+    problems = {p.key: p.expected for p in check(composed(base={}), MODES)}
     assert "Classes C of the logits" in problems["learner.hparams.num_classes"]
     assert set(problems) == {
         "learner.hparams.num_classes",
@@ -91,28 +92,35 @@ def test_every_missing_value_is_named_with_what_it_is_for() -> None:
     ],
 )
 def test_each_mistake_is_found_at_its_key(override: str, key: str | None) -> None:
-    keys = [problem.key for problem in check(composed(override))]
+    keys = [problem.key for problem in check(composed(override), MODES)]
     assert keys == ([] if key is None else [key])
 
 
 @pytest.mark.parametrize(("mode", "key"), [("VALIDATE", "data.val"), ("TEST", "data.test")])
 def test_what_is_to_be_measured_is_there(mode: str, key: str) -> None:
     off = composed(f"run.mode={mode}", f"{key}={{batch_size: 3, dataset: null}}")
-    assert [problem.key for problem in check(off)] == [key]
-    assert check(composed(f"run.mode={mode}", f"{key}={{dataset: {{name: digits}}}}")) == []
+    assert [problem.key for problem in check(off, MODES)] == [key]
+    assert check(composed(f"run.mode={mode}", f"{key}={{dataset: {{name: digits}}}}"), MODES) == []
 
 
 def test_one_of_two_lengths_can_be_taken_back_as_the_message_says() -> None:
     length = "run.num_iterations=200"
-    (problem,) = check(composed(length))
+    (problem,) = check(composed(length), MODES)
     (way_out,) = re.findall(r"as in (\S+=null)", problem.expected)
-    assert check(composed(length, way_out)) == []
+    assert check(composed(length, way_out), MODES) == []
+
+
+def test_a_mode_that_does_not_exist_is_reported_with_those_that_do_and_what_else_is_wrong() -> None:
+    problems = check(composed("run.mode=FITT", "run.num_epochs=0", "data.train=null"), MODES)
+    assert [problem.key for problem in problems] == ["run.mode", "run.num_epochs"]
+    assert problems[0].expected == "must be one of FIT, VALIDATE, TEST"
 
 
 def test_all_mistakes_are_found_at_once() -> None:
-    problems = check(
-        composed("run.num_epochs=0", "run.gpus=two", "data.num_labels=1", "data.labels_per_class=1")
-    )
+    mistakes = (
+        "run.num_epochs=0", "run.gpus=two", "data.num_labels=1", "data.labels_per_class=1"
+    )  # fmt: skip
+    problems = check(composed(*mistakes), MODES)
     assert [p.key for p in problems] == ["run.num_epochs", "run.gpus", "data.labels_per_class"]
 
 
@@ -144,7 +152,7 @@ def test_other_gpus_are_refused(gpus: str | list[int] | float) -> None:
 def test_a_run_id_that_cannot_name_a_folder_is_told_as_such(name: Any) -> None:
     config = composed()
     config.run.id = name
-    assert [p.key for p in check(config)] == ["run.id"]
+    assert [p.key for p in check(config, MODES)] == ["run.id"]
 
 
 @pytest.mark.parametrize("name", ["a b", "[red]", "...", "x" * 255, "é" * 127])
@@ -152,4 +160,4 @@ def test_a_run_id_that_can(name: Any, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     config = composed()
     config.run.id = name
-    assert check(config) == []
+    assert check(config, MODES) == []

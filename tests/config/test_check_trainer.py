@@ -8,6 +8,7 @@ import yaml
 from composing import composed
 
 from sesemi_like.config.check import check
+from sesemi_like.run.modes import MODES
 
 SCHEDULER = "pytorch_lightning.callbacks.GradientAccumulationScheduler"
 
@@ -20,7 +21,7 @@ def problems_of(section: Any, **run: Any) -> Any:
     config.trainer = section
     for key, value in run.items():
         config.run[key] = value
-    return check(config)
+    return check(config, MODES)
 
 
 @pytest.mark.parametrize(

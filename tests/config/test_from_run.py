@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from sesemi_like.config.check import check
 from sesemi_like.config.from_run import FROM_RUN, begin_from_run, composed_text, refuse_elsewhere
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import run
 
 # What a person may have said on the command line of the training run, and lost afterwards.
@@ -32,12 +33,12 @@ TINY = [
 
 def begun(*overrides: str, name: str = "sesemi_config") -> Any:
     """The config that a command line with these overrides composes."""
-    return composed(begin_from_run(name, overrides), *overrides)
+    return composed(begin_from_run(name, overrides, MODES), *overrides)
 
 
 def done(config: Any, folder: Path) -> Any:
     """Runs a config; returns the run's folder and summary."""
-    run(config, check(config))
+    run(config, check(config, MODES))
     (path,) = folder.glob("*/*/summary.json")
     return path.parent, json.loads(path.read_text())
 
@@ -116,9 +117,9 @@ def test_words_of_the_command_line_go_before_the_folder(trained: Any) -> None:
 
 
 def test_a_config_without_the_line_is_composed_as_ever() -> None:
-    assert begin_from_run("quickstart", ["run.seed=3"]) == "quickstart"
-    assert begin_from_run("quickstart", ["run.from_run=null"]) == "quickstart"
-    assert begin_from_run("quickstart", ["run.[="]) == "quickstart"  # told when it is composed
+    assert begin_from_run("quickstart", ["run.seed=3"], MODES) == "quickstart"
+    assert begin_from_run("quickstart", ["run.from_run=null"], MODES) == "quickstart"
+    assert begin_from_run("quickstart", ["run.[="], MODES) == "quickstart"  # reported later
 
 
 def files_of(folder: Path, *checkpoints: Any, best: Any = None, summary: bool = True) -> str:
@@ -165,16 +166,16 @@ def test_the_best_checkpoint_is_measured_and_the_last_one_resumed(
 
 def test_what_cannot_be_gone_on_from_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.from_run: .*is no run's folder"):
-        begin_from_run("sesemi_config", [f"run.from_run={tmp_path}"])
+        begin_from_run("sesemi_config", [f"run.from_run={tmp_path}"], MODES)
     given = files_of(tmp_path / "x")
     with pytest.raises(ConfigError, match=r"has no checkpoints/last\.ckpt; give run\.resume"):
-        begin_from_run("sesemi_config", [given])
+        begin_from_run("sesemi_config", [given], MODES)
     with pytest.raises(ConfigError, match=r"-cn: found 'base'; run\.from_run has a config"):
-        begin_from_run("base", [given])
+        begin_from_run("base", [given], MODES)
     for content in ("- a\n", "run: 3\n", "a: [\n", "run: {a: '${'}\n"):
         (tmp_path / "x" / "composed.yaml").write_text(content)
         with pytest.raises(ConfigError, match=r"composed\.yaml is no config of a run"):
-            begin_from_run("sesemi_config", [given])
+            begin_from_run("sesemi_config", [given], MODES)
     config = composed("quickstart", "run.from_run=x")
     with pytest.raises(ConfigError, match="command line alone"):
         refuse_elsewhere(config, "quickstart")
@@ -186,7 +187,7 @@ def test_folders_of_older_runs_have_their_resolved_config(trained: Any, tmp_path
     shutil.copytree(trained[0], folder)
     (folder / "composed.yaml").unlink()
     config = begun(f"run.from_run={folder}", "run.mode=TEST")
-    assert config.run.mode.name == "TEST"
+    assert config.run.mode == "TEST"
     assert config.learner.hparams.model.backbone.widths == [4, 8]
 
 

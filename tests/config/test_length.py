@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from sesemi_like.config.length import RunLength, length_problems, run_length
-from sesemi_like.config.structs import RunMode
+from sesemi_like.run.modes import MODES
 
 
 def run_of(**changes: Any) -> Any:
-    return {"num_epochs": None, "num_iterations": None, "mode": RunMode.FIT, **changes}
+    return {"num_epochs": None, "num_iterations": None, "mode": "FIT", **changes}
 
 
 CASES = [
@@ -59,11 +59,12 @@ def test_length_by_hand(run: Any, trainer: Any, batches: Any, expected: int) -> 
         ({}, {"max_epochs": 2, "max_steps": 9}, []),
         ({}, {"max_epochs": -1, "max_time": "00:00:01:00"}, []),
         ({}, {}, ["run.num_epochs"]),
-        ({"mode": RunMode.TEST}, {}, []),
+        ({"mode": "TEST"}, {}, []),
     ],
 )
 def test_two_lengths_or_none_are_reported(run: Any, trainer: Any, keys: Any) -> None:
-    problems = list(length_problems(run_of(**run), trainer))
+    mode = MODES[run_of(**run)["mode"]]
+    problems = list(length_problems(run_of(**run), trainer, mode))
     assert [problem.key for problem in problems] == keys
     if run and keys:
         assert "give one length of the run" in problems[0].expected

@@ -10,10 +10,12 @@ from composing import composed
 from sesemi_like.cli import command as cli
 from sesemi_like.config.places import missing_data
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.modes import MODES
 
 
 def found(*overrides: str, name: str = "base") -> Any:
-    return {p.key: f"{p.value}: {p.expected}" for p in missing_data(composed(name, *overrides))}
+    config = composed(name, *overrides)
+    return {p.key: f"{p.value}: {p.expected}" for p in missing_data(config, MODES)}
 
 
 @pytest.fixture

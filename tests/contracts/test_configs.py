@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from sesemi_like.config.check import check
 from sesemi_like.config.store import builtin_configs
+from sesemi_like.run.modes import MODES
 
 FOLDER = builtin_configs()
 PRIMARY = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -41,7 +42,7 @@ def test_how_many_there_are() -> None:
 
 @pytest.mark.parametrize("name", PRIMARY)
 def test_each_run_composes_and_only_the_bare_one_lacks_values(name: Any) -> None:
-    problems = check(composed(name))
+    problems = check(composed(name), MODES)
     if name == "sesemi_config":
         assert {p.key for p in problems} >= {"learner.hparams.num_classes"}
     else:

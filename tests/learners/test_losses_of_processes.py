@@ -20,6 +20,7 @@ from sesemi_like.errors import NonFiniteLossError
 from sesemi_like.learners.reductions import reduce_losses
 from sesemi_like.learners.step_log import StepLog
 from sesemi_like.models.heads.loss.base import LossOutputs
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import run
 
 TINY = [
@@ -39,7 +40,7 @@ def fit(folder: Path, processes: Any, *overrides: str) -> None:
     ]  # fmt: skip
     where = [f"++trainer.devices={processes}", f"run.dir={folder}"]
     config = composed("quickstart", *TINY, *batches, *where, *overrides)
-    run(config, check(config))
+    run(config, check(config, MODES))
 
 
 WITHOUT_BATCHNORM = [

@@ -18,6 +18,7 @@ from sesemi_like.config.check import check
 from sesemi_like.data import DataModule
 from sesemi_like.errors import NonFiniteLossError
 from sesemi_like.learners import nonfinite
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import run
 
 TINY = [
@@ -51,7 +52,7 @@ def break_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 def fit(folder: Path, *overrides: str) -> Any:
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
-    run(config, check(config))
+    run(config, check(config, MODES))
     (summary,) = folder.rglob("summary.json")
     (last,) = folder.rglob("last.ckpt")
     return json.loads(summary.read_text()), torch.load(last, weights_only=True)

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare, run
 
 # Five steps an epoch: floor(1437 / 256).
@@ -23,7 +24,7 @@ OPEN = "run.num_iterations=null"
 
 def fit(folder: Path, *overrides: str) -> Any:
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
-    run(config, check(config))
+    run(config, check(config, MODES))
     (path,) = folder.rglob("summary.json")
     schedule = OmegaConf.load(path.parent / "config.yaml").learner.hparams.lr_scheduler
     return json.loads(path.read_text()), schedule

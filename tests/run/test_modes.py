@@ -10,6 +10,7 @@ from composing import composed
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import run
 
 TINY = [
@@ -23,14 +24,13 @@ TINY = [
     "++trainer.callbacks.0.mode=max",
     "++trainer.callbacks.0.save_top_k=1",
 ]
-MODES = {"FIT": "train", "VALIDATE": "val", "TEST": "test"}
 WAYS = ["resume_from_checkpoint", "pretrained_checkpoint_path", None]
 
 
 def done(folder: Path, *overrides: str) -> Any:
     """Runs a tiny quickstart; returns its folder and summary."""
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
-    run(config, check(config))
+    run(config, check(config, MODES))
     (path,) = folder.glob("*/*/summary.json")
     return path.parent, json.loads(path.read_text())
 
@@ -65,7 +65,7 @@ def test_every_mode_with_every_evaluator_and_way_of_giving_weights(
     _, summary = done(tmp_path, *overrides)
     assert summary["status"] == "finished"
     assert summary["mode"] == mode
-    split = "val" if mode == "FIT" else MODES[mode]
+    split = "test" if mode == "TEST" else "val"
     metrics = {n for n in summary["metrics"] if n.startswith(f"{split}/")}
     assert (f"{split}/knn_top1" in metrics) == (evaluation == "knn")
     if mode == "VALIDATE" and way and which == "last":

@@ -18,6 +18,7 @@ from PIL import Image
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError, ConfigProblem
 from sesemi_like.learners import Classifier
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare, run
 
 # Five steps an epoch: floor(1437 / 256) of the unlabeled loader; small enough for seconds.
@@ -35,7 +36,7 @@ TINY = [
 def fit(folder: Path, *overrides: str, name: str = "quickstart") -> Any:
     """Runs a tiny quickstart; returns its folder and summary."""
     config = composed(name, *TINY, f"run.dir={folder}", *overrides)
-    run(config, check(config))
+    run(config, check(config, MODES))
     (path,) = folder.glob("*/*/summary.json")
     return path.parent, json.loads(path.read_text())
 
@@ -69,7 +70,7 @@ def test_a_loader_that_no_head_reads_does_not_set_the_epoch() -> None:
     missing = "data.train.unlabeled.dataset.subset=missing"
     length = ("run.num_iterations=null", "run.num_epochs=3")
     config = composed("quickstart", *TINY, "method=supervised", *length, missing)
-    prepared = prepare(config, check(config))
+    prepared = prepare(config, check(config, MODES))
     # Forty labels, 32 a step.
     assert prepared.attributes.iterations_per_epoch == 2
     assert prepared.attributes.max_iterations == 6
@@ -80,7 +81,7 @@ def test_an_evaluator_names_a_train_loader_that_exists(mode: str) -> None:
     config = composed("quickstart", *TINY, "evaluation=knn", f"run.mode={mode}",
                       "run.evaluators.knn.data=supervized")  # fmt: skip
     with pytest.raises(ConfigError, match=r"run\.evaluators\.knn: found 'supervized'"):
-        prepare(config, check(config))
+        prepare(config, check(config, MODES))
 
 
 def test_metrics_are_a_table(finished: Any) -> None:
@@ -185,7 +186,7 @@ def test_random_transforms_of_workers_go_on_when_resumed_within_an_epoch(tmp_pat
 
     def weights_at(step: Any, folder: Path, *overrides: str) -> Any:
         config = composed("base", *settings, f"run.dir={folder}", *overrides)
-        run(config, check(config))
+        run(config, check(config, MODES))
         return torch.load(next(folder.rglob(f"*step={step}.ckpt")), weights_only=True)["state_dict"]
 
     expected = weights_at(8, tmp_path / "whole")  # epochs of four batches of 16 images
@@ -297,7 +298,7 @@ def test_mistakes_of_data_learner_and_run_are_told_at_once() -> None:
         "learner.hparams.optimizer._target_=torch.optim.SDG",
     )  # fmt: skip
     with pytest.raises(ConfigError) as caught:
-        prepare(config, check(config))
+        prepare(config, check(config, MODES))
     assert [problem.key for problem in caught.value.problems] == [
         "run.num_epochs",
         "run.num_epochs",
@@ -516,7 +517,7 @@ def test_unreadable_images_are_named_in_the_summary(tmp_path: Path, cifar10_imag
     broken.write_bytes(broken.read_bytes()[:200])
     loaders = [f"++data.train.{name}.dataset.on_error=skip" for name in ("supervised", "unlabeled")]
     config = composed("imagewang", *small_images(root, tmp_path), *loaders)
-    run(config, check(config))
+    run(config, check(config, MODES))
     summary = json.loads(next(tmp_path.glob("*/*/summary.json")).read_text())
     name = str(broken.relative_to(root))
     assert summary["skipped"] == {"supervised": [name], "unlabeled": [name]}
@@ -525,5 +526,5 @@ def test_unreadable_images_are_named_in_the_summary(tmp_path: Path, cifar10_imag
 def test_a_run_without_a_length_is_told_so_and_no_schedule_is_accused() -> None:
     config = composed("quickstart", *TINY, "run.num_iterations=null")
     with pytest.raises(ConfigError) as caught:
-        run(config, check(config))
+        run(config, check(config, MODES))
     assert [problem.key for problem in caught.value.problems] == ["run.num_epochs"]

@@ -13,6 +13,7 @@ from sesemi_like.config.length import RunLength
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Classifier
 from sesemi_like.learners.checkpoints.saving import LastCheckpoint
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare, run
 from sesemi_like.trainer.validation import interval_problems, validation_settings
 
@@ -52,7 +53,7 @@ def test_after_which_steps(overrides: Any, expected: list[int], tmp_path: Path) 
     kept = f"{{_target_: {CALLBACKS}.ModelCheckpoint, save_top_k: 0, save_last: true}}"
     own = f"trainer.callbacks=[{{_target_: {__name__}.Validations}}, {kept}]"
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}", own, *overrides)
-    run(config, check(config))
+    run(config, check(config, MODES))
     assert Validations.steps == expected
     (last,) = tmp_path.rglob("last.ckpt")
     assert torch.load(last, weights_only=True)["global_step"] == expected[-1]
@@ -74,7 +75,7 @@ def test_short_epochs_without_validation_are_not_all_kept(
         "quickstart", *TINY, *one_step, f"run.dir={tmp_path}", "~trainer.callbacks",
         "run.num_iterations=59", "++trainer.logger=false",
     )  # fmt: skip
-    run(config, check(config))
+    run(config, check(config, MODES))
     assert steps == [*range(3, 58, 3), 59]
     (last,) = tmp_path.rglob("*.ckpt")
     assert torch.load(last, weights_only=True)["global_step"] == 59

@@ -16,44 +16,48 @@ from ..base import Learner
 from .contents import Checkpoint, Match, load_weights
 
 
-def weights_path(run: Mapping[str, Any]) -> tuple[str, str] | None:
+def weights_path(run: Mapping[str, Any], *, trains: bool) -> tuple[str, str] | None:
     """The checkpoint whose weights a run is to load by itself, and the config key that names it.
 
     Without training there is nothing to resume: a checkpoint to resume from is one to load then.
 
     Args:
         run: The section `run`.
+        trains: Whether the run trains.
     """
     resumed, given = run["resume_from_checkpoint"], run["pretrained_checkpoint_path"]
-    if resumed is not None and run["mode"].name != "FIT":
+    if resumed is not None and not trains:
         return resumed, "run.resume_from_checkpoint"
     return None if given is None else (given, "run.pretrained_checkpoint_path")
 
 
-def build_learner(config: DictConfig) -> Learner:
+def build_learner(config: DictConfig, *, trains: bool) -> Learner:
     """Builds a learner, without weights to begin with where a checkpoint brings them all.
 
     Args:
         config: A composed config.
+        trains: Whether the run trains.
 
     Raises:
         ConfigError: If it cannot be built.
     """
     settings, run = plain(config.learner), config.run
     target = {"_target_": settings["_target_"], "_recursive_": False}
-    resumes = run.resume_from_checkpoint is not None
+    resumes, path = run.resume_from_checkpoint is not None, weights_path(run, trains=trains)
     state = torch.get_rng_state()
-    with without_initial_weights(resumes or weights_path(run) is not None) as left_out:
+    with without_initial_weights(resumes or path is not None) as left_out:
         learner: Learner = instantiate(target, hparams=settings["hparams"], key="learner")
-    if left_out and not resumes and not _are_brought(learner, left_out, run):
+    if left_out and not resumes and not _are_brought(learner, left_out, path):
         torch.set_rng_state(state)
         learner = instantiate(target, hparams=settings["hparams"], key="learner")
     return learner
 
 
-def _are_brought(learner: Learner, networks: list[nn.Module], run: Mapping[str, Any]) -> bool:
+def _are_brought(
+    learner: Learner, networks: list[nn.Module], named: tuple[str, str] | None
+) -> bool:
     """Whether the checkpoint has every tensor of networks built without weights to begin with."""
-    path, key = weights_path(run) or ("", "")
+    path, key = named or ("", "")
     try:
         given = Checkpoint.read(path, key=key)
     except ConfigError:  # told when it is loaded
@@ -68,22 +72,23 @@ def _are_brought(learner: Learner, networks: list[nn.Module], run: Mapping[str, 
     )
 
 
-def load_start(learner: Learner, config: DictConfig) -> None:
+def load_start(learner: Learner, config: DictConfig, *, trains: bool) -> None:
     """Loads the weights that a run begins with or is about, if it names any.
 
     Args:
         learner: The learner, whose `inputs` are known.
         config: A composed config.
+        trains: Whether the run trains.
 
     Raises:
         ConfigError: If they cannot be read or do not fit.
     """
-    named = weights_path(config.run)
+    named = weights_path(config.run, trains=trains)
     if named is not None:
         path, key = named
         load_weights(
             learner,
             Checkpoint.read(path, key=key),
             strict=config.run.strict_loading,
-            evaluates=config.run.mode.name != "FIT",
+            evaluates=not trains,
         )

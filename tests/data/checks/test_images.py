@@ -15,6 +15,7 @@ from sesemi_like.config.check import check
 from sesemi_like.data import register_dataset
 from sesemi_like.data.checks.images import AN_IMAGE, odd_image
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare
 
 COLOR, GRAY = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8))
@@ -70,7 +71,7 @@ learner: {{hparams: {{num_classes: 2, model: {{backbone: {{in_chans: {channels}}
 """)
     config = composed("own", folder=tmp_path)
     try:
-        prepare(config, check(config))
+        prepare(config, check(config, MODES))
     except ConfigError as error:
         return {p.key: f"{p.value}; {p.expected}" for p in error.problems}
     return {}

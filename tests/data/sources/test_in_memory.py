@@ -24,6 +24,7 @@ from torchvision import datasets
 from sesemi_like.config.check import check
 from sesemi_like.data import dataset
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import run
 
 GENERATOR = np.random.default_rng(0)
@@ -226,7 +227,7 @@ def test_the_cifar10_config_trains_on_its_own_data(
     (tmp_path / "data" / "cifar-10-python.tar.gz").write_bytes(cifar[0])
     config = composed("cifar10", f"method={method}", "backbone=wrn_28_2", *SMALL,
                       f"run.data_root={tmp_path}/data", f"run.dir={tmp_path}/runs")  # fmt: skip
-    run(config, check(config))
+    run(config, check(config, MODES))
     (path,) = tmp_path.glob("runs/cifar10/*/summary.json")
     summary = json.loads(path.read_text())
     assert summary["labels"]["supervised"] == {"plane": 4, "car": 4}

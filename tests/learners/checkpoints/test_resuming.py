@@ -13,6 +13,7 @@ from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners.checkpoints.resuming import check_resuming
 from sesemi_like.learners.checkpoints.saving import LastCheckpoint
+from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare, run
 
 KEY = "run.resume_from_checkpoint"
@@ -29,7 +30,7 @@ EPOCHS = ["run.num_iterations=null", "run.num_epochs=2"]
 
 def fit(folder: Path, *overrides: str) -> Any:
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
-    run(config, check(config))
+    run(config, check(config, MODES))
     (path,) = folder.glob("*/*/summary.json")
     return path.parent / "checkpoints" / "last.ckpt", json.loads(path.read_text())
 

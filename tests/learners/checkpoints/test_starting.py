@@ -22,9 +22,10 @@ WIDTHS = "learner.hparams.model.backbone.widths"
 def started(*overrides: str, inputs: Any = None, name: str = "quickstart") -> Any:
     """A learner with the weights that the config names."""
     config = composed(name, "run.gpus=0", *overrides)
-    learner = build_learner(config)
+    trains = config.run.mode == "FIT"
+    learner = build_learner(config, trains=trains)
     learner.inputs = inputs
-    load_start(learner, config)
+    load_start(learner, config, trains=trains)
     return learner
 
 
@@ -214,7 +215,8 @@ def test_nothing_is_downloaded_where_a_checkpoint_follows(
     path = override.partition("=")[2].strip("'")
     for weights in (override, f"run.resume_from_checkpoint='{path}'"):
         for mode in ("FIT", "TEST", "VALIDATE"):
-            built = build_learner(composed("quickstart", *initial, weights, f"run.mode={mode}"))
+            config = composed("quickstart", *initial, weights)
+            built = build_learner(config, trains=mode == "FIT")
             assert built.state_dict().keys() == learner.state_dict().keys()
     loaded = Classifier.load_from_checkpoint(path)
     assert not loaded.training

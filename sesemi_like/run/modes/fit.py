@@ -1,0 +1,42 @@
+"""FIT: trains, and tests the best weights at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...config.modes import Mode
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from ..prepared import Prepared
+
+
+def fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
+    """Trains, validates on the way, and tests the best weights where there is a test loader.
+
+    Args:
+        prepared: What is to be run.
+        trainer: What runs it.
+    """
+    from ...trainer.best import best_checkpoint
+    from ..summary import scalars
+
+    learner, data, run = prepared.learner, prepared.data, prepared.config.run
+    trainer.fit(learner, datamodule=data, ckpt_path=run.resume_from_checkpoint, weights_only=True)
+    metrics = scalars(trainer.callback_metrics)  # before those of the test join them
+    if "test" in data.datasets:
+        best = best_checkpoint(trainer)
+        path = best.path if best else None
+        trainer.test(learner, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
+    return {name: value for name, value in metrics.items() if not name.startswith("val/")}
+
+
+FIT = Mode(
+    name="FIT",
+    summary="Trains, validates on the way, and tests the best weights where data.test is given",
+    carry_out=fit,
+    loads=("train", "val", "test"),
+    needs=("train",),
+    trains=True,
+)
