@@ -14,6 +14,7 @@ from sesemi_like.config import learners, structs
 from sesemi_like.config.check import check
 from sesemi_like.config.learners import LEARNERS, learner_entry
 from sesemi_like.config.schema import field_help
+from sesemi_like.run.modes import MODES
 
 MODULES = [module.name for module in pkgutil.iter_modules(learners.__path__)]
 ENTRIES = list(LEARNERS.values())
@@ -48,7 +49,7 @@ def test_each_can_be_chosen_and_is_checked(entry: Any) -> None:
     assert learner_entry(config) is entry
     OmegaConf.set_struct(config, False)
     config.learner = {"_target_": entry.struct._target_, "hparamz": 1}
-    problems = {problem.key for problem in check(config)}
+    problems = {problem.key for problem in check(config, MODES)}
     assert "learner.hparamz" in problems
 
 
@@ -57,5 +58,5 @@ def test_a_learner_without_a_struct_keeps_its_settings_to_itself() -> None:
     OmegaConf.set_struct(config, False)
     config.learner = {"_target_": "somewhere.Learner", "hparams": {"anything": "???"}}
     assert learner_entry(config) is None
-    keys = [problem.key for problem in check(config) if problem.key.startswith("learner")]
+    keys = [problem.key for problem in check(config, MODES) if problem.key.startswith("learner")]
     assert keys == ["learner.hparams.anything"]
