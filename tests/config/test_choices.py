@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from readers import indexed
 from torch import nn
 
 from sesemi_like.config.choices import EMA_KINDS, PARTS, PRECISIONS, REDUCTIONS
-from sesemi_like.data import dataset
 from sesemi_like.devices import choose_precision
 from sesemi_like.learners.reductions import reduce_losses
 from sesemi_like.models.ema import EMATeacher
@@ -26,7 +26,7 @@ def test_reductions(reduction: Any) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_parts(part: Any) -> None:
-    assert len(dataset("digits", subset="train", part=part, num_labels=10)) > 0
+    assert len(indexed("digits", subset="train", part=part, num_labels=10)) > 0
 
 
 @pytest.mark.parametrize("kind", EMA_KINDS)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from readers import indexed, sharded
 
-from sesemi_like.data import dataset
 from sesemi_like.data.convert import main, write_shards
 
 
@@ -26,14 +26,14 @@ def test_the_converter_writes_smaller_images_and_skips_broken_ones(
     assert not (tmp_path / "out" / "index.json").exists()
     main([*command, "--side", "20", "--skip-unreadable"])
     assert "2 samples in 1 shards" in capsys.readouterr().out
-    found = list(dataset("shards", str(tmp_path / "out")))
+    found = list(sharded(str(tmp_path / "out")))
     assert [tuple(sample["image"].shape) for sample in found] == [(3, 20, 30)] * 2
 
 
 def test_arrays_are_converted_without_loss(tmp_path: Path) -> None:
-    digits = dataset("digits", subset="test")
+    digits = indexed("digits", subset="test")
     write_shards(digits, tmp_path, samples_per_shard=100)
-    read = {s["image"][0].numpy().tobytes(): s["target"] for s in dataset("shards", str(tmp_path))}
+    read = {s["image"][0].numpy().tobytes(): s["target"] for s in sharded(str(tmp_path))}
     for row in range(360):
         assert read[digits[row]["image"].numpy().tobytes()] == digits[row]["target"]
 
@@ -54,9 +54,9 @@ def test_wrong_numbers_leave_shards_that_are_there_alone(
     with pytest.raises(SystemExit):
         main([*command, *given])
     assert given[0] in capsys.readouterr().err
-    assert len(list(dataset("shards", str(tmp_path / "out")))) == 1
+    assert len(list(sharded(str(tmp_path / "out")))) == 1
     with pytest.raises(ValueError, match="1 or more"):
-        write_shards(dataset("image_folder", str(source)), tmp_path / "out", samples_per_shard=0)
+        write_shards(indexed("image_folder", str(source)), tmp_path / "out", samples_per_shard=0)
     assert (tmp_path / "out" / "index.json").exists()
 
 
@@ -84,6 +84,6 @@ def test_images_that_lie_on_their_side_are_upright_in_shards(
     for name in ("a.jpg", "b.png", "c.webp"):
         (tmp_path / "source").mkdir(exist_ok=True)
         Image.new("RGB", (90, 60), (200, 10, 10)).save(tmp_path / "source" / name, exif=exif)
-    write_shards(dataset("image_files", str(tmp_path / "source")), tmp_path / "out", side=side)
+    write_shards(indexed("image_files", str(tmp_path / "source")), tmp_path / "out", side=side)
     shape = (3, 90, 60) if side is None else (3, 30, 20)
-    assert [s["image"].shape for s in dataset("shards", str(tmp_path / "out"))] == [shape] * 3
+    assert [s["image"].shape for s in sharded(str(tmp_path / "out"))] == [shape] * 3

@@ -11,8 +11,9 @@ import pytest
 import torch
 from composing import composed
 from PIL import Image
+from readers import indexed
 
-from sesemi_like.data import DataModule, dataset, registry
+from sesemi_like.data import DataModule, registry
 from sesemi_like.data.cache import plan as cached
 from sesemi_like.data.cache.reader import CachedReader
 from sesemi_like.data.checks.facts import facts_of
@@ -302,7 +303,7 @@ def streamed(pets: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
 
     def make(*kinds: Any) -> tuple[str, str, str, str, str, str]:
         root = pets(**{f"train_{kind}": 3 for kind in kinds}, val_cat=2, val_dog=2)
-        write_shards(dataset("image_folder", str(root), "train"), tmp_path / "shards")
+        write_shards(indexed("image_folder", str(root), "train"), tmp_path / "shards")
         stream = "++data.train.supervised.dataset"
         return (
             f"run.data_root={root}",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from readers import indexed
 
-from sesemi_like.data import dataset
 from sesemi_like.data.samples import Samples
 from sesemi_like.data.splits import choose_labels, choose_part, evenly
 from sesemi_like.errors import ConfigError
@@ -124,7 +124,7 @@ def test_data_without_labels_have_none_to_choose() -> None:
 
 
 def test_forty_digits_four_of_each() -> None:
-    chosen = dataset("digits", subset="train", labels_per_class=4, part="labelled")
+    chosen = indexed("digits", subset="train", labels_per_class=4, part="labelled")
     assert np.bincount(chosen.targets).tolist() == [4] * 10
-    again = dataset("digits", subset="train", labels_per_class=4, part="labelled")
+    again = indexed("digits", subset="train", labels_per_class=4, part="labelled")
     assert chosen.row_ids() == again.row_ids()

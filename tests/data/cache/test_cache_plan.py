@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from readers import indexed
 from torchvision.transforms import v2
 
-from sesemi_like.data import StreamedSamples, dataset
+from sesemi_like.data import StreamedSamples
 from sesemi_like.data.cache import plan as cached
 from sesemi_like.data.cache.plan import cache_samples, plan_cache
 from sesemi_like.data.cache.reader import CachedReader
@@ -56,7 +57,7 @@ def assert_same(samples: Samples, others: Samples) -> None:
 def test_samples_are_the_same_and_are_read_at_once(
     image_root: Path, tmp_path: Path, kind: str, transform: Any
 ) -> None:
-    samples = dataset("image_folder", str(image_root), image_transform=transform)
+    samples = indexed("image_folder", str(image_root), image_transform=transform)
     found = cache_samples(samples, kind, folder=tmp_path / "cache")
     assert is_cached(found)
     assert (tmp_path / "cache").exists() is (kind != "ram")
@@ -71,14 +72,14 @@ def test_rows_with_a_label_budget_keep_positions_and_labels(
     image_root: Path, tmp_path: Path
 ) -> None:
     samples = choose_part(
-        dataset("image_folder", str(image_root)), part="labelled", labels_per_class=3
+        indexed("image_folder", str(image_root)), part="labelled", labels_per_class=3
     )
     assert_same(cache_samples(samples, "disk", folder=tmp_path / "cache"), samples)
 
 
 def test_random_transforms_are_applied_at_each_reading(image_root: Path, tmp_path: Path) -> None:
     transform = train_transforms(crop_dim=16)
-    samples = dataset("image_folder", str(image_root), image_transform=transform)
+    samples = indexed("image_folder", str(image_root), image_transform=transform)
     found = cache_samples(samples, "auto", folder=tmp_path / "cache")
     assert is_cached(found)  # 50 pixels: nothing need be made smaller
     torch.manual_seed(0)
@@ -93,7 +94,7 @@ def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path: Path) ->
     path.parent.mkdir(parents=True)
     Image.new("RGB", (900, 600), (10, 20, 30)).save(path)
     transform = train_transforms(crop_dim=112)
-    samples = dataset("image_folder", str(tmp_path / "images"), image_transform=transform)
+    samples = indexed("image_folder", str(tmp_path / "images"), image_transform=transform)
     assert not is_cached(cache_samples(samples, "auto", folder=tmp_path / "cache"))
     kept = cache_samples(samples, "disk", folder=tmp_path / "cache")
     assert kept.read.cache[0].shape == (128, 192, 3)  # 8/7 of 112
@@ -103,7 +104,7 @@ def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path: Path) ->
 
 
 def test_a_changed_image_is_decoded_anew(image_root: Path, tmp_path: Path) -> None:
-    samples = dataset("image_folder", str(image_root))
+    samples = indexed("image_folder", str(image_root))
     cache_samples(samples, "disk", folder=tmp_path / "cache")
     path = sorted(image_root.rglob("*.png"))[0]
     Image.new("RGB", (60, 50), (1, 2, 3)).save(path)
@@ -121,7 +122,7 @@ def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path: Path, 
     Image.effect_noise((60, 40), 80).save(path, exif=exif, quality=95)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
     found = cache_samples(
-        dataset("image_folder", str(path.parents[1])), kind, folder=tmp_path / "c"
+        indexed("image_folder", str(path.parents[1])), kind, folder=tmp_path / "c"
     )
     assert is_cached(found)
     assert np.array_equal(found[0]["image"][0].numpy(), expected)
@@ -130,7 +131,7 @@ def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path: Path, 
 def test_a_cache_of_what_files_became_once_is_built_anew(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = dataset("image_folder", str(image_root))
+    samples = indexed("image_folder", str(image_root))
     key = plan_cache(samples, "disk", folder=tmp_path).key
     assert plan_cache(samples, "disk", folder=tmp_path).key == key
     monkeypatch.setattr(decoding, "VERSION", decoding.VERSION + 1)
@@ -143,7 +144,7 @@ def test_unreadable_images_are_told_or_skipped_as_without_a_cache(
 ) -> None:
     broken = sorted(image_root.rglob("*.png"))[4]
     broken.write_bytes(b"no image")
-    samples = dataset("image_folder", str(image_root), on_error=on_error)
+    samples = indexed("image_folder", str(image_root), on_error=on_error)
     found = cache_samples(samples, "disk", folder=tmp_path / "cache")
     assert is_cached(found)
     if on_error == "raise":
@@ -172,7 +173,7 @@ def test_auto_takes_the_place_with_room(
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(disk))
     monkeypatch.setattr(cached, "free_memory", lambda: memory)
     found = cache_samples(
-        dataset("image_folder", str(image_root)), "auto", folder=tmp_path / "cache"
+        indexed("image_folder", str(image_root)), "auto", folder=tmp_path / "cache"
     )
     assert is_cached(found) is (place is not None)
     assert (tmp_path / "cache").exists() is (place == "disk")
@@ -182,7 +183,7 @@ def test_processes_on_a_machine_share_its_memory(
     image_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cached, "_free_disk", lambda folder: 0)
-    samples = dataset("image_files", str(image_root))
+    samples = indexed("image_files", str(image_root))
     needed = cached.plan_cache(samples).needed
     monkeypatch.setattr(cached, "free_memory", lambda: 6 * needed)
     assert cached.plan_cache(samples, processes=2).locations() == ["ram"]
@@ -203,7 +204,7 @@ def test_a_killed_worker_ends_the_build_with_its_reason(
         return decode(storage, position)
 
     monkeypatch.setattr(cached.Storage, "pixels", killed_at_the_third)
-    samples = dataset("image_files", str(image_root))
+    samples = indexed("image_files", str(image_root))
     with pytest.raises(ConfigError, match=rf"cache: found '{kind}'; decoding ended: .*[Kk]illed"):
         cache_samples(samples, kind, folder=tmp_path / "cache", workers=1)
     assert not list(tmp_path.glob("cache/*.tmp*"))
@@ -213,7 +214,7 @@ def test_a_killed_worker_ends_the_build_with_its_reason(
 def test_what_cannot_be_kept_is_reported(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = dataset("image_folder", str(image_root))
+    samples = indexed("image_folder", str(image_root))
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
     with pytest.raises(ConfigError, match=r"cache: found 'disk'; the pixels take 0\.0 GB"):
         cache_samples(samples, "disk", folder=tmp_path / "cache")
@@ -221,7 +222,7 @@ def test_what_cannot_be_kept_is_reported(
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="no cache can be kept in"):
         cache_samples(samples, "disk", folder=tmp_path / "file")
-    for other in (dataset("digits"), StreamedSamples([])):
+    for other in (indexed("digits"), StreamedSamples([])):
         assert cache_samples(other, "auto") is other
         with pytest.raises(ConfigError, match="no image files"):
             cache_samples(other, "ram")
@@ -234,7 +235,7 @@ def test_auto_goes_on_where_the_disk_refuses(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "file").write_text("")
-    samples = dataset("image_folder", str(image_root))
+    samples = indexed("image_folder", str(image_root))
     found = cache_samples(samples, "auto", folder=tmp_path / "file")
     assert is_cached(found)
     assert "no cache can be kept in" in caplog.text
@@ -246,7 +247,7 @@ def test_auto_goes_on_where_the_disk_refuses(
 def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = dataset("image_folder", str(image_root))
+    samples = indexed("image_folder", str(image_root))
     cache_samples(samples, "disk", folder=tmp_path / "cache")
     monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
     for kind in ("auto", "disk"):
@@ -256,7 +257,7 @@ def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(
 def test_memory_is_looked_at_again_before_it_is_filled(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = dataset("image_folder", str(image_root))
+    samples = indexed("image_folder", str(image_root))
     cache_samples(samples, "disk", folder=tmp_path / "cache")
     needed = 30 * 50 * 60 * 3
     monkeypatch.setattr(cached, "free_memory", lambda: needed - 1)
@@ -280,7 +281,7 @@ def test_a_user_without_a_home_gets_along(
         raise KeyError(user)
 
     monkeypatch.setattr(pwd, "getpwuid", no_home)
-    samples = dataset("image_folder", str(image_root))
+    samples = indexed("image_folder", str(image_root))
     found = cache_samples(samples, "auto")
     assert isinstance(found.read.cache.chunks[0], np.ndarray)
     with pytest.raises(ConfigError, match=r"no home folder .* give run\.cache_dir"):
@@ -302,10 +303,10 @@ def test_large_images_are_decoded_smaller_where_the_transform_resizes_them(tmp_p
     Image.effect_noise((1600, 1200), 80).convert("RGB").save(path)
     seen = []
     record = v2.Lambda(lambda image: seen.append(image.size) or image)
-    resized = dataset("image_folder", str(tmp_path), image_transform=v2.Compose([v2.Resize(100)]))
+    resized = indexed("image_folder", str(tmp_path), image_transform=v2.Compose([v2.Resize(100)]))
     assert resized.read.least == 200
     resized.read.image_transform, resized.read.draws = record, Draws.ANY
     resized[0]
-    plain = dataset("image_folder", str(tmp_path), image_transform=record)
+    plain = indexed("image_folder", str(tmp_path), image_transform=record)
     plain[0]
     assert seen == [(400, 300), (1600, 1200)]

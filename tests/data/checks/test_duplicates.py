@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from readers import indexed
 
-from sesemi_like.data import dataset
 from sesemi_like.data.checks.duplicates import repeated_images, shared_images
 
 
@@ -20,30 +20,30 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_subset_that_is_read_twice(root: Path) -> None:
-    twice = dataset("image_folder", str(root), ["train", "train"])
+    twice = indexed("image_folder", str(root), ["train", "train"])
     told = repeated_images(twice)
     assert told.startswith("3 of its samples are there more than once: ")
     assert "train/cat/a.png" in told
-    assert repeated_images(dataset("image_folder", str(root))) is None
+    assert repeated_images(indexed("image_folder", str(root))) is None
     assert repeated_images(twice.select(np.arange(3))) is None
-    digits = dataset("digits", subset=["test", "test"])
+    digits = indexed("digits", subset=["test", "test"])
     assert "360 of its samples" in repeated_images(digits)
-    assert repeated_images(dataset("digits")) is None
+    assert repeated_images(indexed("digits")) is None
 
 
 def test_files_of_training_and_evaluation(root: Path) -> None:
-    train, val = (dataset("image_folder", str(root), name) for name in ("train", "val"))
+    train, val = (indexed("image_folder", str(root), name) for name in ("train", "val"))
     assert shared_images(val, train) is None  # a.png of cats is another file than a.png of cats
     (root / "link").symlink_to(root / "train")
     table = root / "table.csv"
     table.write_text("path,label\nlink/dog/b.png,dog\nval/cat/a.png,cat\n")
-    listed = dataset("csv", str(table))
+    listed = indexed("csv", str(table))
     assert shared_images(listed, train) == "1 of its 2 images are there too: link/dog/b.png"
     assert shared_images(train, listed) == "1 of its 3 images are there too: train/dog/b.png"
     assert shared_images(listed.select(np.array([1])), train) is None
 
 
 def test_arrays_have_no_files_to_compare(root: Path) -> None:
-    digits, train = dataset("digits"), dataset("image_folder", str(root), "train")
+    digits, train = indexed("digits"), indexed("image_folder", str(root), "train")
     assert shared_images(digits, digits) is None
     assert shared_images(train, digits) is None

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from composing import composed
 from PIL import Image
+from readers import indexed
 
-from sesemi_like.data import DataModule, dataset
+from sesemi_like.data import DataModule
 from sesemi_like.data.cache.plan import cache_samples
 from sesemi_like.data.checks import unreadable
 from sesemi_like.data.checks.unreadable import first_readable, settle_unreadable
@@ -113,7 +114,7 @@ def test_labels_that_cannot_be_read_are_not_listed_and_a_lost_class_is_reported(
 def settled(
     root: Path, folder: Path | None = None, cache: str = "disk", **settings: str
 ) -> Samples | None:
-    samples = dataset("image_folder", str(root), "train", **settings)
+    samples = indexed("image_folder", str(root), "train", **settings)
     samples = cache_samples(samples, cache, folder=root.parent / "c")
     settle_unreadable(samples, "x", folder)
     return samples
@@ -129,7 +130,7 @@ def test_sound_images_pass_in_silence(
 
 def test_rows_that_are_not_read_may_be_broken(root: Path) -> None:
     spoil(root, 3)
-    samples = cache_samples(dataset("image_folder", str(root), "train"), "ram")
+    samples = cache_samples(indexed("image_folder", str(root), "train"), "ram")
     settle_unreadable(samples.select(np.array([0, 1, 2])), "x")
 
 
@@ -185,7 +186,7 @@ def test_images_that_begin_oddly_but_can_be_read_pass(root: Path) -> None:
 
 def test_the_first_images_that_can_be_read_are_found(root: Path) -> None:
     spoil(root, 0, 2)
-    samples = dataset("image_folder", str(root), "train")
+    samples = indexed("image_folder", str(root), "train")
     assert [sample["index"] for sample in first_readable(samples)] == [1, 3]
     spoil(root, *range(40))
     with pytest.raises(UnreadableSampleError, match=r"00\.png cannot be read"):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from readers import indexed
 
 from sesemi_like.data import dataset
 from sesemi_like.data.cache.plan import cache_samples
@@ -42,7 +43,7 @@ def problems(call: Callable[..., Any], **kwargs: Any) -> list[Any]:
 
 
 def test_image_folder_reads_a_subset_sorted_with_its_classes(root: Path) -> None:
-    found = dataset("image_folder", str(root), "train")
+    found = indexed("image_folder", str(root), "train")
     assert found.row_ids() == ["train/cat/a.png", "train/cat/b.png", "train/dog/deep/c.PNG"]
     assert found.classes == ["cat", "dog"]
     assert found.targets.tolist() == [0, 0, 1]
@@ -53,7 +54,7 @@ def test_image_folder_reads_a_subset_sorted_with_its_classes(root: Path) -> None
 
 
 def test_image_folder_strings_subsets_together_in_the_order_given(root: Path) -> None:
-    found = dataset("image_folder", str(root), ["val", "train"])
+    found = indexed("image_folder", str(root), ["val", "train"])
     assert [name.split("/")[0] for name in found.row_ids()] == ["val"] * 2 + ["train"] * 3
     assert found.targets.tolist() == [0, 1, 0, 0, 1]
 
@@ -61,7 +62,7 @@ def test_image_folder_strings_subsets_together_in_the_order_given(root: Path) ->
 def test_image_folder_without_a_subset_reads_every_folder_and_loose_ones_unlabeled(
     root: Path,
 ) -> None:
-    found = dataset("image_folder", str(root))
+    found = indexed("image_folder", str(root))
     assert dict(zip(found.row_ids(), found.targets.tolist(), strict=True)) == {
         "heap/f.png": -1, "train/cat/a.png": 0, "train/cat/b.png": 0, "train/dog/deep/c.PNG": 1,
         "val/cat/d.png": 0, "val/dog/e.png": 1,
@@ -69,21 +70,21 @@ def test_image_folder_without_a_subset_reads_every_folder_and_loose_ones_unlabel
 
 
 def test_image_folder_of_class_folders_alone(root: Path) -> None:
-    found = dataset("image_folder", str(root / "val"))
+    found = indexed("image_folder", str(root / "val"))
     assert (found.classes, found.targets.tolist()) == (["cat", "dog"], [0, 1])
 
 
 def test_image_files_finds_images_at_any_depth_and_gives_no_labels(root: Path) -> None:
-    found = dataset("image_files", str(root))
+    found = indexed("image_files", str(root))
     assert len(found) == 6
     assert set(found.targets.tolist()) == {-1}
     assert found.classes is None
-    assert dataset("image_files", str(root), "heap").row_ids() == ["heap/f.png"]
+    assert indexed("image_files", str(root), "heap").row_ids() == ["heap/f.png"]
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
 def test_missing_folders_are_told_with_those_that_are_there(root: Path, kind: str) -> None:
-    call = lambda **kwargs: dataset(kind, **kwargs)  # noqa: E731
+    call = lambda **kwargs: indexed(kind, **kwargs)  # noqa: E731
     ((key, value, expected),) = problems(call, root=str(root.parent / "pest"))
     assert (key, value) == ("root", str(root.parent / "pest"))
     assert "did you mean 'pets'" in expected
@@ -102,7 +103,7 @@ def test_a_file_in_place_of_a_folder_is_reported(root: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
 def test_a_folder_without_images_is_refused(tmp_path: Path, kind: str) -> None:
     (tmp_path / "train" / "cat").mkdir(parents=True)
-    ((key, _, expected),) = problems(lambda: dataset(kind, str(tmp_path)))
+    ((key, _, expected),) = problems(lambda: indexed(kind, str(tmp_path)))
     assert key == "root"
     assert "no images" in expected
 
@@ -110,7 +111,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
 def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
     write_image(tmp_path / "a" / ("x.jpg" if mode == "CMYK" else "x.png"), 7, mode=mode)
-    image = dataset("image_files", str(tmp_path))[0]["image"]
+    image = indexed("image_files", str(tmp_path))[0]["image"]
     assert image.shape == (3, 4, 6)
     assert str(image.dtype) == "torch.uint8"
 
@@ -118,9 +119,9 @@ def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
 def test_a_subset_that_is_a_number_names_a_folder(root: Path, kind: str) -> None:
     write_image(root / "1" / "cat" / "g.png", 9)
-    found = dataset(kind, str(root), 1)
+    found = indexed(kind, str(root), 1)
     assert found.row_ids() == ["1/cat/g.png"]
-    assert dataset(kind, str(root), [1, "val"]).row_ids()[0] == "1/cat/g.png"
+    assert indexed(kind, str(root), [1, "val"]).row_ids()[0] == "1/cat/g.png"
     for wrong in (True, 1.5, [None], [], {"a": 1}):
         ((key, value, expected),) = problems(dataset, name=kind, root=str(root), subset=wrong)
         assert (key, value) == ("subset", wrong)
@@ -135,7 +136,7 @@ def test_hidden_and_system_folders_are_left_out_and_counted(
     root: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    before = dataset(kind, str(root))
+    before = indexed(kind, str(root))
     for name in JUNK:
         for place in (
             root,
@@ -144,7 +145,7 @@ def test_hidden_and_system_folders_are_left_out_and_counted(
             root / "train" / "dog" / "deep",
         ):
             write_image(place / name / "more" / "x.png", 9)
-    found = dataset(kind, str(root))
+    found = indexed(kind, str(root))
     assert found.row_ids() == before.row_ids()
     assert (found.classes, found.targets.tolist()) == (before.classes, before.targets.tolist())
     left = caplog.messages[-1]
@@ -162,7 +163,7 @@ def test_what_is_left_out_of_a_subset_is_counted(
     write_image(root / "val" / "@eaDir" / "cat" / "x.png")
     write_image(root / "val" / "dog" / "._e.png")
     (root / "val" / "dog" / "phone.HEIC").write_bytes(b"")
-    dataset("image_folder", str(root), "val")
+    indexed("image_folder", str(root), "val")
     assert "left out 5 images in hidden and system folders" in caplog.text
     assert "left out 1 .heic files" in caplog.text
 
@@ -170,7 +171,7 @@ def test_what_is_left_out_of_a_subset_is_counted(
 def test_a_folder_of_class_folders_stays_one_beside_system_folders(tmp_path: Path) -> None:
     for name in ("cat/a.png", "dog/b.png", "cat/@eaDir/a.png", "__MACOSX/cat/a.png"):
         write_image(tmp_path / name)
-    assert dataset("image_folder", str(tmp_path)).classes == ["cat", "dog"]
+    assert indexed("image_folder", str(tmp_path)).classes == ["cat", "dog"]
 
 
 def test_formats_that_are_not_read_are_named_where_nothing_else_is_there(tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path: Pa
     one, other = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
     for number, name in enumerate([f"{one}/{one}", f"{one}/{other}", f"{one}/tea", f"b/{other}"]):
         write_image(tmp_path / name / f"{number}.png", number)
-    found = dataset("image_folder", str(tmp_path), [other, "b"])
+    found = indexed("image_folder", str(tmp_path), [other, "b"])
     assert found.classes == [one, "tea"]
     values = [found[row]["image"].max().item() for row in range(4)]
     assert dict(zip(values, found.targets.tolist(), strict=True)) == {0: 0, 1: 0, 2: 1, 3: 0}
@@ -203,10 +204,10 @@ def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path: Pa
 def test_class_folders_that_look_alike_are_reported(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dataset("image_folder", str(root), "train")
+    indexed("image_folder", str(root), "train")
     assert "looks like" not in caplog.text
     write_image(root / "train" / "Cat" / "g.png")
-    assert dataset("image_folder", str(root), "train").classes == ["Cat", "cat", "dog"]
+    assert indexed("image_folder", str(root), "train").classes == ["Cat", "cat", "dog"]
     assert "class folder 'cat' looks like 'Cat', and is another class" in caplog.text
 
 
@@ -216,7 +217,7 @@ def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "train" / name / f"{name}.png", 7)
     write_image(tmp_path / "images" / "train" / "tea" / "x.png")
     found = cache_samples(
-        dataset("image_folder", str(tmp_path / "images")), "disk", folder=tmp_path
+        indexed("image_folder", str(tmp_path / "images")), "disk", folder=tmp_path
     )
     shown = "caf\\udce9"
     assert found.classes == [shown, "tea"]
@@ -225,7 +226,7 @@ def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(",".join([*found.row_ids(), *found.classes]), "utf-8")
     (tmp_path / "images" / "train" / name / f"{name}.png").write_bytes(b"broken")
     with pytest.raises(UnreadableSampleError, match="no image of a known format") as caught:
-        dataset("image_folder", str(tmp_path / "images"))[0]
+        indexed("image_folder", str(tmp_path / "images"))[0]
     assert shown in str(caught.value)
     str(caught.value).encode()
 
@@ -235,6 +236,6 @@ def test_image_transform_gets_a_pil_image_and_may_give_fields(root: Path) -> Non
         assert isinstance(image, Image.Image)
         return {"image": np.asarray(image), "width": image.width}
 
-    sample = dataset("image_folder", str(root), "val", transform)[0]
+    sample = indexed("image_folder", str(root), "val", transform)[0]
     assert set(sample) == {"image", "width", "target", "index"}
     assert sample["width"] == 6

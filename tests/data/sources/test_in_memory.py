@@ -18,11 +18,11 @@ import pytest
 import scipy.io
 from composing import composed
 from numpy.typing import NDArray
+from readers import indexed
 from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from sesemi_like.config.check import check
-from sesemi_like.data import dataset
 from sesemi_like.errors import ConfigError
 from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import run
@@ -82,14 +82,14 @@ def test_cifar10_is_downloaded_checked_and_read(
     (folder / "cifar.tar.gz").write_bytes(archive)
     monkeypatch.setattr(datasets.CIFAR10, "url", f"{address}/cifar.tar.gz")
     root = str(tmp_path / "data")
-    found = dataset("cifar10", root, "train", download=True)
+    found = indexed("cifar10", root, "train", download=True)
     assert found.classes == ["plane", "car"]
     assert found.targets.tolist() == labels[:40].tolist()
     assert (found[7]["image"].numpy() == pixels[7]).all()
     # It is there now: no download is needed.
-    test = dataset("cifar10", root, "test")
+    test = indexed("cifar10", root, "test")
     assert (test[3]["image"].numpy() == pixels[43]).all()
-    assert len(dataset("cifar10", root)) == 50
+    assert len(indexed("cifar10", root)) == 50
 
 
 def test_a_damaged_download_is_reported(
@@ -102,13 +102,13 @@ def test_a_damaged_download_is_reported(
     (folder / "cifar.tar.gz").write_bytes(cifar[0][:-100])
     monkeypatch.setattr(datasets.CIFAR10, "url", f"{address}/cifar.tar.gz")
     with pytest.raises(ConfigError, match="CIFAR10 is not there"):
-        dataset("cifar10", str(tmp_path / "data"), "train", download=True)
+        indexed("cifar10", str(tmp_path / "data"), "train", download=True)
 
 
 def test_missing_files_are_told_with_the_way_to_get_them(tmp_path: Path) -> None:
     for kind in ("cifar10", "cifar100", "mnist", "fashion_mnist", "stl10", "svhn"):
         with pytest.raises(ConfigError, match="download: true fetches it") as caught:
-            dataset(kind, str(tmp_path), "train")
+            indexed(kind, str(tmp_path), "train")
         assert caught.value.problems[0].key == "root"
 
 
@@ -118,13 +118,13 @@ def test_val_is_the_last_tenth_of_each_class_and_holdout_leaves_it_out(
     with tarfile.open(fileobj=io.BytesIO(cifar[0])) as tar:
         tar.extractall(tmp_path, filter="data")
     root = str(tmp_path)
-    val = dataset("cifar10", root, "val")
+    val = indexed("cifar10", root, "val")
     # 20 images of each class, which alternate: the last two of each are 36..39.
     assert sorted(val.row_ids()) == [f"val/{i}" for i in (36, 37, 38, 39)]
-    train = dataset("cifar10", root, "train", holdout=True)
+    train = indexed("cifar10", root, "train", holdout=True)
     assert train.row_ids() == [f"train/{i}" for i in range(36)]
-    assert len(dataset("cifar10", root, "train")) == 40
-    labels = dataset("cifar10", root, "train", holdout=True, labels_per_class=3, part="labelled")
+    assert len(indexed("cifar10", root, "train")) == 40
+    labels = indexed("cifar10", root, "train", holdout=True, labels_per_class=3, part="labelled")
     assert np.bincount(labels.targets).tolist() == [3, 3]
 
 
@@ -146,12 +146,12 @@ def test_stl10_has_an_unlabeled_split(tmp_path: Path, monkeypatch: pytest.Monkey
     for attribute in ("train_list", "test_list"):
         files = [[name, sums[name]] for name, _ in getattr(datasets.STL10, attribute)]
         monkeypatch.setattr(datasets.STL10, attribute, files)
-    both = dataset("stl10", str(tmp_path), ["train", "unlabeled"])
+    both = indexed("stl10", str(tmp_path), ["train", "unlabeled"])
     assert both.targets.tolist() == [0, 1, 2, 3] + [-1] * 5
     assert both.classes == ["airplane", "bird", "car", "cat"]
     assert (both[1]["image"].numpy() == content["train"][1]).all()
     assert (both[6]["image"].numpy() == content["unlabeled"][2]).all()
-    assert dataset("stl10", str(tmp_path), "test").targets.tolist() == [0, 1, 2]
+    assert indexed("stl10", str(tmp_path), "test").targets.tolist() == [0, 1, 2]
 
 
 def test_svhn_has_channels_last_and_its_zero_is_ten(
@@ -163,7 +163,7 @@ def test_svhn_has_channels_last_and_its_zero_is_ten(
     files = {**datasets.SVHN.split_list}
     files["train"] = ["", path.name, md5(path.read_bytes())]
     monkeypatch.setattr(datasets.SVHN, "split_list", files)
-    found = dataset("svhn", str(tmp_path), "train")
+    found = indexed("svhn", str(tmp_path), "train")
     assert found.targets.tolist() == [1, 0, 9]
     assert (found[2]["image"].numpy() == images[..., 2].transpose(2, 0, 1)).all()
 
@@ -179,14 +179,14 @@ def test_mnist_has_one_channel(tmp_path: Path, kind: str) -> None:
         (raw / f"{split}-images-idx3-ubyte").write_bytes(head + images.tobytes())
         labels = struct.pack(">ii", 0x801, 3) + bytes([5, 0, 9])
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(labels)
-    found = dataset(kind, str(tmp_path), "test")
+    found = indexed(kind, str(tmp_path), "test")
     assert found.targets.tolist() == [5, 0, 9]
     assert len(found.classes) == 10
     assert (found[1]["image"].numpy() == images[1:2]).all()
 
 
 def test_digits_are_scikit_learns() -> None:
-    every = dataset("digits")
+    every = indexed("digits")
     content = load_digits()
     row = int(every.row_ids()[100])
     assert every.targets[100] == content.target[row]
@@ -196,7 +196,7 @@ def test_digits_are_scikit_learns() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_digits_are_split_by_class_without_overlap(seed: int) -> None:
-    train, test = (dataset("digits", subset=s, split_seed=seed) for s in ("train", "test"))
+    train, test = (indexed("digits", subset=s, split_seed=seed) for s in ("train", "test"))
     assert (len(train), len(test)) == (1437, 360)
     assert not set(train.row_ids()) & set(test.row_ids())
     shares = np.bincount(test.targets) / np.bincount([*train.targets, *test.targets])
@@ -205,9 +205,9 @@ def test_digits_are_split_by_class_without_overlap(seed: int) -> None:
 
 def test_an_unknown_subset_proposes_near_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'unlabeled'"):
-        dataset("stl10", str(tmp_path), "unlabelled")
+        indexed("stl10", str(tmp_path), "unlabelled")
     with pytest.raises(ConfigError, match="did you mean 'train'"):
-        dataset("digits", subset=["test", "trian"])
+        indexed("digits", subset=["test", "trian"])
 
 
 SMALL = [

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from readers import indexed, sharded
 from torch.utils.data import DataLoader
 
 from sesemi_like.data import dataset
@@ -39,7 +40,7 @@ def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("shards")
-    write_shards(dataset("image_folder", str(image_root)), out, samples_per_shard=8)
+    write_shards(indexed("image_folder", str(image_root)), out, samples_per_shard=8)
     return out
 
 
@@ -48,7 +49,7 @@ def by_index(samples: ShardedSamples) -> dict[int, dict[str, Any]]:
 
 
 def test_what_is_written_is_read_again(image_root: Path, folder: Path) -> None:
-    source, found = dataset("image_folder", str(image_root)), dataset("shards", str(folder))
+    source, found = indexed("image_folder", str(image_root)), sharded(str(folder))
     assert found.num_samples == 50
     assert found.classes == ["cat", "dog"]
     assert len(list(folder.glob("*.tar"))) == 7
@@ -61,7 +62,7 @@ def test_what_is_written_is_read_again(image_root: Path, folder: Path) -> None:
 
 
 def test_labels_beyond_the_classes_are_told_or_skipped(folder: Path) -> None:
-    found = dataset("shards", str(folder))
+    found = sharded(str(folder))
     found.num_classes = 1
     with pytest.raises(UnreadableSampleError, match=r"\.tar: .*its target is 1; needs a class"):
         list(found)
@@ -85,7 +86,7 @@ def test_readers_share_the_samples_out(
 ) -> None:
     seen = []
     for rank in range(world_size):
-        found = dataset("shards", str(folder), buffer=5)
+        found = sharded(str(folder), buffer=5)
         loader = build_loader(
             {"shuffle": shuffle, "num_workers": workers}, found, key="k", batch_size=4, seed=1,
             rank=rank, world_size=world_size,
@@ -102,7 +103,7 @@ def order(found: ShardedSamples) -> list[int]:
 
 
 def test_each_pass_has_an_order_of_its_own_that_the_seed_settles(folder: Path) -> None:
-    found, again = (dataset("shards", str(folder), buffer=20) for _ in range(2))
+    found, again = (sharded(str(folder), buffer=20) for _ in range(2))
     found.shuffle = again.shuffle = True
     first = order(found)
     found.set_pass(1)
@@ -149,7 +150,7 @@ def test_shorter_loaders_start_again_in_another_order(folder: Path, persistent: 
     built = {}
     for name, size in (("long", 4), ("short", 10)):
         config = {"shuffle": True, "num_workers": 2, "persistent_workers": persistent}
-        found = dataset("shards", str(folder))
+        found = sharded(str(folder))
         built[name] = build_loader(config, found, key=name, batch_size=size, seed=1)
     epochs = []
     steps = NamedLoaders(built, lambda: len(epochs))
@@ -162,7 +163,7 @@ def test_shorter_loaders_start_again_in_another_order(folder: Path, persistent: 
 
 
 def test_a_look_at_the_data_leaves_the_loader_of_training_alone(folder: Path) -> None:
-    found = dataset("shards", str(folder))
+    found = sharded(str(folder))
     config = {"shuffle": True, "num_workers": 0}
     loader = build_loader(config, found, key="k", batch_size=4, seed=1, world_size=2)
     loader.dataset.set_pass(3, 1)
@@ -182,8 +183,8 @@ def url(folder: Path) -> Iterator[str]:
 
 
 def test_shards_are_read_over_http(url: str, folder: Path) -> None:
-    local = by_index(dataset("shards", str(folder)))
-    found = by_index(dataset("shards", url))
+    local = by_index(sharded(str(folder)))
+    found = by_index(sharded(url))
     assert found.keys() == local.keys()
     assert all(torch.equal(found[i]["image"], local[i]["image"]) for i in local)
 
@@ -191,10 +192,10 @@ def test_shards_are_read_over_http(url: str, folder: Path) -> None:
 def test_a_missing_index_is_reported(tmp_path: Path, url: str) -> None:
     for root in (str(tmp_path), f"{url}/nothing"):
         with pytest.raises(ConfigError, match=r"index\.json cannot be read"):
-            dataset("shards", root)
+            sharded(root)
     (tmp_path / "index.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"index\.json cannot be read"):
-        dataset("shards", str(tmp_path))
+        sharded(str(tmp_path))
 
 
 def test_a_broken_image_in_a_shard_is_named(tmp_path: Path) -> None:
@@ -205,8 +206,8 @@ def test_a_broken_image_in_a_shard_is_named(tmp_path: Path) -> None:
     index = {"shards": [{"name": "00000.tar", "samples": 1}], "classes": None}
     (tmp_path / "index.json").write_text(json.dumps(index))
     with pytest.raises(UnreadableSampleError, match=r"00000\.tar: 000000007"):
-        list(dataset("shards", str(tmp_path)))
-    assert list(dataset("shards", str(tmp_path), on_error="skip")) == []
+        list(sharded(str(tmp_path)))
+    assert list(sharded(str(tmp_path), on_error="skip")) == []
 
 
 def foreign(root: Path, names: dict[str, Any], listed: int | None = None) -> None:
@@ -224,7 +225,7 @@ def foreign(root: Path, names: dict[str, Any], listed: int | None = None) -> Non
 
 def test_shards_of_other_programs_are_read(tmp_path: Path) -> None:
     foreign(tmp_path, {"x/apple.jpeg": None, "x/pear.JPG": None})
-    found = list(dataset("shards", str(tmp_path)))
+    found = list(sharded(str(tmp_path)))
     assert [(s["index"], s["target"]) for s in found] == [(0, -1), (1, -1)]
     assert found[0]["image"].shape == (3, 4, 4)
 
@@ -242,7 +243,7 @@ def test_what_no_sample_can_be_made_of_is_named(
 ) -> None:
     foreign(tmp_path, names, listed)
     with pytest.raises(UnreadableSampleError, match=message):
-        list(dataset("shards", str(tmp_path)))
+        list(sharded(str(tmp_path)))
 
 
 def test_a_shard_that_cannot_be_read_is_named_or_skipped(
@@ -254,13 +255,13 @@ def test_a_shard_that_cannot_be_read_is_named_or_skipped(
     whole = (tmp_path / "00003.tar").read_bytes()
     (tmp_path / "00003.tar").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UnreadableSampleError, match=r"00001\.tar cannot be read: .*No such file"):
-        list(dataset("shards", str(tmp_path)))
+        list(sharded(str(tmp_path)))
     (tmp_path / "00001.tar").write_bytes((folder / "00001.tar").read_bytes())
     with pytest.raises(UnreadableSampleError, match=r"00003\.tar cannot be read: \w+ "):
-        list(dataset("shards", str(tmp_path)))
-    read = [sample["index"] for sample in dataset("shards", str(tmp_path), on_error="skip")]
+        list(sharded(str(tmp_path)))
+    read = [sample["index"] for sample in sharded(str(tmp_path), on_error="skip")]
     assert set(read) >= {*range(24), *range(32, 50)}
-    found = dataset("shards", url)
+    found = sharded(url)
     found.shards.append(("missing.tar", 1))
     with pytest.raises(UnreadableSampleError, match=r"missing\.tar cannot be read: .*404"):
         list(found)
@@ -269,11 +270,11 @@ def test_a_shard_that_cannot_be_read_is_named_or_skipped(
 @pytest.mark.parametrize("buffer", [0, -1, "many"])
 def test_an_empty_buffer_is_refused(folder: Path, buffer: int | str) -> None:
     with pytest.raises(ConfigError, match="a number of samples, 1 or more"):
-        dataset("shards", str(folder), buffer=buffer)
+        sharded(str(folder), buffer=buffer)
 
 
 def test_too_few_samples_for_every_reader_are_reported(folder: Path) -> None:
-    found, config = dataset("shards", str(folder)), {"drop_last": True, "num_workers": 3}
+    found, config = sharded(str(folder)), {"drop_last": True, "num_workers": 3}
     several = {"key": "k", "seed": 1, "world_size": 3}
     with pytest.raises(ConfigError, match="no batch of 20 from 50 samples, shared out over 3"):
         build_loader(config, found, batch_size=20, **several)
@@ -291,7 +292,7 @@ def test_processes_take_as_many_steps_whatever_their_workers(folder: Path) -> No
         for name, size in (("long", 3), ("short", 5)):
             config, found = (
                 {"shuffle": True, "num_workers": workers},
-                dataset("shards", str(folder)),
+                sharded(str(folder)),
             )
             found.shards[0] = ("00000.tar", 8)
             built[name] = build_loader(
@@ -313,7 +314,7 @@ def test_a_run_that_skips_torn_shards_can_be_resumed(folder: Path, tmp_path: Pat
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "00003.tar").write_bytes(b"")
-    found = dataset("shards", str(tmp_path), on_error="skip")
+    found = sharded(str(tmp_path), on_error="skip")
     built = build_loader({"num_workers": 0}, found, key="k", batch_size=5, seed=1)
     loaders = NamedLoaders({"k": built})
     assert sum(1 for _ in loaders) == 10
@@ -322,7 +323,7 @@ def test_a_run_that_skips_torn_shards_can_be_resumed(folder: Path, tmp_path: Pat
 
 
 def test_batches_of_shards_are_stacked(folder: Path) -> None:
-    loader = DataLoader(dataset("shards", str(folder)), batch_size=10)
+    loader = DataLoader(sharded(str(folder)), batch_size=10)
     assert next(iter(loader))["image"].shape == (10, 3, 8, 8)
 
 
@@ -330,9 +331,9 @@ def test_batches_of_shards_are_stacked(folder: Path) -> None:
 def test_a_subset_is_a_folder_of_shards(
     image_root: Path, tmp_path: Path, subset: int | str | list[str]
 ) -> None:
-    write_shards(dataset("image_folder", str(image_root), "heap"), tmp_path / "7")
-    assert dataset("shards", str(tmp_path), subset).num_samples == 16
+    write_shards(indexed("image_folder", str(image_root), "heap"), tmp_path / "7")
+    assert sharded(str(tmp_path), subset).num_samples == 16
     with pytest.raises(ConfigError, match="subset: found"):
-        dataset("shards", str(tmp_path), ["7", "8"])
+        sharded(str(tmp_path), ["7", "8"])
     with pytest.raises(ConfigError, match="subset: found"):
-        dataset("shards", str(tmp_path), {"7": "8"})
+        sharded(str(tmp_path), {"7": "8"})

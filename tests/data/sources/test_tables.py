@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from readers import indexed
 
 from sesemi_like.data import dataset
 from sesemi_like.data.samples import Samples
@@ -40,7 +41,7 @@ def write(root: Path) -> Callable[..., Any]:
     def written(text: bytes | str, **settings: Any) -> Samples | None:
         content = text if isinstance(text, bytes) else text.encode()
         (root / "t.csv").write_bytes(content)
-        return dataset("csv", str(root / "t.csv"), **settings)
+        return indexed("csv", str(root / "t.csv"), **settings)
 
     return written
 
@@ -61,25 +62,25 @@ def table(root: Path) -> Path:
 
 
 def test_csv_numbers_classes_of_the_whole_table_and_leaves_empty_labels_out(table: Path) -> None:
-    found = dataset("csv", str(table), "train")
+    found = indexed("csv", str(table), "train")
     assert found.classes == ["9", "10"]  # by number, not by letter
     assert found.targets.tolist() == [1, -1]
     assert found.row_ids() == ["train/cat/a.png", "heap/f.png"]
     assert found[1]["image"].unique().tolist() == [3]
-    assert dataset("csv", str(table), ["val", "train"]).targets.tolist() == [1, -1, 0, 1]
+    assert indexed("csv", str(table), ["val", "train"]).targets.tolist() == [1, -1, 0, 1]
 
 
 def test_csv_with_other_columns_byte_order_mark_and_no_labels(root: Path) -> None:
     path = root / "other.csv"
     path.write_text("\ufefffile,kind\nheap/f.png,x\n", encoding="utf-8")
-    found = dataset("csv", str(path), path_column="file", label_column="kind")
+    found = indexed("csv", str(path), path_column="file", label_column="kind")
     assert found.classes == ["x"]
     path.write_text("path\nheap/f.png\n")
-    assert dataset("csv", str(path)).targets.tolist() == [-1]
+    assert indexed("csv", str(path)).targets.tolist() == [-1]
 
 
 def test_csv_mistakes_name_columns_and_splits(table: Path) -> None:
-    call = lambda **kwargs: dataset("csv", str(table), **kwargs)  # noqa: E731
+    call = lambda **kwargs: indexed("csv", str(table), **kwargs)  # noqa: E731
     found = problems(call, subset="train", path_column="paht", split_column="fold")
     assert [(key, value) for key, value, _ in found] == [
         ("path_column", "paht"),
@@ -89,13 +90,13 @@ def test_csv_mistakes_name_columns_and_splits(table: Path) -> None:
     ((key, value, expected),) = problems(call, subset="trian")
     assert (key, value) == ("subset", "trian")
     assert "did you mean 'train'" in expected
-    assert problems(lambda: dataset("csv", "nowhere.csv"))[0][0] == "root"
+    assert problems(lambda: indexed("csv", "nowhere.csv"))[0][0] == "root"
 
 
 def test_csv_names_a_missing_image(table: Path) -> None:
     with table.open("a") as file:
         file.write("val/cat/gone.png,9,val\n")
-    ((key, value, expected),) = problems(lambda: dataset("csv", str(table)))
+    ((key, value, expected),) = problems(lambda: indexed("csv", str(table)))
     assert key == "root"
     assert value == str(table)
     assert "1 of its images" in expected
@@ -103,7 +104,7 @@ def test_csv_names_a_missing_image(table: Path) -> None:
 
 
 def test_csv_that_lacks_one_of_the_splits_is_refused(table: Path) -> None:
-    ((key, value, _),) = problems(lambda: dataset("csv", str(table), ["train", "test"]))
+    ((key, value, _),) = problems(lambda: indexed("csv", str(table), ["train", "test"]))
     assert (key, value) == ("subset", "test")
 
 
