@@ -41,18 +41,6 @@ def model(*overrides: str) -> Any:
     return composed("sesemi_config", *overrides).learner.hparams.model
 
 
-def test_there_are_this_many() -> None:
-    assert len(METHODS) >= 7
-    assert OPTIMIZERS == ["adam", "adamw", "sgd", "sgd_cifar100", "sgd_sesemi"]
-    assert LR_SCHEDULERS == [
-        "constant",
-        "cosine",
-        "polynomial",
-        "polynomial_imagewang",
-        "polynomial_sesemi",
-    ]
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(
     method: Any, a_run: None
