@@ -11,7 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from ...errors import ConfigError, ConfigProblem, as_yaml
-from ...models.torch_files import UnreadableFileError, read_torch_file
+from ...models.weights import UnreadableWeightsError, read_weights
 from ...views.inputs import Inputs
 from ..base import Learner
 from . import tensor_names
@@ -43,27 +43,23 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: str, *, key: str) -> Checkpoint:
-        """Reads a file, with ``weights_only=True``.
+        """Reads a file without running code that it holds.
 
         Args:
-            path: A Lightning checkpoint, or a file with a state dict.
+            path: A Lightning checkpoint, or a file with a state dict (also ``.safetensors``).
             key: The config key that names the path, for messages.
 
         Raises:
             ConfigError: If the file cannot be read or holds no tensors.
         """
         try:
-            content = read_torch_file(path)
-        except UnreadableFileError as error:
+            weights = read_weights(path)
+        except UnreadableWeightsError as error:
             problem = ConfigProblem(key, path, f"cannot be read: {error}")
             raise ConfigError([problem]) from error
-        content = content if isinstance(content, Mapping) else {}
-        state = content.get("state_dict", content)
-        state = state if isinstance(state, Mapping) else {}
-        tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
-        if not tensors:
+        if not weights.tensors:
             raise ConfigError([ConfigProblem(key, path, "holds no weights; give a checkpoint")])
-        return cls(path, key, tensors, content)
+        return cls(path, key, weights.tensors, weights.content)
 
     @property
     def inputs(self) -> Inputs | None:

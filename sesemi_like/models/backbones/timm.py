@@ -9,7 +9,7 @@ from torch import Tensor
 from ...errors import suggest
 from .base import Backbone, measured_features, refusal, refuse_head_settings
 from .initial import leaves_out_initial_weights
-from .weights import load_weights
+from .local_files import load_local_file
 
 
 class PyTorchImageModels(Backbone):
@@ -64,7 +64,7 @@ class PyTorchImageModels(Backbone):
         if is_left_out:
             leaves_out_initial_weights(self.network)
         elif checkpoint_path is not None:
-            load_weights(self.network, checkpoint_path, _classifier(self.network))
+            load_local_file(self.network, checkpoint_path, _classifier(self.network))
         if freeze:
             self.freeze()
 
