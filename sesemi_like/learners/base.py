@@ -12,9 +12,10 @@ from pytorch_lightning.plugins import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from ..config.facts import DataFacts
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
-from ..errors import ConfigError
+from ..errors import ConfigError, ConfigProblem
 from ..models.backbones.initial import without_initial_weights
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Forward, Step
@@ -121,6 +122,27 @@ class Learner(pl.LightningModule):
         arguments = (checkpoint_path, map_location, hparams_file, strict, weights_only)
         with without_initial_weights():
             return super().load_from_checkpoint(*arguments, **kwargs).eval()
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes labels may be of, or None where the learner distinguishes none."""
+        return None
+
+    @property
+    def labeled_loader(self) -> str | None:
+        """The train loader whose classes are those of the run, if several have labels."""
+        return None
+
+    def problems(self, facts: DataFacts) -> list[ConfigProblem]:
+        """Finds hyperparameters that do not fit the data.
+
+        Like :attr:`num_classes` and :attr:`labeled_loader` it is asked before networks are built,
+        so that all mistakes are reported at once: `self.settings` is all there is by then.
+
+        Args:
+            facts: What is known of the data.
+        """
+        return []
 
     def build_networks(self) -> Networks:
         """Builds the networks that requests can go through, from `self.settings`."""

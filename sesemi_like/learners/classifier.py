@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..config.facts import DataFacts
 from ..config.instantiate import instantiate
-from ..errors import Problems
+from ..errors import ConfigProblem, Problems
 from ..models.ema import EMATeacher
 from ..models.heads.linear import LinearHead
 from ..models.heads.loss import SupervisedLossHead
@@ -29,6 +30,31 @@ class Classifier(Learner):
     Args:
         hparams: The values of `sesemi_like.config.structs.ClassifierHParams`.
     """
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes the logits are of; None where it is no number."""
+        num_classes = self.settings.get("num_classes")
+        return num_classes if isinstance(num_classes, int) else None
+
+    @property
+    def labeled_loader(self) -> str | None:
+        """The train loader of the supervised loss."""
+        loss = self.settings["model"].get("supervised_loss") or {}
+        return str(loss.get("input_data", "supervised"))
+
+    def problems(self, facts: DataFacts) -> list[ConfigProblem]:
+        """Finds fewer classes than the labels need.
+
+        Args:
+            facts: What is known of the data.
+        """
+        num_classes, needed = self.num_classes, facts.num_classes
+        if num_classes is None or needed is None or needed <= num_classes:
+            return []
+        names = f": {', '.join(facts.classes[:20])}" if facts.classes else ""
+        expected = f"the data have {needed} classes{names}"
+        return [ConfigProblem(f"{self.key}.num_classes", num_classes, expected)]
 
     def build_networks(self) -> Networks:
         """Builds the classifier and its EMA teacher."""

@@ -13,16 +13,35 @@ from .base import Learner
 from .forwards import fields_of
 
 
-def required_fields(
-    config: Mapping[str, Any], loaders: Collection[str]
-) -> dict[str, set[str]] | None:
+def draft_learner(config: Mapping[str, Any]) -> Learner | None:
+    """Builds a learner that has its settings alone, to ask it about data that are yet to be read.
+
+    Args:
+        config: The section `learner`.
+
+    Returns:
+        The learner, without networks and loss heads; None where its class or its settings cannot
+        be had, which is reported when the learner is built.
+    """
+    try:
+        section = plain(config)
+        learner: type[Learner] = hydra.utils.get_class(section["_target_"])
+        draft = learner.__new__(learner)
+        pl.LightningModule.__init__(draft)
+        draft.settings = section["hparams"]
+    except Exception:
+        return None
+    return draft
+
+
+def required_fields(draft: Learner, loaders: Collection[str]) -> dict[str, set[str]] | None:
     """Names the fields of train loaders that some loss head asks for.
 
     The heads are built as the learner would build them, and asked with fields that nobody knows
     yet: every name is offered by every loader.
 
     Args:
-        config: The section `learner`.
+        draft: The learner, see :func:`draft_learner`.
         loaders: The names of the train loaders.
 
     Returns:
@@ -31,11 +50,6 @@ def required_fields(
         when the learner is built.
     """
     try:
-        settings = plain(config)
-        learner: type[Learner] = hydra.utils.get_class(settings["_target_"])
-        draft = learner.__new__(learner)
-        pl.LightningModule.__init__(draft)
-        draft.settings = settings["hparams"]
         terms = [term for term in draft.build_terms().values() if not term.is_off]
         offered = dict.fromkeys(loaders, _EveryField())
         requests = [r for term in terms for r in term.head.forwards(offered).values()]

@@ -31,7 +31,7 @@ from ..files import RUN_FOLDER, write_atomically
 from ..learners import Learner
 from ..learners.checkpoints.resuming import check_resuming
 from ..learners.checkpoints.starting import build_learner, load_start
-from ..learners.required_fields import required_fields
+from ..learners.required_fields import draft_learner, required_fields
 from ..report import make_run_folder, print_opening, quiet_libraries
 from ..report.tasks import show_progress
 from ..trainer.build import build_trainer, trainer_settings
@@ -178,7 +178,8 @@ def _fields_read(config: DictConfig, mode: Mode, devices: Devices) -> dict[str, 
     read: dict[str, set[str]] | None = {}
     with app_attributes(run_attributes(config, None, devices)):
         if mode.trains:
-            read = required_fields(config.learner, list(config.data.train or {}))
+            draft = draft_learner(config.learner)
+            read = required_fields(draft, list(config.data.train or {})) if draft else None
         evaluators = _evaluators(config, Problems())
     if read is not None:
         for name in (name for evaluator in evaluators.values() for name in evaluator.reads):

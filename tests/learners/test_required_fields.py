@@ -2,19 +2,20 @@
 
 import pytest
 from composing import composed
-from torch import Tensor
 
+from sesemi_like.config.facts import DataFacts
 from sesemi_like.config.resolvers import AppAttributes, app_attributes
-from sesemi_like.learners.required_fields import required_fields
+from sesemi_like.learners.required_fields import draft_learner, required_fields
 
 LOADERS = ("supervised", "unlabeled", "rotation_prediction")
 SUPERVISED = {"supervised": {"image", "target"}}
 
 
-def read(*overrides: str, name: str = "quickstart") -> dict[str, Tensor]:
+def read(*overrides: str, name: str = "quickstart") -> dict[str, set[str]] | None:
     config = composed(name, *overrides)
     with app_attributes(AppAttributes(1, 1, 0, 1)):
-        return required_fields(config.learner, LOADERS)
+        draft = draft_learner(config.learner)
+    return required_fields(draft, LOADERS) if draft else None
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,17 @@ def test_a_head_that_is_switched_off_reads_nothing() -> None:
 )
 def test_mistakes_are_left_to_those_who_tell_them(mistake: str) -> None:
     assert read("method=supervised", mistake.replace("+", "")) is None
+
+
+def test_a_classifier_is_asked_about_its_data_before_its_networks_are_built() -> None:
+    config = composed("quickstart", "learner.hparams.model.backbone._target_=no.such.backbone")
+    with app_attributes(AppAttributes(1, 1, 0, 1)):
+        draft = draft_learner(config.learner)
+    assert draft is not None
+    assert (draft.num_classes, draft.labeled_loader) == (10, "supervised")
+    assert draft.problems(DataFacts()) == []
+    assert draft.problems(DataFacts(num_classes=10)) == []
+    (problem,) = draft.problems(DataFacts(num_classes=12, classes=["cat", "dog"]))
+    assert (
+        str(problem) == "learner.hparams.num_classes: found 10; the data have 12 classes: cat, dog"
+    )
