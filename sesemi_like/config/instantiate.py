@@ -1,28 +1,30 @@
-"""Hydra's instantiate, whose failures name key, target, real cause and nearest names."""
+"""Builds the objects that a config describes; failures name key, target, cause and near names."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import hydra.utils
-from hydra.errors import InstantiationException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError, ConfigProblem, suggest
+from .locate import locate
 from .origins import left_over
-from .targets import renamed
-
-_PATH = "needs the full path of a class or function that can be imported"
 
 _MERGED = (
     "Mappings are merged: '~{key}' and '+{key}={{...}}' on the command line replace the whole;"
     " docs/configuration.md has how a file does"
 )
+
+_TARGET, _PARTIAL, _ARGS = "_target_", "_partial_", "_args_"
+_RECURSIVE, _CONVERT = "_recursive_", "_convert_"
+_KEEPS_CONTAINERS = "none"
+_CONVERSIONS = ("all", "object", "partial", _KEEPS_CONTAINERS)
 
 
 def plain(config: Any) -> Any:
@@ -35,111 +37,139 @@ def plain(config: Any) -> Any:
 def has_target(config: Any) -> bool:
     """Says whether a config, or an entry of a list of them, names a `_target_`."""
     if isinstance(config, Mapping | DictConfig):
-        return "_target_" in config
+        return _TARGET in config
     if isinstance(config, Sequence | ListConfig) and not isinstance(config, str):
         return any(has_target(entry) for entry in config)
     return False
 
 
 def instantiate(config: Any, *args: Any, key: str, **kwargs: Any) -> Any:
-    """Builds the object that a config describes.
+    """Builds the object that a config describes, as `hydra.utils.instantiate` does.
+
+    A config has a `_target_`, and may have `_args_`, `_partial_`, `_recursive_` and `_convert_`
+    (`all` where it is not given), which mean what they mean to Hydra.
 
     Args:
-        config: A config with a `_target_`, a list of such, or an object, which is returned as it
-            is.
-        *args: Positional arguments of the target.
+        config: A config with a `_target_`, a list of such, or an object, which is returned
+            unchanged.
+        *args: Positional arguments of the target; they replace `_args_`.
         key: The config's key, for messages.
-        **kwargs: Keyword arguments that are added to those of the config.
+        **kwargs: Keyword arguments that are added to those of the config, or replace them.
 
     Returns:
         The object; containers inside it are plain dicts and lists.
 
     Raises:
-        ConfigError: If the target cannot be found, does not take these arguments or refuses them.
+        ConfigError: If a target cannot be found, does not take these arguments or refuses them.
     """
     if not has_target(config):
         return config
-    if isinstance(config, Sequence | ListConfig):
-        entries = enumerate(plain(config))
-        return [instantiate(entry, *args, key=f"{key}.{n}", **kwargs) for n, entry in entries]
     try:
-        content = OmegaConf.create(plain(config))
-        return hydra.utils.instantiate(content, *args, _convert_="all", **kwargs)
-    except (InstantiationException, OmegaConfBaseException, TypeError) as error:
-        raise _explained(error, config, key) from error
+        content = plain(OmegaConf.create(plain(config)))
+    except OmegaConfBaseException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError([ConfigProblem(key, config, reason)]) from error
+    if isinstance(content, list):
+        return [
+            instantiate(entry, *args, key=f"{key}.{number}", **kwargs)
+            for number, entry in enumerate(content)
+        ]
+    return _call(content | kwargs, args, key, _Modes().within(content, key))
 
 
-def _explained(error: Exception, config: Any, key: str) -> ConfigError:
-    cause = _root_cause(error)
+@dataclass(frozen=True)
+class _Modes:
+    """How a node and all below it are built, unless a node says otherwise.
+
+    Attributes:
+        recursive: Whether configs among the arguments are built as well.
+        convert: ``none`` gives targets OmegaConf's containers, anything else plain ones.
+    """
+
+    recursive: bool = True
+    convert: str = "all"
+
+    def within(self, node: Mapping[Any, Any], key: str) -> _Modes:
+        """The modes below a node."""
+        convert = node.get(_CONVERT, self.convert)
+        if convert not in _CONVERSIONS:
+            expected = suggest(str(convert), _CONVERSIONS, noun="choices")
+            raise ConfigError([ConfigProblem(f"{key}.{_CONVERT}", convert, expected)])
+        return _Modes(_flag(node, _RECURSIVE, key, default=self.recursive), convert)
+
+
+def _flag(node: Mapping[Any, Any], name: str, key: str, *, default: bool) -> bool:
+    value = node.get(name, default)
+    if not isinstance(value, bool):
+        expected = f"the {name} flag must be a bool: true or false"
+        raise ConfigError([ConfigProblem(f"{key}.{name}", value, expected)])
+    return value
+
+
+def _build(node: Any, key: str, modes: _Modes) -> Any:
+    """Builds what is described anywhere in a node; other objects are returned unchanged."""
+    if isinstance(node, str) and node == MISSING:
+        raise ConfigError([ConfigProblem(key, node, "a value is needed")])
+    node = plain(node)
+    if isinstance(node, list):
+        return [_build(entry, f"{key}.{number}", modes) for number, entry in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    modes = modes.within(node, key)
+    if _TARGET in node:
+        return _call(node, (), key, modes)
+    return {name: _build(value, f"{key}.{name}", modes) for name, value in node.items()}
+
+
+def _call(node: Mapping[Any, Any], args: Sequence[Any], key: str, modes: _Modes) -> Any:
+    """Calls the target of a node; of a partial node, returns the call with its arguments."""
+    target = locate(node[_TARGET], key)
+    is_partial = _flag(node, _PARTIAL, key, default=False)
+    arguments = {
+        name: _argument(value, f"{key}.{name}", modes)
+        for name, value in node.items()
+        if name not in (_TARGET, _PARTIAL, _RECURSIVE, _CONVERT)
+        and not (is_partial and isinstance(value, str) and value == MISSING)
+    }
+    positional = arguments.pop(_ARGS, ())
+    if not isinstance(positional, Sequence) or isinstance(positional, str):
+        raise ConfigError([ConfigProblem(f"{key}.{_ARGS}", positional, "needs a list")])
+    try:
+        call = partial(target, *(args or positional), **arguments)
+        return call if is_partial else call()
+    except Exception as error:
+        raise _explained(error, node[_TARGET], target.func, key) from error
+
+
+def _argument(value: Any, key: str, modes: _Modes) -> Any:
+    is_called = modes.recursive and isinstance(value, dict) and _TARGET in value
+    built = _build(value, key, modes) if modes.recursive else plain(value)
+    if modes.convert == _KEEPS_CONTAINERS and isinstance(value, dict | list) and not is_called:
+        return OmegaConf.create(built, flags={"allow_objects": True})
+    return built
+
+
+def _explained(error: Exception, target: str, function: Any, key: str) -> ConfigError:
+    """Says why a call failed, with near names for an argument that is not taken."""
+    cause: BaseException = error
+    while cause.__cause__ is not None and not isinstance(cause, ConfigError):
+        cause = cause.__cause__
     if isinstance(cause, ConfigError):
         return cause
-    path = _failing_path(str(error), config)
-    node = _node_at(config, path)
-    target = node.get("_target_") if isinstance(node, Mapping | DictConfig) else None
-    key = ".".join(part for part in (key, path) if part)
-    if not isinstance(target, str) or "Error locating target" in str(error):
-        expected = _not_found(target) if isinstance(target, str) else _PATH
-        return ConfigError([ConfigProblem(f"{key}._target_", target, expected)])
-    return ConfigError([ConfigProblem(key, target, _refused(target, key, cause))])
+    refusal = _unknown_argument(cause, function, key)
+    expected = refusal or f"it refused its settings: {type(cause).__name__}: {cause}"
+    return ConfigError([ConfigProblem(key, target, expected)])
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None and not isinstance(error, ConfigError):
-        error = error.__cause__
-    return error
-
-
-def _failing_path(message: str, config: Any) -> str:
-    """The key below `config` that Hydra names as ``steps[2].view``, or as ``steps2.view``."""
-    found = re.search(r"full_key: (\S+)", message)
-    path = re.sub(r"\[(\d+)\]", r".\1", found.group(1)) if found else ""
-    known = ""
-    for part in filter(None, path.split(".")):
-        cuts = [
-            part,
-            *(f"{part[:n]}.{part[n:]}" for n in range(1, len(part)) if part[n:].isdigit()),
-        ]
-        paths = [f"{known}.{cut}".lstrip(".") for cut in cuts]
-        known = next((p for p in paths if _node_at(config, p) is not None), paths[0])
-    return known
-
-
-def _node_at(config: Any, path: str) -> Any:
-    node = OmegaConf.create(plain(config))
-    return OmegaConf.select(node, path) if path else node
-
-
-def _not_found(target: str) -> str:
-    """Explains a target that does not exist: the part of its path that is wrong, and near names."""
-    parts = target.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:length])
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name and not name.startswith(error.name):
-                return f"importing {name} failed: no module named {error.name!r}"
-            continue
-        except ImportError as error:
-            return f"importing {name} failed: {error}"
-        known = [n for n in dir(module) if not n.startswith("_")]
-        return f"{name} has no {parts[length]!r}; {suggest(parts[length], known, noun='it has')}"
-    if parts[0] == "sesemi":
-        return renamed(target)
-    return f"there is no module {parts[0]!r}; {_PATH}"
-
-
-def _refused(target: str, key: str, cause: BaseException) -> str:
-    """Explains a call that failed, with near names for an argument that is not taken."""
-    message = f"it refused its settings: {type(cause).__name__}: {cause}"
+def _unknown_argument(cause: BaseException, function: Any, key: str) -> str | None:
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
     if not unexpected:
-        return message
+        return None
     name = unexpected.group(1)
     try:
-        parameters = inspect.signature(hydra.utils.get_object(target)).parameters
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
-        return message
-    source = left_over(f"{key}.{name}", f"{key}._target_")
+        return None
+    source = left_over(f"{key}.{name}", f"{key}.{_TARGET}")
     known = f"it takes no {name!r}; {suggest(name, parameters, noun='it takes')}"
     return f"{known}; {name!r} is {source}. {_MERGED.format(key=key)}" if source else known

@@ -8,7 +8,8 @@ import hydra.utils
 import pytest
 from omegaconf import OmegaConf
 
-from sesemi_like.config.targets import RENAMED, renamed, target_problems
+from sesemi_like.config.old_names import OF_SESEMI, name_here
+from sesemi_like.config.targets import target_problems
 
 
 def told(config: Any) -> dict[str, str]:
@@ -46,18 +47,18 @@ def test_values_known_later_are_let_through() -> None:
     ],
 )
 def test_a_name_is_followed_to_what_it_is_now(old: str, new: str) -> None:
-    assert f"here it is {new} " in renamed(old)
+    assert f"here it is {new} " in name_here(old)
     assert callable(hydra.utils.get_object(new))
 
 
 def test_every_new_name_exists() -> None:
-    for new in set(RENAMED.values()) - {"albumentations"}:
+    for new in set(OF_SESEMI.values()) - {"albumentations"}:
         package, _, name = new.rpartition(".")
         assert hasattr(importlib.import_module(package), name) or importlib.import_module(new)
 
 
 def test_the_page_for_those_who_come_from_sesemi_has_every_name() -> None:
     page = (Path(__file__).parents[2] / "docs" / "coming_from_sesemi.md").read_text()
-    for old, new in RENAMED.items():
+    for old, new in OF_SESEMI.items():
         assert old.rpartition(".")[2] in page, old
         assert new.rpartition(".")[2] in page, new

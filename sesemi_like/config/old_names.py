@@ -1,0 +1,134 @@
+"""Names that a `_target_` had in earlier versions and in SESEMI, and what they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_PACKAGE = "sesemi_like"
+
+EARLIER = {
+    "cli": "cli.command",
+    "command_line": "cli.arguments",
+    "config.choices": "config.command_line",
+    "data.arrays": "data.sources.in_memory",
+    "data.cache": "data.cache.file",
+    "data.cached": "data.cache.plan",
+    "data.collating": "data.loading.collating",
+    "data.decoding": "data.sources.decoding",
+    "data.duplicates": "data.checks.duplicates",
+    "data.facts": "data.checks.facts",
+    "data.files": "data.sources.image_files",
+    "data.files.PictureFiles": "data.sources.image_files.ImageFiles",
+    "data.first_look": "data.checks.first_look",
+    "data.folders": "data.sources.folders",
+    "data.images": "data.checks.images",
+    "data.labels": "data.checks.labels",
+    "data.loaders": "data.loading.loaders",
+    "data.memory": "data.cache.memory",
+    "data.orientation": "data.sources.orientation",
+    "data.samplers": "data.loading.samplers",
+    "data.seeded": "data.loading.seeded",
+    "data.seeds": "data.loading.seeds",
+    "data.shards": "data.sources.shards",
+    "data.subsets": "data.sources.subsets",
+    "data.tables": "data.sources.tables",
+    "data.unreadable": "data.checks.unreadable",
+    "data.workers": "data.loading.workers",
+    "ending": "run.ending",
+    "failures": "cli.failures",
+    "help": "cli.help",
+    "launch": "run.launch",
+    "learners.checkpoints": "learners.checkpoints.contents",
+    "learners.choice": "learners.joining",
+    "learners.exactness": "learners.joining",
+    "learners.reach": "learners.autograd_graph",
+    "learners.reading": "learners.required_fields",
+    "learners.rehearsal": "learners.dry_run",
+    "learners.resuming": "learners.checkpoints.resuming",
+    "learners.rng": "learners.checkpoints.rng",
+    "learners.saving": "learners.checkpoints.saving",
+    "learners.starting": "learners.checkpoints.starting",
+    "learners.tensor_names": "learners.checkpoints.tensor_names",
+    "learners.trial": "learners.side_effects",
+    "monitors": "run.monitors",
+    "prepared": "run.prepared",
+    "report.pictures": "report.images",
+    "report.pictures.TensorBoardPictures": "report.images.TensorBoardImages",
+    "report.quiet": "report.library_messages",
+    "run": "run.prepare",
+    "stopping": "trainer.signal_handlers",
+    "summary": "run.summary",
+    "sweep": "cli.sweep",
+    "trainer": "trainer.build",
+    "validating": "trainer.validation",
+}
+"""Modules and objects below `sesemi_like` by the names that configs and checkpoints may hold."""
+
+_HEADS, _BACKBONES = "sesemi_like.models.heads.loss", "sesemi_like.models.backbones"
+_TRANSFORMS, _SCHEDULES = "sesemi_like.transforms", "sesemi_like.schedulers"
+
+OF_SESEMI = {
+    "sesemi.T": "torchvision.transforms.v2",
+    "sesemi.A": "albumentations",
+    "sesemi.PyTorchImageModel": "sesemi_like.PyTorchImageModels",
+    "sesemi.TorchVisionBackbone": f"{_BACKBONES}.TorchvisionModels",
+    "sesemi.models.backbones.resnet.WRN": f"{_BACKBONES}.WideResNet",
+    "sesemi.models.backbones.resnet.CIFARResNet": f"{_BACKBONES}.CIFARResNet",
+    "sesemi.models.loss_heads": _HEADS,
+    "sesemi.models.loss_heads.EMAConsistencyLossHead": f"{_HEADS}.MeanTeacherLossHead",
+    "sesemi.models.heads.loss.EMAConsistencyLossHead": f"{_HEADS}.MeanTeacherLossHead",
+    "sesemi.collation.RotationCollator": "sesemi_like.collation.RotationTransformer",
+    "sesemi.collation.JigsawCollator": "sesemi_like.collation.JigsawTransformer",
+    "sesemi.schedulers.weight.SigmoidRampupScheduler": f"{_SCHEDULES}.SigmoidSchedule",
+    "sesemi.transforms.TrainTransform": f"{_TRANSFORMS}.train_transforms",
+    "sesemi.transforms.CenterCropTransform": f"{_TRANSFORMS}.center_crop_transforms",
+    "sesemi.transforms.TwoViewsTransform": f"{_TRANSFORMS}.two_view_transforms",
+    "sesemi.transforms.MultiViewTransform": f"{_TRANSFORMS}.multi_view_transforms",
+}
+"""SESEMI's names that are others here; all others only begin with `sesemi_like`."""
+
+
+def names_since(target: str) -> Iterator[str]:
+    """Follows a target through its renamings.
+
+    Args:
+        target: A dotted path.
+
+    Yields:
+        The path itself, then what it became, oldest first; a name may have been given anew since,
+        so that the first that exists is meant.
+    """
+    unused = dict(EARLIER)
+    name: str | None = target
+    while name is not None:
+        yield name
+        name = _renamed_once(name, unused)
+
+
+def _renamed_once(name: str, unused: dict[str, str]) -> str | None:
+    """The next name, by the longest entry that fits, which is taken out of the table."""
+    package, *parts = name.split(".")
+    if package != _PACKAGE:
+        return None
+    for length in range(len(parts), 0, -1):
+        newer = unused.pop(".".join(parts[:length]), None)
+        if newer is not None:
+            return ".".join([_PACKAGE, newer, *parts[length:]])
+    return None
+
+
+def name_here(target: str) -> str:
+    """Says what a target of SESEMI is called here.
+
+    Args:
+        target: A dotted path that begins with `sesemi`.
+    """
+    parts = target.split(".")
+    for length in range(len(parts), 1, -1):
+        name = OF_SESEMI.get(".".join(parts[:length]))
+        if name is not None:
+            here = ".".join([name, *parts[length:]])
+            break
+    else:
+        here = ".".join([_PACKAGE, *parts[1:]])
+    return f"SESEMI's name; here it is {here} (docs/coming_from_sesemi.md)"
