@@ -12,6 +12,7 @@ from pytorch_lightning.plugins import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from ..compat.lightning import writes_logs
 from ..config.facts import DataFacts
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
@@ -301,7 +302,7 @@ class Learner(pl.LightningModule):
         """Whether gradients of mixed precision are changed before a step: unscaled or clipped."""
         if not self._attached or not isinstance(self.trainer.precision_plugin, MixedPrecision):
             return False
-        return bool(self.trainer.precision_plugin.scaler or self.trainer.gradient_clip_val)
+        return self.trainer.precision == "16-mixed" or bool(self.trainer.gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimizer and its schedule from the hyperparameters."""
@@ -349,7 +350,10 @@ class Learner(pl.LightningModule):
 
     @property
     def _attached(self) -> bool:
-        return getattr(self, "_trainer", None) is not None
+        try:
+            return self.trainer is not None
+        except RuntimeError:  # what Lightning raises outside a trainer
+            return False
 
     def _is_logged(self, step: Step) -> bool:
         """Whether this step is looked at: it is written, or the last one of an epoch or the run.
@@ -359,4 +363,4 @@ class Learner(pl.LightningModule):
         if not self._attached:
             return False
         is_last = self.trainer.is_last_batch or step.index + 1 == step.max_steps
-        return is_last or self.trainer._logger_connector.should_update_logs
+        return is_last or writes_logs(self.trainer)

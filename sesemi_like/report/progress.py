@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from ..config.from_run import COMPOSED, KEY
+from ..learners.checkpoints.saving import newest_checkpoint
 from ..schedulers.durations import steps_of_run
 from .lines import packed
 
@@ -91,11 +91,9 @@ class ProgressBar(pl.callbacks.ProgressBar):
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Gives the terminal back, and says how to go on."""
         self._stop()
-        kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-        if self._enabled and kept and kept[-1].best_model_path:
-            text = (
-                f"stopped; {_going_on(Path(kept[-1].best_model_path))} goes on from the last epoch"
-            )
+        checkpoint = newest_checkpoint(trainer)
+        if self._enabled and checkpoint:
+            text = f"stopped; {_going_on(checkpoint)} goes on from the last epoch"
             self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def _stop(self) -> None:

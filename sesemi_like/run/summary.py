@@ -134,10 +134,8 @@ def _weights(
     if split == "test" and best:
         return {"checkpoint": "best", "path": best.path, "step": _step_of(best.path)}
     for callback in trainer.checkpoint_callbacks:
-        # Where the best checkpoint was tested, its state has come over the callbacks' own.
-        path = str(Path(str(getattr(callback, "dirpath", ""))) / "last.ckpt")
-        if isinstance(callback, LastCheckpoint) and Path(path).is_file() and _step_of(path) == step:
-            return {"checkpoint": "last", "path": path, "step": step}
+        if isinstance(callback, LastCheckpoint) and callback.saved_step == step:
+            return {"checkpoint": "last", "path": str(callback.path), "step": step}
     return {"checkpoint": None, "path": None, "step": step}
 
 

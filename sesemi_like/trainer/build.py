@@ -21,7 +21,7 @@ from ..learners.checkpoints.saving import (
     AtomicCheckpointIO,
     CarryBestOver,
     LastCheckpoint,
-    StepsGoOn,
+    MatchLoggedSteps,
 )
 from ..learners.nonfinite import NonFiniteLosses
 from ..report import ProgressBar, TensorBoardImages, metrics_loggers
@@ -80,7 +80,7 @@ def build_trainer(
         TensorBoardImages(),
         CarryBestOver(),
         NonFiniteLosses(run.on_nonfinite),
-        StepsGoOn(),
+        MatchLoggedSteps(),
         *_with_checkpoints(given["callbacks"], config, length, folder),
     ]
     settings = {

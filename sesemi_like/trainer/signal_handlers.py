@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from ..compat.lightning import signal_launched_processes
 from ..signals import Stopped
 
 
@@ -46,9 +47,8 @@ class KeepSignalHandlers(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Hands a signal on to the processes that Lightning launched."""
-        launcher: Any = trainer.strategy.launcher
-        if isinstance(exception, Stopped) and hasattr(launcher, "kill"):
-            launcher.kill(signal.SIGTERM)
+        if isinstance(exception, Stopped):
+            signal_launched_processes(trainer, signal.SIGTERM)
 
     def _put_back(self) -> None:
         if callable(self._own) and threading.current_thread() is threading.main_thread():

@@ -24,6 +24,7 @@ class Trainer:
     sanity_checking = False
     estimated_stepping_batches = 10
     datamodule = types.SimpleNamespace(rows_per_step=5)
+    ckpt_path = None
 
     def __init__(self) -> None:
         self.callback_metrics = {}

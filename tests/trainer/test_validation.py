@@ -63,13 +63,13 @@ def test_short_epochs_without_validation_are_not_all_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """60 epochs of one step: every third is saved, and the last one, to one file alone."""
-    steps, save = [], LastCheckpoint._save_checkpoint
+    steps, save = [], LastCheckpoint.save
 
-    def saved(self: Any, trainer: Any, path: Path) -> None:
+    def saved(self: Any, trainer: Any) -> None:
         steps.append(trainer.global_step)
-        save(self, trainer, path)
+        save(self, trainer)
 
-    monkeypatch.setattr(LastCheckpoint, "_save_checkpoint", saved)
+    monkeypatch.setattr(LastCheckpoint, "save", saved)
     one_step = ["data.train.supervised.batch_size_per_gpu=40", "data.val=null"]
     config = composed(
         "quickstart", *TINY, *one_step, f"run.dir={tmp_path}", "~trainer.callbacks",

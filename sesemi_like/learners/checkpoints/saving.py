@@ -7,10 +7,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
+from ...compat.lightning import set_logged_step
 from ...files import replacing
 
 
@@ -41,7 +42,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
-class LastCheckpoint(ModelCheckpoint):
+class LastCheckpoint(Checkpoint):
     """Keeps the weights of the newest validation, and of the end, as ``last.ckpt``.
 
     Lightning's own `save_last` saves only along with a checkpoint that was chosen, and nothing
@@ -49,18 +50,35 @@ class LastCheckpoint(ModelCheckpoint):
 
     Args:
         dirpath: The folder.
-        every_n_epochs: Epochs from one to the next where nothing is validated.
+        every_n_epochs: Epochs between two checkpoints where nothing is validated.
+
+    Attributes:
+        path: The file.
+        saved_step: The step of the file; None until one has been written.
     """
 
-    def __init__(self, dirpath: str, every_n_epochs: int = 1) -> None:
-        super().__init__(
-            dirpath,
-            filename="last",
-            save_top_k=1,
-            every_n_epochs=every_n_epochs,
-            enable_version_counter=False,
-        )
+    def __init__(self, dirpath: str | Path, every_n_epochs: int = 1) -> None:
+        self.path = Path(dirpath).expanduser().resolve() / "last.ckpt"
+        self.every_n_epochs = every_n_epochs
+        self.saved_step: int | None = None
         self._is_due = False
+
+    @property
+    def state_key(self) -> str:
+        """The key that checkpoints of earlier versions have; without it Lightning would warn."""
+        settings = {
+            "monitor": None,
+            "mode": "min",
+            "every_n_train_steps": 0,
+            "every_n_epochs": self.every_n_epochs,
+            "train_time_interval": None,
+        }
+        return f"LastCheckpoint{settings!r}"
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Writes the file; to be called on all processes."""
+        trainer.save_checkpoint(self.path)
+        self.saved_step = trainer.global_step
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves, but leaves the end of an epoch to :meth:`on_train_epoch_end`.
@@ -68,21 +86,42 @@ class LastCheckpoint(ModelCheckpoint):
         From a checkpoint of before that, the batches of this epoch would be read again.
         """
         self._is_due = trainer.is_last_batch and not trainer.sanity_checking
-        if not self._is_due:
-            super().on_validation_end(trainer, pl_module)
+        if not self._is_due and self._lacks_step(trainer):
+            self.save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves where Lightning would, and when training ends with steps that are not saved yet."""
-        super().on_train_epoch_end(trainer, pl_module)
+        """Saves after a validation or some epochs, and when training ends."""
         is_due, self._is_due = self._is_due or _is_over(trainer), False
-        if is_due and not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+        if not _is_validated(trainer):
+            is_due |= (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if is_due and self._lacks_step(trainer):
+            self.save(trainer)
+
+    def _lacks_step(self, trainer: pl.Trainer) -> bool:
+        """Whether training has made a step that is to be kept and is not in the file."""
+        keeps = trainer.state.fn == TrainerFn.FITTING and not trainer.fast_dev_run  # type: ignore[attr-defined]
+        return keeps and not trainer.sanity_checking and self.saved_step != trainer.global_step
+
+
+def newest_checkpoint(trainer: pl.Trainer) -> Path | None:
+    """The checkpoint to resume a run from that stops now: its last, or the one it came from."""
+    callbacks = trainer.checkpoint_callbacks
+    path: Any = trainer.ckpt_path
+    if callbacks and isinstance(last := callbacks[-1], LastCheckpoint):
+        path = path if last.saved_step is None else last.path
+    elif callbacks and isinstance(last, ModelCheckpoint):
+        path = last.best_model_path
+    return Path(path) if path else None
+
+
+def _is_validated(trainer: pl.Trainer) -> bool:
+    batches = trainer.num_val_batches
+    return bool(sum(batches) if isinstance(batches, list) else batches)
 
 
 def _is_over(trainer: pl.Trainer) -> bool:
     """Whether this is the last epoch; `done` of Lightning's loop changes what would be saved."""
-    progress: Any = trainer.fit_loop.epoch_progress.current
-    epochs = progress.processed
+    epochs = trainer.current_epoch + 1  # it counts the epochs that have ended
     limits = ((trainer.max_steps, trainer.global_step), (trainer.max_epochs, epochs))
     is_reached = any(limit is not None and 0 <= limit <= count for limit, count in limits)
     return is_reached or trainer.should_stop
@@ -98,22 +137,22 @@ class CarryBestOver(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
-        """Rewrites the folder in the state of callbacks whose best checkpoint still exists."""
+        """Rewrites the folder in the states of callbacks, or drops them with the old folder."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         states = checkpoint.get("callbacks", {})
         for callback in trainer.checkpoint_callbacks:
-            state = states.get(callback.state_key, {})
-            if "dirpath" in state and Path(state.get("best_model_path", "")).is_file():
-                state["dirpath"] = getattr(callback, "dirpath", None)
+            state, folder = states.get(callback.state_key, {}), getattr(callback, "dirpath", None)
+            if state.get("dirpath") == folder:
+                continue
+            if Path(state.get("best_model_path", "")).is_file():
+                state["dirpath"] = folder
+            else:  # its best checkpoint is gone, and Lightning would warn of the other folder
+                states.pop(callback.state_key, None)
 
 
-class StepsGoOn(pl.Callback):
-    """Has a resumed run log under the numbers that its steps have.
-
-    Lightning counts steps for loggers apart, and one too many after a checkpoint that was written
-    at the end of an epoch.
-    """
+class MatchLoggedSteps(pl.Callback):
+    """Has a resumed run log under the numbers that its steps have."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -121,5 +160,5 @@ class StepsGoOn(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Sets the count before the first step."""
         if not self._is_set:
-            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+            set_logged_step(trainer, trainer.global_step)
             self._is_set = True

@@ -50,13 +50,13 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The folder into which every state of last.ckpt is copied as ``<step>.ckpt``."""
     folder = tmp_path / "kept"
     folder.mkdir()
-    save = LastCheckpoint._save_checkpoint
+    save = LastCheckpoint.save
 
-    def saved(self: Any, trainer: Any, path: Path) -> None:
-        save(self, trainer, path)
-        shutil.copy(path, folder / f"{trainer.global_step}.ckpt")
+    def saved(self: Any, trainer: Any) -> None:
+        save(self, trainer)
+        shutil.copy(self.path, folder / f"{trainer.global_step}.ckpt")
 
-    monkeypatch.setattr(LastCheckpoint, "_save_checkpoint", saved)
+    monkeypatch.setattr(LastCheckpoint, "save", saved)
     return folder
 
 
