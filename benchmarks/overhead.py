@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from common import print_machine
 from fixmatch_cases import StepTimes, composed, patched_callbacks
 
-from sesemi_like.data.module import TRAIN
+from sesemi_like.data.loading.names import TRAIN
 from sesemi_like.devices import tune_process
 from sesemi_like.learners import Learner
 from sesemi_like.run.prepare import prepare, run
@@ -64,7 +64,9 @@ def bare(steps: int, method: str) -> float:
             batch = {
                 f"{name}.{field}": value
                 for name, fields in loaded.items()
-                for field, value in data._with_views(TRAIN + name, fields, number=step).items()
+                for field, value in data.loaders[TRAIN + name]
+                .views.apply(fields, number=step)
+                .items()
             }
             loss = loss_of(network, batch, method)
             optimizer.zero_grad()

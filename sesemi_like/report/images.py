@@ -106,12 +106,15 @@ def _captions(
 def _shows_classes(name: str, data: Any) -> bool:
     """Whether a field's target is a class: not that of a view, nor one a collation makes up."""
     loader, _, view = name.partition(".")
-    is_made_up = data.configs[f"train.{loader}"].get("collate_fn") and loader not in data.trained
+    is_made_up = (
+        data.loaders[f"train.{loader}"].config.get("collate_fn") and loader not in data.trained
+    )
     return "." not in view and not is_made_up
 
 
 def _classes(trainer: pl.Trainer) -> Sequence[str] | None:
-    classes: Sequence[str] | None = getattr(trainer.datamodule, "classes", None)  # type: ignore[attr-defined]
+    labels: Any = getattr(trainer.datamodule, "labels", None)  # type: ignore[attr-defined]
+    classes: Sequence[str] | None = labels and labels.classes
     return classes
 
 

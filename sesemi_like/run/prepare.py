@@ -23,7 +23,8 @@ from ..config.resolvers import AppAttributes, app_attributes
 from ..data import DataModule
 from ..data.checks.facts import facts_of, inputs_of
 from ..data.checks.images import odd_images
-from ..data.checks.labels import TRAIN
+from ..data.counts import sample_counts, unreadable_counts
+from ..data.loading.names import TRAIN, display_name
 from ..devices import Devices, choose_devices, tune_process
 from ..errors import ConfigError, ConfigProblem, Problems, suggest
 from ..evaluation import Evaluation, Evaluator, default_evaluators
@@ -221,11 +222,11 @@ def _length_problems(config: DictConfig, mode: Mode, data: DataModule) -> list[C
         problems.append(ConfigProblem("trainer.limit_train_batches", limit, expected))
     classes = OmegaConf.select(config, "learner.hparams.num_classes", throw_on_missing=False)
     if isinstance(classes, int):
-        data.expect_classes(classes)
-    most = data.num_classes_found
+        data.labels.expect_classes(classes)
+    most = data.labels.num_classes
     if isinstance(classes, int) and most is not None and most > classes:
         expected = f"the data have {most} classes" + (
-            f": {', '.join(data.classes[:20])}" if data.classes else ""
+            f": {', '.join(data.labels.classes[:20])}" if data.labels.classes else ""
         )
         problems.append(ConfigProblem("learner.hparams.num_classes", classes, expected))
     return problems
@@ -344,19 +345,20 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
     chosen = {"config": found.config, "groups": found.groups}
     text = composed_text(prepared.config, seed=prepared.seed, chosen=chosen)
     write_atomically(folder / COMPOSED, text)
-    prepared.data.write_label_list(folder / "labels.csv")
+    prepared.data.labels.write_list(folder / "labels.csv")
 
 
 @rank_zero_only
 def _announce(prepared: Prepared) -> None:
     data, run = prepared.data, prepared.config.run
-    counts = data.label_counts()
-    labels = {data.known_as(TRAIN + name): sum(found.values()) for name, found in counts.items()}
+    counts = data.labels.counts()
+    labels = {display_name(TRAIN + n, data.loaders): sum(c.values()) for n, c in counts.items()}
     most, mode = prepared.attributes.max_iterations, prepared.mode
     length = mode.name.lower() if not mode.trains else f"{most:,} steps" if most else "training"
     devices = prepared.devices
     where = f"{devices.world_size} x {devices.accelerator}"
-    print_opening(run.id, data.sizes(), labels, length, where, data.unreadable())
+    sizes, unreadable = sample_counts(data.datasets), unreadable_counts(data.datasets)
+    print_opening(run.id, sizes, labels, length, where, unreadable)
 
 
 def _warn_of_random_weights(prepared: Prepared) -> None:

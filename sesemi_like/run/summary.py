@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..config.command_line import choices
+from ..data.counts import gather_skipped
 from ..evaluation import wilson_interval
 from ..learners.checkpoints.saving import LastCheckpoint
 from ..learners.nonfinite import skipped_steps
@@ -67,8 +68,8 @@ def summarize(
         "best": asdict(best) if best else None,
         "metrics": metrics,
         "measured": measured(prepared, trainer, metrics),
-        "labels": prepared.data.label_counts(),
-        "skipped": prepared.data.skipped(),
+        "labels": prepared.data.labels.counts(),
+        "skipped": gather_skipped(prepared.data.datasets),
         "skipped_steps": skipped_steps(trainer),
         "devices": f"{prepared.devices.world_size} x {prepared.devices.accelerator}",
         "precision": trainer.precision,
@@ -119,7 +120,7 @@ def report(content: Mapping[str, Any], prepared: Prepared, folder: Path) -> None
     write_summary(folder / "summary.json", content)
     matrices = [prepared.evaluation.last.get(f"{split}/confusion") for split in ("test", "val")]
     found = [matrix.numpy() for matrix in matrices if isinstance(matrix, Tensor)]
-    print_summary(content, found[0] if found else None, prepared.data.classes)
+    print_summary(content, found[0] if found else None, prepared.data.labels.classes)
 
 
 def _weights(

@@ -18,6 +18,8 @@ from sesemi_like.data.cache import plan as cached
 from sesemi_like.data.cache.reader import CachedReader
 from sesemi_like.data.checks.facts import facts_of
 from sesemi_like.data.convert import write_shards
+from sesemi_like.data.counts import sample_counts
+from sesemi_like.data.loading.names import display_name
 from sesemi_like.data.samples import StreamedSamples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
@@ -25,16 +27,24 @@ DIGITS = ("quickstart", "data.train.supervised.repeat=1", "data.train.unlabeled.
 
 
 def module(
-    *overrides: str, name: str = DIGITS, world_size: int = 1, seed: int = 0, read: Any = None
+    *overrides: str,
+    name: str | tuple[str, ...] = DIGITS,
+    world_size: int = 1,
+    seed: int = 0,
+    **settings: Any,
 ) -> DataModule:
     config = composed(*(name if isinstance(name, tuple) else (name,)), *overrides)
-    return DataModule(config.data, config.run, world_size=world_size, seed=seed, read=read)
+    return DataModule(config.data, config.run, world_size=world_size, seed=seed, **settings)
 
 
 def problems(*overrides: str, **settings: Any) -> list[Any]:
     with pytest.raises(ConfigError) as caught:
         module(*overrides, **settings)
     return {p.key: f"{p.value}: {p.expected}" for p in caught.value.problems}
+
+
+def workers_of(data: DataModule) -> dict[str, int]:
+    return {name: loader.workers for name, loader in data.loaders.items()}
 
 
 class Training:
@@ -79,25 +89,24 @@ def test_only_what_is_kept_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     data = module()
     data.keep({"supervised.image", "unlabeled.rotation.target"})
     made = []
-    for name, view in data.views["train.unlabeled"].items():
+    views = data.loaders["train.unlabeled"].views.views
+    for name, view in views.items():
 
         def note(*arguments: Any, name: str = name, view: Any = view) -> Any:
             made.append(name)
             return view(*arguments)
 
-        data.views["train.unlabeled"][name] = note
+        views[name] = note
     rows = {"supervised.index", "unlabeled.index"}  # so that a batch that fails can be named
     assert set(step(data)) == {"supervised.image", "unlabeled.rotation.target"} | rows
     assert made == ["rotation"]
 
 
 def test_views_depend_on_seed_step_process_and_name_alone() -> None:
-    data = module()
-    data.trainer = Training()
-    batch = next(iter(data.train_dataloader()))
+    batch = next(iter(module().train_dataloader()))
 
     def views(number: int = 0, rank: int = 0, seed: int = 0, world_size: int = 1) -> Any:
-        data.seed, data.world_size = seed, world_size
+        data: Any = module(seed=seed, world_size=world_size)
         data.trainer = Training(number, rank)
         return data.on_after_batch_transfer(batch, 0)
 
@@ -150,9 +159,10 @@ def test_a_train_loader_may_be_called_as_an_evaluation_split(
     assert set(data.fields) == {"supervised", "unlabeled", name}
     assert len(batch[f"{name}.image"]) == 8
     assert data.iterations_per_epoch == 180
-    assert data.known_as("train.supervised") == "supervised"
-    assert data.known_as(f"train.{name}") == f"train.{name}"
-    assert data.sizes() | {name: size, f"train.{name}": 1437} == data.sizes()
+    assert display_name("train.supervised", data.loaders) == "supervised"
+    assert display_name(f"train.{name}", data.loaders) == f"train.{name}"
+    sizes = sample_counts(data.datasets)
+    assert sizes | {name: size, f"train.{name}": 1437} == sizes
 
 
 def test_validation_batches_have_the_views_of_val() -> None:
@@ -191,9 +201,9 @@ def test_null_switches_a_loader_off() -> None:
     assert data.test_dataloader() == []
 
 
-def test_modes_read_their_own_data_alone() -> None:
-    assert set(module("run.mode=VALIDATE").datasets) == {"val"}
-    assert set(module("run.mode=TEST").datasets) == {"test"}
+def test_only_the_splits_that_are_asked_for_are_loaded() -> None:
+    assert set(module(splits=("val",)).datasets) == {"val"}
+    assert set(module(splits=("test",)).datasets) == {"test"}
 
 
 def test_every_mistake_of_every_loader_is_told_at_once() -> None:
@@ -258,7 +268,7 @@ def test_labels_are_spread_as_evenly_as_they_can_be(
 ) -> None:
     root = pets(train_cat=13, train_dog=7, train_eel=20, val_cat=2, val_dog=2, val_eel=2)
     data = module(f"run.data_root={root}", "data.num_labels=30", name=FOLDERS, read=READ)
-    assert data.label_counts() == {"supervised": {"cat": 12, "dog": 7, "eel": 11}}
+    assert data.labels.counts() == {"supervised": {"cat": 12, "dog": 7, "eel": 11}}
     (told,) = caplog.messages
     assert told.startswith("data.train.supervised.dataset: num_labels: 30 are spread unevenly")
     assert "from 7 (dog, which has no more) to 12 a class" in told
@@ -326,18 +336,18 @@ def test_classes_of_streams_must_be_those_of_evaluation(streamed: Callable[..., 
 def test_what_a_resumed_run_must_share_of_streams_is_noted(streamed: Callable[..., Any]) -> None:
     data = module(*streamed("cat", "dog"), name="base")
     facts = facts_of(data)
-    assert facts["workers of data.train.supervised"] == data.workers["train.supervised"]
+    assert facts["workers of data.train.supervised"] == data.loaders["train.supervised"].workers
     assert facts["streams"] == []  # shards go on where they stopped
     assert not any("rotation" in name for name in facts if name.startswith("workers"))
-    data.datasets["train.supervised"] = StreamedSamples(range(3))
+    data.loaders["train.supervised"].dataset = StreamedSamples(range(3))
     assert facts_of(data)["streams"] == ["data.train.supervised"]
 
 
 def test_classes_of_streams_are_counted(streamed: Callable[..., Any]) -> None:
     data = module(*streamed("cat", "dog"), name="base")
-    assert data.classes == ["cat", "dog"]
-    assert data.num_classes_found == 2
-    data.expect_classes(1)
+    assert data.labels.classes == ["cat", "dog"]
+    assert data.labels.num_classes == 2
+    data.labels.expect_classes(1)
     with pytest.raises(UnreadableSampleError, match="its target is 1; needs a class below 1"):
         list(data.train_dataloader())
 
@@ -354,15 +364,15 @@ def test_folders_of_the_heap_are_no_classes(pets: Callable[..., Any]) -> None:
     subsets = "data.train.unlabeled.dataset.subset=[heap,train]"
     data = module(f"run.data_root={root}", subsets, name=FOLDERS)
     assert data.datasets["train.unlabeled"].classes == ["2023", "cat", "dog"]
-    assert data.classes == ["cat", "dog"]
-    assert data.num_classes_found == 2
+    assert data.labels.classes == ["cat", "dog"]
+    assert data.labels.num_classes == 2
 
 
 def test_images_of_different_sizes_come_as_one_size(pets: Callable[..., Any]) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     Image.new("RGB", (70, 50)).save(root / "train" / "cat" / "z.png")
     data = module(f"run.data_root={root}", "data.labels_per_class=1", name=FOLDERS)
-    assert data.classes == ["cat", "dog"]
+    assert data.labels.classes == ["cat", "dog"]
     assert len(data.datasets["train.supervised"]) == 2
     assert len(data.datasets["train.unlabeled"]) == 7
     assert step(data)["unlabeled.strong"].shape == (2, 3, 32, 32)
@@ -399,13 +409,13 @@ def test_a_data_set_that_fails_is_told_with_its_key(monkeypatch: pytest.MonkeyPa
 def test_num_classes_found_counts_names_and_labels(pets: Callable[..., Any]) -> None:
     root = pets(train_cat=1, train_dog=1, train_eel=1, val_cat=1, val_dog=1, val_eel=1)
     data = module(f"run.data_root={root}", name=FOLDERS)
-    assert data.num_classes_found == 3
-    assert module().num_classes_found == 10
+    assert data.labels.num_classes == 3
+    assert module().labels.num_classes == 10
 
 
 def test_the_label_list_says_which_labels_are_used(tmp_path: Path) -> None:
     data = module("data.labels_per_class=1")
-    data.write_label_list(tmp_path / "labels.csv")
+    data.labels.write_list(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     both = {name: {row["index"]: row for row in rows if row["loader"] == name} for name in
@@ -422,20 +432,20 @@ def test_loaders_that_nothing_reads_are_not_loaded(caplog: pytest.LogCaptureFixt
         data = module(missing, read={"supervised": {"image", "target"}})
     assert set(data.datasets) == {"train.supervised", "val", "test"}
     assert data.iterations_per_epoch == 2
-    assert set(data.sizes()) == {"supervised", "val", "test"}
+    assert set(sample_counts(data.datasets)) == {"supervised", "val", "test"}
     assert "data.train.unlabeled is not loaded: no loss head or evaluator reads it" in caplog.text
 
 
-def test_train_loaders_that_evaluators_read_are_there_in_every_mode() -> None:
-    assert set(module("run.mode=TEST", read={"supervised": ()}).datasets) == {
-        "train.supervised", "test"}  # fmt: skip
+def test_train_loaders_that_evaluators_read_are_loaded_with_any_split() -> None:
+    data = module(splits=("test",), read={"supervised": ()})
+    assert set(data.datasets) == {"train.supervised", "test"}
 
 
 def test_loaders_that_evaluators_alone_read_take_no_part_in_training() -> None:
     data = module(read={"supervised": {"image", "target"}, "unlabeled": set()})
     assert set(data.datasets) == {"train.supervised", "train.unlabeled", "val", "test"}
     assert data.iterations_per_epoch == 2
-    assert set(data.fields) == set(data.label_counts()) == {"supervised"}
+    assert set(data.fields) == set(data.labels.counts()) == {"supervised"}
     assert set(next(iter(data.train_dataloader()))) == {"supervised"}
     assert len(next(data.evaluation_loader("unlabeled"))["index"]) == 512
 
@@ -447,8 +457,8 @@ def test_labels_that_are_not_trained_on_are_not_listed(
     read = {"supervised": {"image", "target"}, "rotation_prediction": {"image", "target"}}
     settings = (f"run.data_root={root}", "run.batch_size_per_gpu=2")
     data = module(*settings, name="base", read=read)
-    assert data.label_counts() == {"supervised": {"cat": 3, "dog": 3}}
-    data.write_label_list(tmp_path / "labels.csv")
+    assert data.labels.counts() == {"supervised": {"cat": 3, "dog": 3}}
+    data.labels.write_list(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["loader"] for row in rows} == {"supervised"}
@@ -462,7 +472,7 @@ def test_labels_that_are_not_trained_on_are_not_listed(
 def test_real_images_through_the_whole_chain(cifar10_images: Path) -> None:
     data = module(f"run.data_root={cifar10_images}", "data.labels_per_class=4",
                   "data.train.unlabeled.batch_size_per_gpu=32", name=FOLDERS)  # fmt: skip
-    assert len(data.classes) == 10
+    assert len(data.labels.classes) == 10
     batch = step(data)
     weak, strong = batch["unlabeled.weak"], batch["unlabeled.strong"]
     assert weak.shape == strong.shape == (32, 3, 32, 32)
@@ -493,7 +503,7 @@ def of_folder(folder: Path, *overrides: str) -> Any:
 def test_images_are_decoded_when_all_else_is_right(folder: Path) -> None:
     data = of_folder(folder)
     assert not (folder / "cache").exists()
-    assert data.workers == {"train.supervised": 0, "train.unlabeled": 0, "val": 0}
+    assert workers_of(data) == {"train.supervised": 0, "train.unlabeled": 0, "val": 0}
     before = data.datasets["train.unlabeled"]
     data.decode()
     assert (folder / "cache").exists()
@@ -510,7 +520,7 @@ def test_workers_decode_what_no_place_was_found_for(
     monkeypatch.setattr(cached, "free_memory", lambda: 0)
     data.decode()
     assert not isinstance(data.datasets["train.unlabeled"].read, CachedReader)
-    assert min(data.workers.values()) >= 1
+    assert min(workers_of(data).values()) >= 1
 
 
 def test_a_cache_that_cannot_be_kept_is_told_with_its_key(folder: Path) -> None:

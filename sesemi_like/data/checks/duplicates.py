@@ -10,9 +10,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from ..labels import Datasets
+from ..loading.names import EVALUATED
 from ..samples import Samples
 from ..sources.image_files import ImageFiles, image_files_of
-from .labels import EVALUATED, Datasets
 
 _SHOWN = 3
 

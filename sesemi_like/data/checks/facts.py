@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...views.inputs import Inputs
+from ..loading.names import EVALUATED, TRAIN
 from ..module import DataModule
 from ..samples import StreamedSamples
-from .labels import TRAIN
 
 
 def inputs_of(data: DataModule) -> Inputs:
     """What the images that networks are evaluated on are: of `val`, `test`, or training."""
-    loaders = [*(n for n in ("val", "test") if n in data.configs), *data.configs]
-    if not loaders:
+    names = [*(name for name in EVALUATED if name in data.loaders), *data.loaders]
+    if not names:
         return Inputs()
-    name = loaders[0]
-    views = data.configs[name].get("views") or {}
+    loader = data.loaders[names[0]]
+    config = (loader.config.get("views") or {}).get("image")
     return Inputs.of(
-        data.sample_batches[name].get("image"),
-        classes=data.classes,
-        image_transform=data.transforms[name],
-        view=data.views[name].get("image"),
-        view_config=None if name.startswith(TRAIN) else views.get("image"),
+        loader.sample_batch.get("image"),
+        classes=data.labels.classes,
+        image_transform=loader.image_transform,
+        view=loader.views.views.get("image"),
+        view_config=None if loader.name.startswith(TRAIN) else config,
     )
 
 
@@ -35,19 +35,19 @@ def facts_of(data: DataModule) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {"run.seed": data.seed, "processes": data.world_size}
     samplers, streams = [], []
-    for name in data.configs:
-        if not name.startswith(TRAIN):
+    for loader in data.loaders.values():
+        if not loader.name.startswith(TRAIN):
             continue
-        facts[f"rows a step of data.{name}"] = data.batch_sizes[name] * data.world_size
-        facts[f"samples of data.{name}"] = data.datasets[name].num_samples
-        source = data.datasets[name]
+        key, source = loader.key, loader.dataset
+        facts[f"rows a step of {key}"] = loader.batch_size * data.world_size
+        facts[f"samples of {key}"] = source.num_samples
         if isinstance(source, StreamedSamples):
-            facts[f"workers of data.{name}"] = data.workers[name]
-            streams += [f"data.{name}"] if source.pass_length is None else []
+            facts[f"workers of {key}"] = loader.workers
+            streams += [key] if source.pass_length is None else []
         samplers += [
-            f"data.{name}.{kind}"
+            f"{key}.{kind}"
             for kind in ("sampler", "batch_sampler")
-            if _draws_by_itself(data.configs[name].get(kind))
+            if _draws_by_itself(loader.config.get(kind))
         ]
     return {**facts, "samplers": samplers, "streams": streams}
 

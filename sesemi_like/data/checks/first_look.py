@@ -8,9 +8,9 @@ from typing import Any
 from ...errors import SKIP_HINT, ConfigError, ConfigProblem, TransformError, UnreadableSampleError
 from ..batches import Batch
 from ..loading.collating import build_collation
+from ..loading.names import EVALUATED
 from ..samples import Sample, Samples, StreamedSamples
 from .images import AN_IMAGE, odd_image
-from .labels import EVALUATED
 from .unreadable import first_readable
 
 

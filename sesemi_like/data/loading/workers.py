@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 AUTO = "auto"
-_MOST_FOR_EVALUATION = 4
+_MAX_FOR_EVALUATION = 4
 
 
 def usable_cpus(processes: int = 1) -> int:
@@ -16,19 +16,19 @@ def usable_cpus(processes: int = 1) -> int:
     return max(1, cpus // processes)
 
 
-def share_out(
-    asked: Mapping[str, int | str],
+def assign_workers(
+    requests: Mapping[str, int | str],
     batch_sizes: Mapping[str, int],
-    looks_up: Mapping[str, bool],
+    is_lookup: Mapping[str, bool],
     cpus: int,
 ) -> dict[str, int]:
-    """Settles the worker processes of every loader.
+    """Assigns worker processes to every loader.
 
     Args:
-        asked: `num_workers` of each loader, by split and name (``train.unlabeled``, ``val``): a
+        requests: `num_workers` of each loader, by split and name (``train.unlabeled``, ``val``): a
             number, which is cut off at the CPUs, or ``auto``.
         batch_sizes: Rows of each loader's batches; those of `val` and `test` do not matter.
-        looks_up: Whether a loader's samples are only looked up, which takes less time than handing
+        is_lookup: Whether a loader's samples are only looked up, which takes less time than handing
             them from process to process: ``auto`` is then 0.
         cpus: What this process may use.
 
@@ -36,16 +36,16 @@ def share_out(
         Workers by loader; ``auto`` gives the train loaders the CPUs in proportion to their batches,
         at least one each, and evaluation up to four.
     """
-    train = [name for name in asked if name.startswith("train.") and not looks_up[name]]
+    train = [name for name in requests if name.startswith("train.") and not is_lookup[name]]
     rows = sum(batch_sizes[name] for name in train)
-    settled = {}
-    for name, wanted in asked.items():
-        if wanted != AUTO:
-            settled[name] = min(int(wanted), cpus)
-        elif looks_up[name]:
-            settled[name] = 0
+    workers = {}
+    for name, requested in requests.items():
+        if requested != AUTO:
+            workers[name] = min(int(requested), cpus)
+        elif is_lookup[name]:
+            workers[name] = 0
         elif name in train:
-            settled[name] = max(1, cpus * batch_sizes[name] // max(rows, 1))
+            workers[name] = max(1, cpus * batch_sizes[name] // max(rows, 1))
         else:
-            settled[name] = min(cpus, _MOST_FOR_EVALUATION)
-    return settled
+            workers[name] = min(cpus, _MAX_FOR_EVALUATION)
+    return workers

@@ -16,6 +16,7 @@ from sesemi_like.data import DataModule
 from sesemi_like.data.cache.plan import cache_samples
 from sesemi_like.data.checks import unreadable
 from sesemi_like.data.checks.unreadable import first_readable, settle_unreadable
+from sesemi_like.data.counts import gather_skipped, unreadable_counts
 from sesemi_like.data.samples import Samples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
@@ -88,8 +89,11 @@ def test_skipped_images_are_counted_before_the_first_step(
     loaders = ("supervised", "unlabeled")
     data = module(root, *(f"++data.train.{name}.dataset.on_error=skip" for name in loaders))
     data.decode()
-    assert data.skipped() == {"supervised": sorted(names), "unlabeled": sorted(names)}
-    assert data.unreadable() == {"supervised": 3, "unlabeled": 3}
+    assert gather_skipped(data.datasets) == {
+        "supervised": sorted(names),
+        "unlabeled": sorted(names),
+    }
+    assert unreadable_counts(data.datasets) == {"supervised": 3, "unlabeled": 3}
     assert f"data.train.supervised: 3 of 40 images cannot be read and are skipped: {names[0]}" in (
         caplog.text
     )
@@ -106,8 +110,8 @@ def test_labels_that_cannot_be_read_are_not_listed_and_a_lost_class_is_reported(
     assert "skipped" not in caplog.text
     data.decode()
     assert "data.train.supervised: no labeled image of a can be read" in caplog.text
-    assert data.label_counts()["supervised"] == {"b": 20}
-    data.write_label_list(tmp_path / "labels.csv")
+    assert data.labels.counts()["supervised"] == {"b": 20}
+    data.labels.write_list(tmp_path / "labels.csv")
     assert not any(name in (tmp_path / "labels.csv").read_text() for name in names)
 
 

@@ -14,7 +14,8 @@ from torchvision.transforms import v2
 
 from sesemi_like.collation import JigsawTransformer
 from sesemi_like.data import convert
-from sesemi_like.data.loading.loaders import NamedLoaders, build_loader
+from sesemi_like.data.loading.loaders import build_loader
+from sesemi_like.data.loading.named import NamedLoaders
 from sesemi_like.data.samples import Samples
 from sesemi_like.data.sources.image_reader import ImageReader
 from sesemi_like.data.sources.shards import shards

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from sesemi_like.data.loading.workers import share_out, usable_cpus
+from sesemi_like.data.loading.workers import assign_workers, usable_cpus
 
 SIZES = {"train.supervised": 16, "train.unlabeled": 112, "val": 500}
 
 
 def shared(asked: dict[str, Any], cpus: int, looks_up: tuple[()] = ()) -> dict[str, int]:
-    return share_out(asked, SIZES, {name: name in looks_up for name in asked}, cpus)
+    return assign_workers(asked, SIZES, {name: name in looks_up for name in asked}, cpus)
 
 
 def test_auto_follows_the_batch_sizes() -> None:
@@ -21,7 +21,7 @@ def test_auto_follows_the_batch_sizes() -> None:
 
 
 def test_a_train_loader_called_val_gets_its_share() -> None:
-    found = share_out({"train.val": "auto"}, {"train.val": 8}, {"train.val": False}, 16)
+    found = assign_workers({"train.val": "auto"}, {"train.val": 8}, {"train.val": False}, 16)
     assert found == {"train.val": 16}
 
 

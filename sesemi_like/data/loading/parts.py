@@ -1,0 +1,199 @@
+"""What each named loader of a run is made of, from its config on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from ...config.instantiate import instantiate
+from ...errors import ConfigError, ConfigProblem, Problems
+from ..batches import Batch
+from ..cache.plan import CachePlan, plan_cache
+from ..checks.first_look import first_batch
+from ..checks.unreadable import settle_unreadable
+from ..progress import Progress
+from ..registry import dataset
+from ..samples import Samples, StreamedSamples
+from .loaders import batch_size_of, build_loader
+from .names import TRAIN, config_key
+from .views import LoaderViews, build_views
+
+
+@dataclass
+class LoaderParts:
+    """What one loader of a run is made of.
+
+    Attributes:
+        name: Its split and name: ``train.<loader name>``, ``val`` or ``test``.
+        config: Its config.
+        dataset: Its data set.
+        image_transform: What the data set applies to each image.
+        cache_plan: What of the data set is still to be decoded; None where nothing is.
+        batch_size: Rows a step and process.
+        views: The views of its batches.
+        workers: Its worker processes.
+        sample_batch: Two samples with all their views, as a step would see them.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    dataset: Samples | StreamedSamples
+    image_transform: Any
+    cache_plan: CachePlan | None
+    batch_size: int
+    views: LoaderViews
+    workers: int = 0
+    sample_batch: Batch = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its config key."""
+        return config_key(self.name)
+
+    @property
+    def is_lookup(self) -> bool:
+        """Whether samples are only looked up, or will be when they are decoded."""
+        if self.cache_plan is not None:
+            return self.cache_plan.looks_up
+        return isinstance(self.dataset, Samples) and self.dataset.reads_batches
+
+    def build(self, seed: int, rank: int, world_size: int) -> DataLoader[Batch]:
+        """Builds the data loader.
+
+        Args:
+            seed: The run's seed.
+            rank: The number of this process.
+            world_size: How many processes there are.
+
+        Raises:
+            ConfigError: If the config cannot work, or no batch would come of it.
+        """
+        return build_loader(
+            {**self.config, "num_workers": self.workers},
+            self.dataset,
+            key=self.key,
+            batch_size=self.batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def decode(self, processes: int, progress: Progress) -> bool:
+        """Decodes what is planned to be kept decoded, and checks that images can be read.
+
+        Args:
+            processes: Processes that decode.
+            progress: Shows how many images have been decoded.
+
+        Returns:
+            Whether nothing is kept although it was planned, as no place was left.
+
+        Raises:
+            ConfigError: If it cannot be kept where it should, or images cannot be read.
+        """
+        plan, self.cache_plan = self.cache_plan, None
+        with problems_under(f"{self.key}.dataset"):
+            if plan is not None:
+                self.dataset = plan.build(processes, progress)
+            settle_unreadable(self.dataset, self.key, plan.folder if plan else None)
+        return plan is not None and self.dataset is plan.samples
+
+
+def step_fields(
+    loaders: Mapping[str, LoaderParts],
+    batches: Mapping[str, Batch],
+    number: int,
+    share: tuple[int, int],
+) -> Batch:
+    """Makes one flat ``{loader.field: tensor}`` of the batches of a step, views included.
+
+    Args:
+        loaders: The parts of all loaders.
+        batches: A batch of each train loader, by the names that users give them.
+        number: Training batches of the run before this one, which seeds the draws.
+        share: This process's number, and how many processes share the step.
+    """
+    views = {name: loaders[TRAIN + name].views for name in batches}
+    return {
+        f"{name}.{field}": value
+        for name, batch in batches.items()
+        for field, value in views[name].of_step(batch, number, share).items()
+    }
+
+
+class PartsBuilder:
+    """Builds the parts of a run's loaders, and tries each on its first samples.
+
+    Args:
+        run: The section `run`.
+        world_size: Processes over all nodes.
+        seed: The run's seed.
+
+    Attributes:
+        processes: Processes of the run on this machine.
+        datasets: The data sets that could be read, of loaders that could not be built as well.
+    """
+
+    def __init__(self, run: Mapping[str, Any], *, world_size: int, seed: int) -> None:
+        self.run, self.world_size, self.seed = run, world_size, seed
+        self.processes = max(1, world_size // run["num_nodes"])
+        self.datasets: dict[str, Samples | StreamedSamples] = {}
+
+    def build(self, name: str, config: Mapping[str, Any]) -> LoaderParts:
+        """Builds the parts of one loader.
+
+        Args:
+            name: Its split and name.
+            config: Its config.
+
+        Raises:
+            ConfigError: With every mistake found in it.
+        """
+        key, problems = config_key(name), Problems()
+        with problems.collecting():
+            default = self.run["batch_size_per_gpu"]
+            batch_size = batch_size_of(config, key, default, self.world_size)
+        with problems.collecting():
+            views = build_views(name, config, key, self.seed)
+        with problems.collecting(), problems_under(f"{key}.dataset"):
+            source, transform, plan = self._dataset(name, config["dataset"])
+        problems.raise_if_any()
+        parts = LoaderParts(name, config, source, transform, plan, batch_size, views)
+        parts.sample_batch = first_batch(source, config, key, views.apply)
+        parts.build(self.seed, 0, self.world_size)
+        return parts
+
+    def _dataset(
+        self, name: str, config: Mapping[str, Any]
+    ) -> tuple[Samples | StreamedSamples, Any, CachePlan | None]:
+        settings = dict(config)
+        key = f"{config_key(name)}.dataset.image_transform"
+        transform = instantiate(settings.pop("image_transform", None), key=key)
+        settings["root"] = self._root(str(settings.pop("root", None) or ""))
+        kind, side = settings.pop("cache", "auto"), settings.pop("cache_side", None)
+        folder = Path(self.run["cache_dir"]) if self.run["cache_dir"] else None
+        source = self.datasets[name] = dataset(image_transform=transform, **settings)
+        plan = plan_cache(source, kind, side=side, folder=folder, processes=self.processes)
+        return source, transform, plan
+
+    def _root(self, root: str) -> str:
+        if root.startswith(("http://", "https://")):
+            return root
+        return str(Path(self.run["data_root"] or ".") / root)
+
+
+@contextmanager
+def problems_under(key: str) -> Iterator[None]:
+    """Puts a config key before those of problems raised inside, unless they begin with it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(
+            p if p.key.startswith(key) else ConfigProblem(f"{key}.{p.key}", p.value, p.expected)
+            for p in error.problems
+        ) from error
