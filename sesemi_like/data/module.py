@@ -18,7 +18,6 @@ from .batches import Batch
 from .checks.labels import class_problems
 from .checks.oddities import data_warnings
 from .labels import RunLabels, trains_on_labels
-from .loading.loaders import build_loader
 from .loading.named import NamedLoaders
 from .loading.names import EVALUATED, TRAIN, config_key
 from .loading.parts import LoaderParts, PartsBuilder, step_fields
@@ -78,7 +77,7 @@ class DataModule(pl.LightningDataModule):
             log.warning("%s", warning)
         self.cpus = usable_cpus(builder.processes)
         self._assign_workers(self.loaders)
-        self.iterations_per_epoch = self._named_loaders(rank=0).length if self._train else None
+        self.iterations_per_epoch = self.train_dataloader().length if self._train else None
 
     def _is_loaded(self, name: str, splits: Collection[str]) -> bool:
         if not name.startswith(TRAIN) or self.read is None:
@@ -134,32 +133,34 @@ class DataModule(pl.LightningDataModule):
     @cached_property  # asking builds collations, and classes are asked for throughout a run
     def trained(self) -> list[str]:
         """The train loaders, as users name them, whose labels are trained on."""
-        fields = {name: None if self.read is None else self.read[name] for name in self._train}
-        configs = {name: self.loaders[TRAIN + name].config for name in self._train}
-        return [n for n in self._train if trains_on_labels(TRAIN + n, configs[n], fields[n])]
+        return [
+            name
+            for name, loader in self._train.items()
+            if trains_on_labels(loader.name, loader.config, self.read and self.read[name])
+        ]
 
     @property
-    def _train(self) -> list[str]:
+    def _train(self) -> dict[str, LoaderParts]:
         """The train loaders that a step draws from; those that evaluators alone read are none."""
-        names = [name.removeprefix(TRAIN) for name in self.loaders if name.startswith(TRAIN)]
-        return [name for name in names if self.read is None or self.read[name]]
+        train = {n.removeprefix(TRAIN): p for n, p in self.loaders.items() if n.startswith(TRAIN)}
+        return {name: p for name, p in train.items() if self.read is None or self.read[name]}
 
     @property
     def fields(self) -> dict[str, set[str]]:
         """The field names of every train loader, views included."""
-        return {name: set(self.loaders[TRAIN + name].sample_batch) for name in self._train}
+        return {name: set(loader.sample_batch) for name, loader in self._train.items()}
 
     @property
     def rows_per_step(self) -> int:
         """Samples that a step of this process draws from all train loaders."""
-        return sum(self.loaders[TRAIN + name].batch_size for name in self._train)
+        return sum(loader.batch_size for loader in self._train.values())
 
     def first_step(self) -> Batch:
         """Two samples of every train loader with all their views, as one flat step."""
         return {
             f"{name}.{field}": value
-            for name in self._train
-            for field, value in self.loaders[TRAIN + name].sample_batch.items()
+            for name, loader in self._train.items()
+            for field, value in loader.sample_batch.items()
         }
 
     def keep(self, fields: Collection[str]) -> None:
@@ -169,9 +170,9 @@ class DataModule(pl.LightningDataModule):
             fields: Full names such as ``unlabeled.weak``; other views are not computed and other
                 fields are dropped.
         """
-        for name in self._train:
+        for name, loader in self._train.items():
             own = {f.removeprefix(f"{name}.") for f in fields if f.startswith(f"{name}.")}
-            self.loaders[TRAIN + name].views.keep({*own, "index"})  # names the rows of a batch
+            loader.views.keep({*own, "index"})  # names the rows of a batch
 
     def names_of(self, name: str, positions: Iterable[int]) -> list[str]:
         """The names of a train loader's samples, of streamed ones their numbers.
@@ -180,22 +181,20 @@ class DataModule(pl.LightningDataModule):
             name: The loader.
             positions: Values of its field `index`.
         """
-        source = self.loaders[TRAIN + name].dataset
-        if isinstance(source, StreamedSamples):
-            return [str(position) for position in positions]
-        return [source.ids[position] for position in positions]
+        return self.loaders[TRAIN + name].dataset.names_at(positions)
 
     def train_dataloader(self) -> NamedLoaders:
         """The train loaders as one iterable of ``{loader name: batch}``."""
-        return self._named_loaders(self._rank)
+        loaders = {name: self._build(loader) for name, loader in self._train.items()}
+        return NamedLoaders(loaders, self._epoch)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The validation loader, or none."""
-        return self._loader("val", self._rank) if "val" in self.loaders else []
+        return self._build(self.loaders["val"]) if "val" in self.loaders else []
 
     def test_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The test loader, or none."""
-        return self._loader("test", self._rank) if "test" in self.loaders else []
+        return self._build(self.loaders["test"]) if "test" in self.loaders else []
 
     def evaluation_loader(self, name: str) -> Iterator[Batch]:
         """Batches of a train loader's data as validation would see them.
@@ -211,14 +210,7 @@ class DataModule(pl.LightningDataModule):
         """
         own = self.loaders[TRAIN + name]
         evaluated = next((self.loaders[n] for n in EVALUATED if n in self.loaders), own)
-        loader = build_loader(
-            {"num_workers": own.workers},
-            own.dataset,
-            key=f"{own.key}.evaluation",
-            batch_size=self.loaders.get("val", own).batch_size,
-            seed=self.seed,
-        )
-        for batch in loader:
+        for batch in own.build_in_order(self.seed, self.loaders.get("val", own).batch_size):
             yield evaluated.views.apply(batch)
 
     def state_dict(self) -> dict[str, int]:
@@ -244,8 +236,5 @@ class DataModule(pl.LightningDataModule):
             return 0
         return self.trainer.current_epoch
 
-    def _named_loaders(self, rank: int) -> NamedLoaders:
-        return NamedLoaders({n: self._loader(TRAIN + n, rank) for n in self._train}, self._epoch)
-
-    def _loader(self, name: str, rank: int) -> DataLoader[Batch]:
-        return self.loaders[name].build(self.seed, rank, self.world_size)
+    def _build(self, loader: LoaderParts) -> DataLoader[Batch]:
+        return loader.build(self.seed, self._rank, self.world_size)

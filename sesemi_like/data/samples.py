@@ -176,7 +176,15 @@ class Samples(Dataset[Sample]):
 
     def row_ids(self) -> list[str]:
         """The stable name of each row."""
-        return [self.ids[int(position)] for position in self.positions]
+        return self.names_at(self.positions)
+
+    def names_at(self, positions: Iterable[int]) -> list[str]:
+        """The stable names of samples.
+
+        Args:
+            positions: Their positions, as in the field `index`.
+        """
+        return [self.ids[int(position)] for position in positions]
 
 
 class StreamedSamples(IterableDataset[Sample]):
@@ -237,6 +245,14 @@ class StreamedSamples(IterableDataset[Sample]):
         own = copy.copy(self)
         own.rank, own.world_size = rank, world_size
         return own
+
+    def names_at(self, positions: Iterable[int]) -> list[str]:
+        """The numbers of samples, which have no other names.
+
+        Args:
+            positions: Their positions, as in the field `index`.
+        """
+        return [str(int(position)) for position in positions]
 
     def set_pass(self, number: int, skipped_batches: int = 0) -> None:
         """Says which pass comes next, for streams that have orders; others begin anew.

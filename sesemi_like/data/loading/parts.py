@@ -83,6 +83,21 @@ class LoaderParts:
             world_size=world_size,
         )
 
+    def build_in_order(self, seed: int, batch_size: int) -> DataLoader[Batch]:
+        """Builds a loader of the same data in file order, each sample once, on this process alone.
+
+        Args:
+            seed: The run's seed.
+            batch_size: Rows of a batch.
+        """
+        return build_loader(
+            {"num_workers": self.workers},
+            self.dataset,
+            key=f"{self.key}.evaluation",
+            batch_size=batch_size,
+            seed=seed,
+        )
+
     def decode(self, processes: int, progress: Progress) -> bool:
         """Decodes what is planned to be kept decoded, and checks that images can be read.
 
