@@ -46,6 +46,31 @@ def test_links_lead_somewhere(page: Any) -> None:
             assert anchor in anchors(linked), f"{name_of(page)}: {target}"
 
 
+NAMED_PATH = re.compile(r"`((?:sesemi_like|builtin_configs|tests|benchmarks|docs)/[\w./]*)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_and_folders_that_a_page_names_exist(page: Path) -> None:
+    missing = [path for path in NAMED_PATH.findall(page.read_text()) if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_the_tree_of_folders_is_that_of_the_repository() -> None:
+    """Every path of the tree exists, and every package of the application is in it."""
+    (tree,) = blocks(ROOT / "docs" / "extend" / "layout.md", "text")
+    parents: dict[int, Path] = {0: ROOT}
+    shown = set()
+    for line in tree.splitlines():
+        name = line.split()[0]
+        indent = len(line) - len(line.lstrip())
+        path = parents[indent] / name
+        assert path.exists(), name
+        parents[indent + 2] = path
+        shown.add(path)
+    package = ROOT / "sesemi_like"
+    assert {init.parent for init in package.rglob("__init__.py")} <= shown
+
+
 def test_every_page_is_in_the_navigation() -> None:
     class Loader(yaml.SafeLoader):
         pass
