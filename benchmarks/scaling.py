@@ -27,7 +27,8 @@ from common import in_own_process, print_machine
 from torch.utils.data import DataLoader, Dataset
 
 from sesemi_like.data import Samples
-from sesemi_like.data.cache.file import open_or_build
+from sesemi_like.data.cache.file import cache_key
+from sesemi_like.data.cache.folder import CacheFolder
 from sesemi_like.data.cache.reader import cached_reader
 from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.data.packed_names import PackedNames
@@ -55,8 +56,9 @@ def data_case(count: int, folder: Path) -> dict[str, float]:
     """Opens a cache of so many images and reads batches from it."""
     tune_process()
     torch.set_num_threads(1)
+    key = cache_key(["images"], map(str, range(count)))
     before, start = resident_bytes(), time.perf_counter()
-    cache = open_or_build(folder, f"images-{count}", image_at, count)
+    cache = CacheFolder(folder).open_or_build(key, image_at)
     files = ImageReader(image_at, None)
     reader = cached_reader(files, cache, np.arange(count), is_transformed=True)
     ids = np.char.mod("%d", np.arange(count)) if count <= 1000 else range(count)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_CLAIM, _LOCK = "in-use-", ".lock"
 
 
 def lock_descriptor(descriptor: int, *, wait: bool = True) -> bool | None:
@@ -70,11 +74,58 @@ def remove_unlocked(path: Path) -> bool:
     return is_free and not path.exists()
 
 
+class Claim:
+    """Marks a folder as used by this process and by those forked from it, until they end.
+
+    The mark is a locked file in the folder. Where there are no locks, or the folder cannot be
+    written, there is none.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._release: Callable[[], object] | None = None
+        try:
+            is_claimed(folder)  # removes the marks of processes that have ended
+            descriptor, name = tempfile.mkstemp(_LOCK, _CLAIM, folder)
+        except OSError:
+            return
+        _share(Path(name))
+        if lock_descriptor(descriptor):
+            self._release = weakref.finalize(self, os.close, descriptor)
+        else:
+            os.close(descriptor)
+            Path(name).unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Ends the claim; nothing happens where it has ended."""
+        if self._release is not None:
+            self._release()
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a living process has claimed a folder; marks of others are removed.
+
+    Without locks nothing is known of that: a folder is to be removed only while one is held.
+
+    Args:
+        folder: The folder.
+    """
+    marks = list(folder.glob(f"{_CLAIM}*{_LOCK}"))
+    return any([not remove_unlocked(mark) and mark.exists() for mark in marks])
+
+
 def _open(path: Path, flags: int = 0) -> int:
-    """Opens a file for whoever may write to its folder: locks over a network need write access."""
-    mode = path.parent.stat().st_mode & 0o666
-    descriptor = os.open(path, os.O_RDWR | flags, mode)
-    with suppress(OSError):  # the umask may have taken away what the folder allows
-        if flags & os.O_CREAT and os.fstat(descriptor).st_mode & 0o777 != mode:
-            os.chmod(path, mode)
+    """Opens a file to be locked: over a network that needs write access."""
+    is_new = bool(flags & os.O_CREAT) and not path.exists()
+    descriptor = os.open(path, os.O_RDWR | flags, 0o666)
+    if is_new:
+        _share(path)
     return descriptor
+
+
+def _share(path: Path) -> None:
+    """Lets all who may write to a folder lock a new file in it, whatever the umask."""
+    with suppress(OSError):
+        os.chmod(path, path.parent.stat().st_mode & 0o666)

@@ -16,6 +16,7 @@ from .learners import LEARNERS, learner_entry
 from .modes import Mode, Modes, mode_problems
 from .rules import at_least, exclusive, one_of
 from .schema import schema_problems
+from .sizes import parse_bytes
 from .structs import AppConfig, DatasetConfig
 from .targets import target_problems
 
@@ -87,10 +88,11 @@ def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
         yield ConfigProblem("run.precision", run.precision, expected)
     if misnamed := _folder_name_problem(run.id):
         yield ConfigProblem("run.id", run.id, misnamed)
-    try:
-        parse_gpus(run.gpus)
-    except ValueError as error:
-        yield ConfigProblem("run.gpus", run.gpus, str(error))
+    for name, parse in (("gpus", parse_gpus), ("cache_limit", parse_bytes)):
+        try:
+            parse(run[name])
+        except ValueError as error:
+            yield ConfigProblem(f"run.{name}", run[name], str(error))
     for name in ("resume_from_checkpoint", "pretrained_checkpoint_path"):
         if run[name] is not None and not Path(run[name]).is_file():
             yield ConfigProblem(f"run.{name}", run[name], "no such file; give a checkpoint's path")

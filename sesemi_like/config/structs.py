@@ -34,7 +34,10 @@ class RunConfig:
         precision: auto | 32 | bf16 | 16; auto is bf16 where the hardware computes it natively.
         batch_size_per_gpu: The default batch size of every loader, per process.
         data_root: The parent of relative dataset roots, and the root of datasets without one.
-        cache_dir: Where decoded images are kept for later runs; null is ~/.cache/sesemi_like.
+        cache_dir: Where decoded images are kept for later runs; null is the user's cache folder, on
+            Linux ~/.cache/sesemi_like.
+        cache_limit: Bytes that all decoded images in `cache_dir` may take, as a number or as
+            "20 GB"; null is a tenth of what is free there, at most 50 GB.
         id: Names the run; outputs go to dir/id/<time>/.
         dir: The parent folder of all runs.
         mode: What the run does; `open_cli -h` lists the modes.
@@ -61,6 +64,7 @@ class RunConfig:
     batch_size_per_gpu: int | None = None
     data_root: str | None = "./data"
     cache_dir: str | None = None
+    cache_limit: Any = None
     id: str = "default"
     dir: str = "./runs"
     mode: str = "FIT"

@@ -64,6 +64,8 @@ def test_every_missing_value_is_named_with_what_it_is_for() -> None:
         ("run.accelerator=tpu", "run.accelerator"),
         ("run.gpus=two", "run.gpus"),
         ("run.gpus=-2", "run.gpus"),
+        ("run.cache_limit=much", "run.cache_limit"),
+        ("run.cache_limit=-1", "run.cache_limit"),
         ("run.id=a/b", "run.id"),
         ("run.resume_from_checkpoint=nowhere.ckpt", "run.resume_from_checkpoint"),
         ("run.mode=TEST", "data.test"),

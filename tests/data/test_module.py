@@ -528,3 +528,12 @@ def test_a_cache_that_cannot_be_kept_is_told_with_its_key(folder: Path) -> None:
     data = of_folder(folder, "++data.train.unlabeled.dataset.cache=disk")
     with pytest.raises(ConfigError, match=r"data\.train\.unlabeled\.dataset\.cache: found 'disk'"):
         data.decode()
+
+
+def test_a_cache_beyond_the_limit_is_reported_with_its_key(folder: Path) -> None:
+    settings = ("++data.train.unlabeled.dataset.cache=disk", "run.cache_limit=1 kB")
+    found = r"dataset\.cache: found 'disk'.* give a run\.cache_limit of more than 0\.0 GB"
+    with pytest.raises(ConfigError, match=found):
+        of_folder(folder, *settings)
+    of_folder(folder, settings[0], "run.cache_limit=1 GB").decode()
+    assert list(folder.glob("cache/*/pixels.bin"))

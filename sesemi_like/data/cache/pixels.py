@@ -25,14 +25,15 @@ class FilePixels:
 
     Args:
         path: The file.
+        claim: What keeps it from being removed while this object lives.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, claim: object = None) -> None:
+        self.path, self.claim = path, claim
         self._file: IO[bytes] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None}
+        return {"path": self.path, "claim": None, "_file": None}
 
     def __getitem__(self, piece: slice) -> Pixels:
         out: Pixels = np.empty(piece.stop - piece.start, np.uint8)

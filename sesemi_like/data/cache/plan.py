@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ from ..samples import Samples, StreamedSamples
 from ..sources.decoding import Pixels
 from ..sources.image_reader import ImageReader, file_loader_of
 from .decode import decode_into_memory
-from .file import open_or_build
+from .file import CacheKey
+from .folder import CacheFolder
 from .memory import free_memory
 from .pixels import PixelCache
 from .reader import cached_reader
@@ -26,7 +26,7 @@ from .storage import Storage, choose_storage
 
 log = logging.getLogger(__name__)
 
-_DISK_SHARE, _MEMORY_SHARE = 1 / 3, 1 / 2
+_MEMORY_SHARE = 1 / 2
 
 
 def default_folder() -> Path | None:
@@ -47,15 +47,17 @@ def cache_samples(
     *,
     side: int | None = None,
     folder: Path | None = None,
+    limit: int | None = None,
     workers: int = 0,
 ) -> Samples | StreamedSamples:
     """Decodes the images of a data set once, where that is asked for or pays.
 
     Args:
         samples: A data set.
-        kind: As in :func:`plan_cache`, as `side` and `folder`.
+        kind: As in :func:`plan_cache`, as `side`, `folder` and `limit`.
         side: See there.
         folder: See there.
+        limit: See there.
         workers: Processes that decode; 0 decodes in this one.
 
     Returns:
@@ -64,7 +66,7 @@ def cache_samples(
     Raises:
         ConfigError: As :meth:`CachePlan.build`.
     """
-    plan = plan_cache(samples, kind, side=side, folder=folder)
+    plan = plan_cache(samples, kind, side=side, folder=folder, limit=limit)
     return plan.build(workers) if plan else samples
 
 
@@ -74,6 +76,7 @@ def plan_cache(
     *,
     side: int | None = None,
     folder: Path | None = None,
+    limit: int | None = None,
     processes: int = 1,
 ) -> CachePlan | None:
     """Settles what of a data set is decoded once and where it is kept, and decodes nothing yet.
@@ -85,14 +88,16 @@ def plan_cache(
     Args:
         samples: A data set.
         kind: ``disk`` keeps pixels in a file that later runs find again, ``ram`` in memory,
-            ``none`` nowhere. ``auto`` takes the disk if they fit into a third of what is free there
-            and it can be written, else memory if they fit into half of what is free, shared out
+            ``none`` nowhere. ``auto`` takes the disk if they fit into `limit` and it can be
+            written, else memory if they fit into half of what is free, shared out
             over the processes on this machine, each of which keeps its own, else none; it never
             keeps images smaller than they are, and leaves data sets alone that have no image
             files.
         side: Larger images are kept at this shorter side, in pixels; None: 8/7 of the side that
             the transform delivers, as 256 for 224. Not used where the transform is applied before.
         folder: Where files are kept; None is :func:`default_folder`.
+        limit: Bytes that all caches in the folder may take together; None as in
+            :class:`~sesemi_like.data.cache.folder.CacheFolder`, which ``disk`` may exceed.
         processes: Processes of the run on this machine.
 
     Returns:
@@ -114,10 +119,24 @@ def plan_cache(
     if chosen is None:
         return None
     storage, size = chosen
-    folder, needed = folder or default_folder(), int(size * len(positions))
-    key = storage.key(positions)
-    plan = CachePlan(samples, storage, positions, kind, needed, folder, key, processes)
-    return plan if plan.locations() else None
+    plan = CachePlan(
+        samples,
+        storage,
+        positions,
+        kind,
+        needed=int(size * len(positions)),
+        folder=folder or default_folder(),
+        limit=limit,
+        key=storage.key(positions),
+        processes=processes,
+    )
+    locations = plan.locations()
+    if kind == "auto" and "disk" not in locations:
+        log.info(
+            "pixels of %.1f GB are not kept on disk: run.cache_limit or what is free there is less",
+            plan.needed / 1e9,
+        )
+    return plan if locations else None
 
 
 @dataclass(frozen=True)
@@ -131,7 +150,8 @@ class CachePlan:
         kind: What was asked for.
         needed: Bytes that the pixels take.
         folder: Where files are kept.
-        key: The name of the cache.
+        limit: Bytes that all caches in it may take together, if that is settled.
+        key: What the pixels depend on.
         processes: Processes of the run on this machine.
     """
 
@@ -141,7 +161,8 @@ class CachePlan:
     kind: str
     needed: int
     folder: Path | None
-    key: str
+    limit: int | None
+    key: CacheKey
     processes: int = 1
 
     @property
@@ -155,21 +176,42 @@ class CachePlan:
         Raises:
             ConfigError: If they do not fit where they were asked for.
         """
-        free = {"disk": _free_disk(self.folder), "ram": free_memory() // self.processes}
-        if self.folder is not None and (self.folder / self.key).is_dir():
-            free["disk"] = sys.maxsize  # what is there need not be written
+        room = {"disk": self._room_on_disk(), "ram": free_memory() // self.processes}
         if self.kind == "auto":
-            shares = {"disk": _DISK_SHARE, "ram": _MEMORY_SHARE}
-            return [name for name in free if self.needed < shares[name] * free[name]]
+            room["ram"] = int(room["ram"] * _MEMORY_SHARE)
+            return [name for name in room if self.needed < room[name]]
         if self.kind == "disk" and self.folder is None:
             raise _error(self.kind, "there is no home folder to keep it in; give run.cache_dir")
-        if self.needed > free[self.kind]:
-            where = f"in {self.folder}" if self.kind == "disk" else "of memory"
-            sizes = f"take {self.needed / 1e9:.1f} GB, and {free[self.kind] / 1e9:.1f} GB {where}"
-            raise _error(
-                self.kind, f"the pixels {sizes} are free; give a smaller cache_side, or none"
-            )
+        if self.needed > room[self.kind]:
+            raise _error(self.kind, self._lack_of(room[self.kind]))
         return [self.kind]
+
+    def _lack_of(self, room: int) -> str:
+        """Says that the pixels do not fit, and what would help."""
+        needed, free = f"{self.needed / 1e9:.1f} GB", f"{room / 1e9:.1f} GB"
+        if self.kind == "disk" and self.limit == room:
+            return f"the pixels take {needed}; give a run.cache_limit of more than {free}, or none"
+        where = f"in {self.folder}" if self.kind == "disk" else "of memory"
+        return (
+            f"the pixels take {needed}, and {free} {where} are free; "
+            "give a smaller cache_side, or none"
+        )
+
+    def _room_on_disk(self) -> int:
+        """Bytes that the cache may take on the disk, after other caches have been removed."""
+        if self.folder is None:
+            return 0
+        caches = CacheFolder(self.folder, self.limit)
+        if caches.has(self.key):
+            return sys.maxsize  # what is there need not be written
+        return (
+            min(caches.bytes_free, caches.bytes_allowed) if self._is_bounded else caches.bytes_free
+        )
+
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether the cache must fit into the limit: a default one gives way to a wish."""
+        return self.kind == "auto" or self.limit is not None
 
     def build(self, workers: int = 0, progress: Progress = log_task) -> Samples:
         """Finds or builds the cache, and returns the data set that reads from it.
@@ -204,7 +246,14 @@ class CachePlan:
             if location == "ram" or self.folder is None:
                 return decode_into_memory(decode, count, workers, progress)
             try:
-                return open_or_build(self.folder, self.key, decode, count, workers, progress)
+                return CacheFolder(self.folder, self.limit).open_or_build(
+                    self.key,
+                    decode,
+                    size=self.needed,
+                    is_bounded=self._is_bounded,
+                    workers=workers,
+                    progress=progress,
+                )
             except OSError as error:
                 reason = f"no cache can be kept in {self.folder}: {error}"
                 if self.kind != "auto":
@@ -227,13 +276,6 @@ def _file_reader(samples: Samples | StreamedSamples) -> ImageReader | None:
     if not isinstance(samples, Samples) or file_loader_of(samples) is None:
         return None
     return samples.read if isinstance(samples.read, ImageReader) else None
-
-
-def _free_disk(folder: Path | None) -> int:
-    if folder is None:
-        return 0
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
 
 
 def _reason(error: BaseException) -> str:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils._pytree import tree_leaves
 
+from ...trees import tree_leaves
 from ..samples import UNREADABLE, Sample
 from ..sources import decoding
 from ..sources.decoding import Pixels, shrink
 from ..sources.image_reader import ImageReader, is_deterministic
-from .file import cache_key
+from .file import CacheKey, cache_key
 
 _PROBES, _SMALL_SIDE, _SMALLEST_KEPT_SIDE = 8, 256, 64
 
@@ -45,11 +45,11 @@ class Storage:
             return None
         return pixels if self.side is None else shrink(pixels, self.side)
 
-    def key(self, positions: npt.NDArray[np.int64]) -> str:
-        """The name of the cache: the files, and how they are decoded."""
+    def key(self, positions: npt.NDArray[np.int64]) -> CacheKey:
+        """What the pixels depend on: the files, and how they are decoded."""
         settings = f"{self.reader.image_transform}" if self.is_transformed else f"side {self.side}"
         files = (self.reader.load.fingerprint(int(p)) for p in positions)  # type: ignore[attr-defined]
-        return cache_key([settings, f"decoding {decoding.VERSION}", *files])
+        return cache_key([settings, f"decoding {decoding.VERSION}"], files)
 
 
 def choose_storage(

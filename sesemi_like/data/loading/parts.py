@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from ...config.instantiate import instantiate
+from ...config.sizes import parse_bytes
 from ...errors import ConfigError, ConfigProblem, Problems
 from ..batches import Batch
 from ..cache.plan import CachePlan, plan_cache
@@ -193,7 +194,10 @@ class PartsBuilder:
         kind, side = settings.pop("cache", "auto"), settings.pop("cache_side", None)
         folder = Path(self.run["cache_dir"]) if self.run["cache_dir"] else None
         source = self.datasets[name] = dataset(image_transform=transform, **settings)
-        plan = plan_cache(source, kind, side=side, folder=folder, processes=self.processes)
+        limit = parse_bytes(self.run["cache_limit"])
+        plan = plan_cache(
+            source, kind, side=side, folder=folder, limit=limit, processes=self.processes
+        )
         return source, transform, plan
 
     def _root(self, root: str) -> str:

@@ -132,10 +132,10 @@ def test_a_cache_of_what_files_became_once_is_built_anew(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = indexed("image_folder", str(image_root))
-    key = plan_cache(samples, "disk", folder=tmp_path).key
-    assert plan_cache(samples, "disk", folder=tmp_path).key == key
+    key = plan_cache(samples, "disk", folder=tmp_path).key.name
+    assert plan_cache(samples, "disk", folder=tmp_path).key.name == key
     monkeypatch.setattr(decoding, "VERSION", decoding.VERSION + 1)
-    assert plan_cache(samples, "disk", folder=tmp_path).key != key
+    assert plan_cache(samples, "disk", folder=tmp_path).key.name != key
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
@@ -170,7 +170,7 @@ def test_auto_takes_the_place_with_room(
     memory: int,
     place: str | None,
 ) -> None:
-    monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(disk))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(disk))
     monkeypatch.setattr(cached, "free_memory", lambda: memory)
     found = cache_samples(
         indexed("image_folder", str(image_root)), "auto", folder=tmp_path / "cache"
@@ -182,7 +182,7 @@ def test_auto_takes_the_place_with_room(
 def test_processes_on_a_machine_share_its_memory(
     image_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached, "_free_disk", lambda folder: 0)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(0))
     samples = indexed("image_files", str(image_root))
     needed = cached.plan_cache(samples).needed
     monkeypatch.setattr(cached, "free_memory", lambda: 6 * needed)
@@ -215,7 +215,7 @@ def test_what_cannot_be_kept_is_reported(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = indexed("image_folder", str(image_root))
-    monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(1000))
     with pytest.raises(ConfigError, match=r"cache: found 'disk'; the pixels take 0\.0 GB"):
         cache_samples(samples, "disk", folder=tmp_path / "cache")
     monkeypatch.undo()
@@ -249,7 +249,7 @@ def test_a_cache_that_is_there_is_taken_though_the_disk_is_full(
 ) -> None:
     samples = indexed("image_folder", str(image_root))
     cache_samples(samples, "disk", folder=tmp_path / "cache")
-    monkeypatch.setattr(cached.shutil, "disk_usage", lambda _: Usage(1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(1000))
     for kind in ("auto", "disk"):
         assert is_cached(cache_samples(samples, kind, folder=tmp_path / "cache"))
 

@@ -1,0 +1,28 @@
+"""Sizes in bytes as users write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sesemi_like.config.sizes import parse_bytes
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(None, None), (0, 0), (20, 20), (2.5e9, 2_500_000_000), ("7", 7), ("7 B", 7), ("2kB", 2000),
+     ("20 GB", 20 * 10**9), ("1.5 TB", 15 * 10**11), (" 3 mb ", 3_000_000), ("4 MiB", 4 * 2**20),
+     ("8 GiB", 8 * 2**30), ("1 KiB", 1024), ("1TiB", 2**40)],
+)  # fmt: skip
+def test_numbers_and_units_are_read(size: Any, expected: int | None) -> None:
+    assert parse_bytes(size) == expected
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["", "much", "20 XB", "-1 GB", "1 2 GB", -1, float("inf"), float("nan"), True, [1], "GB"],
+)
+def test_what_is_no_size_is_refused(size: Any) -> None:
+    with pytest.raises(ValueError, match="needs a number of bytes, 0 or more, or a text such as"):
+        parse_bytes(size)
