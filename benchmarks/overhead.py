@@ -57,7 +57,7 @@ def bare(steps: int, method: str) -> float:
     prepared = prepare(config_of(steps, method))  # type: ignore[arg-type]
     data, learner = prepared.data, prepared.learner
     network, teacher = learner.networks["classifier"], learner.networks.module("teacher")
-    optimizer, ends = learner.configured_optimizer(), []
+    optimizer, ends = learner.build_optimizer(), []
     learner.train()
     while len(ends) < steps:
         for step, loaded in enumerate(data.train_dataloader()):
@@ -96,7 +96,7 @@ class Plain(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Builds the learner's optimizer."""
-        return self.learner.configured_optimizer()
+        return self.learner.build_optimizer()
 
 
 def plain(steps: int, method: str) -> float:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -26,7 +25,8 @@ from ..views.inputs import Inputs
 from .checkpoints import rng
 from .dry_run import dry_run
 from .forwards import ForwardPlan, request_problems
-from .joining import is_joined_faster, joined_where_exact, without_inexact
+from .joining import ForwardChoice
+from .optimizers import fused_settings, match_layout, use_channels_last
 from .reductions import reduce_losses
 from .step_log import StepLog
 from .terms import LossTerm
@@ -35,33 +35,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 log = logging.getLogger(__name__)
-
-FUSED = ("SGD", "Adam", "AdamW")
-"""torch's optimizers with a fused kernel for every device, in every release we take."""
-
-
-def takes_fused(config: Mapping[str, Any]) -> bool:
-    """Says whether an optimizer's config names one of torch's with a fused kernel."""
-    module, _, name = str(config.get("_target_")).rpartition(".")
-    return module == "torch.optim" and name in FUSED
-
-
-def use_channels_last(module: nn.Module) -> None:
-    """Stores the weights of 2-d convolutions as convolutions read them fastest; values stay."""
-    for parameter in module.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Lays an optimizer's state out in memory as its parameters, as fused kernels take for granted.
-
-    A checkpoint may hold it otherwise: of a run whose weights lay differently.
-    """
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 class Learner(pl.LightningModule):
@@ -80,6 +53,9 @@ class Learner(pl.LightningModule):
         inputs: What the images of the run, or of the checkpoint it was loaded from, are; None
             where that is not known.
         facts: What a resumed run must have in common with this one to end alike.
+        logged_names: What a step logs, known after :meth:`dry_run`.
+        step_losses: The reduced loss of every head in the last step.
+        skips_step: Whether the last step was skipped, so that teachers stay.
     """
 
     key = "learner.hparams"
@@ -96,11 +72,10 @@ class Learner(pl.LightningModule):
         use_channels_last(self)
         evaluated = self.evaluated_forwards()
         self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
-        self.plan: ForwardPlan | None = None
-        self.logged: set[str] = set()  # the names of what a step logs, from the dry run
+        self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
-        self._joined_plan: ForwardPlan | None = None
+        self._choice: ForwardChoice | None = None
         self._rng_states: list[dict[str, Any]] | None = None
         self.inputs: Inputs | None = None
         self.facts: dict[str, Any] = {}
@@ -165,8 +140,8 @@ class Learner(pl.LightningModule):
     def forward_setting(self) -> str:
         """How rows for one network are run: auto | separate | joined.
 
-        `auto` joins rows only where that changes nothing but speed (see :mod:`.exactness`), and if
-        a trial on the first batch finds it faster.
+        `auto` joins rows only where that changes nothing but speed (see :mod:`.joining`), and if a
+        trial on the first batch finds it faster.
         """
         return str(self.settings.get("forward") or "auto")
 
@@ -191,32 +166,23 @@ class Learner(pl.LightningModule):
         problems += [problem for term in terms.values() for problem in term.problems()]
         if problems:
             raise ConfigError(problems)
-        separate = ForwardPlan(requests, self.networks)
-        self.plan, self._joined_plan = separate, None
-        if self.forward_setting == "joined":
-            self.plan = ForwardPlan(requests, self.networks, joined=True)
-        if self.forward_setting == "auto":
-            self._may_join(joined_where_exact(separate))
-        return self.plan
+        self._choice = ForwardChoice(ForwardPlan(requests, self.networks), self.forward_setting)
+        return self._choice.plan
 
-    def _may_join(self, joined: ForwardPlan) -> None:
-        self._joined_plan = joined if joined.stacked else None
-
-    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Settles at the first batch whether rows for one network are joined, if that is open."""
-        if self._joined_plan is None or self.plan is None:
-            return
-        joined, self._joined_plan = self._joined_plan, None
-        context = self.trainer.precision_plugin.forward_context()
-        if is_joined_faster(self.plan, joined, batch, context):
-            self.plan = joined
+    @property
+    def plan(self) -> ForwardPlan | None:
+        """What a step runs; None before :meth:`make_plan`."""
+        return self._choice.plan if self._choice else None
 
     @property
     def forward_in_use(self) -> str | None:
         """How rows for one network are run in this run; None while that is open."""
-        if self.plan is None or self._joined_plan is not None:
-            return None
-        return "joined" if self.plan.joined else "separate"
+        return self._choice.in_use if self._choice else None
+
+    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Decides at the first batch whether rows for one network are joined, if that is open."""
+        if self._choice is not None:
+            self._choice.decide(batch, self.trainer.precision_plugin.forward_context)
 
     def dry_run(self, batch: Mapping[str, Tensor]) -> None:
         """Runs a step on a few samples, so that what cannot work shows before training.
@@ -230,18 +196,18 @@ class Learner(pl.LightningModule):
             ConfigError: With every head that fails, or the networks; or if nothing can be learned.
         """
         dry_run(self, batch)
-        if self.plan is not None and self._joined_plan is not None:
-            self._may_join(without_inexact(self.plan, self._joined_plan, batch))
+        if self._choice is not None:
+            self._choice.drop_inexact(batch)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
         assert self.plan is not None, "make_plan() comes before training"
         step = Step(self.global_step, self._max_steps(), self.networks, batch)
-        answers, is_logged = self.plan.run(batch), self._is_logged(step)
+        outputs_by_head, is_logged = self.plan.run(batch), self._is_logged(step)
         total = torch.zeros((), device=self.device)
         log, self.step_losses = StepLog(), {}
         for name, term in self.terms.items():
-            outputs = term.head(answers[name], step)
+            outputs = term.head(outputs_by_head[name], step)
             loss, weight = reduce_losses(outputs, term.reduction), term.weight(step.index)
             total = total + weight * loss
             self.step_losses[name] = loss.detach()
@@ -250,11 +216,11 @@ class Learner(pl.LightningModule):
         if is_logged:
             log.values["train/loss"] = total
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({**log.together(self.device), "lr": rate})
+            self.log_dict({**log.reduce(self.device), "lr": rate})
         return total
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> dict[str, Any]:
-        """Answers the evaluated forwards with the rows' targets and indices, for evaluators."""
+        """Returns the evaluated outputs with the rows' targets and indices, for evaluators."""
         given = {name: batch[name] for name in ("target", "index") if name in batch}
         return {**given, **self.predict_batch(batch)}
 
@@ -265,7 +231,7 @@ class Learner(pl.LightningModule):
         """Runs the evaluated forwards on a batch of the val loader's fields.
 
         Returns:
-            ``{name: answer}``, for a classifier
+            ``{name: output}``, for a classifier
             ``{"model": {"features": (N, D), "logits": (N, C)}, "ema": {...}}``.
         """
         return self.evaluation_plan.run(batch)["evaluated"]
@@ -280,33 +246,17 @@ class Learner(pl.LightningModule):
             assert isinstance(average, EMATeacher)
             average.update(self.networks.module(source), self.global_step)
 
-    def configured_optimizer(self) -> torch.optim.Optimizer:
+    def build_optimizer(self) -> torch.optim.Optimizer:
         """Builds the optimizer from the hyperparameters."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         config, key = self.settings["optimizer"], f"{self.key}.optimizer"
-        optimizer: torch.optim.Optimizer = instantiate(
-            config, parameters, key=key, **self._fused(config)
-        )
+        fused = fused_settings(config, self.trainer if self._is_attached else None)
+        optimizer: torch.optim.Optimizer = instantiate(config, parameters, key=key, **fused)
         return optimizer
-
-    def _fused(self, config: Mapping[str, Any]) -> dict[str, bool]:
-        """Asks torch's optimizers for their fused kernel, where the config leaves that open.
-
-        In mixed precision Lightning clips no gradients for them, nor does a gradient scaler.
-        """
-        is_open = not {"fused", "foreach", "differentiable"} & set(config)
-        return {"fused": True} if is_open and not self._unscales and takes_fused(config) else {}
-
-    @property
-    def _unscales(self) -> bool:
-        """Whether gradients of mixed precision are changed before a step: unscaled or clipped."""
-        if not self._attached or not isinstance(self.trainer.precision_plugin, MixedPrecision):
-            return False
-        return self.trainer.precision == "16-mixed" or bool(self.trainer.gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimizer and its schedule from the hyperparameters."""
-        optimizer = self.configured_optimizer()
+        optimizer = self.build_optimizer()
         schedule = self.settings.get("lr_scheduler")
         if not schedule:
             return optimizer
@@ -328,15 +278,8 @@ class Learner(pl.LightningModule):
         self._rng_states = rng.of_processes(checkpoint.get("rng"))
         if self.inputs is None:
             self.inputs = Inputs.from_plain(checkpoint.get("data"))
-        way = checkpoint.get("forward")
-        if self._joined_plan is not None and way:
-            self.plan = self._joined_plan if way == "joined" else self.plan
-            self._joined_plan = None
-        if way and self.forward_in_use not in (None, way):
-            told = "the checkpoint's run had its forwards %s, this one has them %s"
-            log.warning(
-                f"{told}; model.forward: %s goes on as before", way, self.forward_in_use, way
-            )
+        if self._choice is not None:
+            self._choice.resume(checkpoint.get("forward"))
 
     def on_train_start(self) -> None:
         """Sets the generators to train with; the optimizer of a resumed run is there now."""
@@ -346,10 +289,10 @@ class Learner(pl.LightningModule):
         self._rng_states = None
 
     def _max_steps(self) -> int | None:
-        return steps_of_run(self.trainer) if self._attached else None
+        return steps_of_run(self.trainer) if self._is_attached else None
 
     @property
-    def _attached(self) -> bool:
+    def _is_attached(self) -> bool:
         try:
             return self.trainer is not None
         except RuntimeError:  # what Lightning raises outside a trainer
@@ -360,7 +303,7 @@ class Learner(pl.LightningModule):
 
         The others need not compute what is only looked at.
         """
-        if not self._attached:
+        if not self._is_attached:
             return False
         is_last = self.trainer.is_last_batch or step.index + 1 == step.max_steps
         return is_last or writes_logs(self.trainer)

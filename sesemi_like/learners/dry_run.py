@@ -61,7 +61,7 @@ def _losses_of(
             outputs = term.head(answers[name], step)
             losses.append(reduce_losses(outputs, term.reduction))
             logged = ("loss", "weighted_loss", "weight", *outputs.metrics)
-            learner.logged |= {f"train/{name}/{key}" for key in logged}
+            learner.logged_names |= {f"train/{name}/{key}" for key in logged}
         except Exception as error:
             expected = f"fails on the first samples: {error}"
             problems.append(ConfigProblem(term.key, type(term.head).__name__, expected))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ..distributed import all_true
 from ..trees import tree_leaves
@@ -27,12 +26,92 @@ _TOLERANCE = 1e-4
 """Of the largest value: float32 rounding differs by far less, statistics by far more."""
 
 
+_BATCH_NORMS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,
+    nn.LazyBatchNorm1d, nn.LazyBatchNorm2d, nn.LazyBatchNorm3d,
+)  # fmt: skip
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+
+class ForwardChoice:
+    """Decides which plan a step runs: every request by itself, or rows for a network joined.
+
+    Args:
+        separate: The plan that runs every request by itself.
+        setting: ``separate``, ``joined``, or ``auto``: joined where that changes nothing but speed
+            and a trial on the first batch finds it faster.
+
+    Attributes:
+        plan: The plan to run now.
+    """
+
+    def __init__(self, separate: ForwardPlan, setting: str) -> None:
+        self.plan = separate
+        self._candidate: ForwardPlan | None = None  # what is left to try
+        if setting == "joined":
+            self.plan = ForwardPlan(separate.requests, separate.networks, joined=True)
+        elif setting == "auto":
+            self._set_candidate(joined_where_exact(separate))
+
+    @property
+    def in_use(self) -> str | None:
+        """``joined`` or ``separate``; None before it has been decided."""
+        if self._candidate is not None:
+            return None
+        return "joined" if self.plan.joined else "separate"
+
+    def drop_inexact(self, batch: Mapping[str, Tensor]) -> None:
+        """Excludes from joining the networks for which it would change values.
+
+        Args:
+            batch: The fields of a step of a few samples, on the CPU.
+        """
+        if self._candidate is not None:
+            self._set_candidate(without_inexact(self.plan, self._candidate, batch))
+
+    def decide(
+        self, batch: Mapping[str, Tensor], context: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        """Takes the faster plan, if that is still open.
+
+        Args:
+            batch: The fields of a step.
+            context: Makes what is entered around the trial, for the run's precision.
+        """
+        if self._candidate is None:
+            return
+        candidate, self._candidate = self._candidate, None
+        if is_joined_faster(self.plan, candidate, batch, context()):
+            self.plan = candidate
+
+    def resume(self, used: str | None) -> None:
+        """Goes on as the run of a checkpoint did, where that is open; else warns of a difference.
+
+        Args:
+            used: Its :attr:`in_use`.
+        """
+        if self._candidate is not None and used:
+            self.plan = self._candidate if used == "joined" else self.plan
+            self._candidate = None
+        if used and self.in_use not in (None, used):
+            log.warning(
+                "the checkpoint's run had its forwards %s, this one has them %s; "
+                "model.forward: %s goes on as before",
+                used,
+                self.in_use,
+                used,
+            )
+
+    def _set_candidate(self, joined: ForwardPlan) -> None:
+        self._candidate = joined if joined.stacked else None
+
+
 def sees_batch(module: nn.Module) -> bool:
     """Whether a part of a module is BatchNorm in training mode, or keeps statistics of batches."""
     return any(
-        part.training and (isinstance(part, _BatchNorm) or part.track_running_stats)
+        part.training and (isinstance(part, _BATCH_NORMS) or part.track_running_stats)
         for part in module.modules()
-        if isinstance(part, _NormBase)
+        if isinstance(part, (*_BATCH_NORMS, *_INSTANCE_NORMS))
     )
 
 
@@ -51,10 +130,10 @@ def joined_where_exact(separate: ForwardPlan) -> ForwardPlan:
 def without_inexact(
     separate: ForwardPlan, joined: ForwardPlan, batch: Mapping[str, Tensor]
 ) -> ForwardPlan:
-    """The joined plan without networks whose rows see each other, or that draw random numbers.
+    """The joined plan without networks whose rows depend on each other or that draw at random.
 
     Stacked and separate rows then give other values in training mode, buffers and later random
-    numbers included: dropout, or any layer that looks at the whole batch.
+    numbers included: dropout, or any layer that reads the whole batch.
 
     Args:
         separate: The plan that runs every request by itself.
@@ -63,19 +142,19 @@ def without_inexact(
     """
     apart = joined.called - joined.stacked
     for name in joined.stacked:
-        one, other = (_traces(joined.part(name, joined=j), batch) for j in (False, True))
+        one, other = (_run_and_read(joined.part(name, joined=j), batch) for j in (False, True))
         if one is None or other is None or not all(map(_is_close, one, other)):
             apart.add(name)
     return ForwardPlan(separate.requests, separate.networks, joined=True, apart=apart)
 
 
-def _traces(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> list[Tensor] | None:
-    """A plan's returns and what it leaves in buffers; None if it fails or draws."""
+def _run_and_read(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> list[Tensor] | None:
+    """A plan's outputs and the buffers after it; None if it fails or draws random numbers."""
     with without_side_effects(plan.networks), torch.no_grad():
         begin = torch.get_rng_state()
         try:
             leaves = [x for x in tree_leaves(plan.run(batch)) if isinstance(x, Tensor)]
-        except Exception:  # whatever a network cannot take
+        except Exception:  # whatever a network does not accept
             return None
         if not torch.equal(torch.get_rng_state(), begin):
             return None
@@ -94,50 +173,57 @@ def is_joined_faster(
     joined: ForwardPlan,
     batch: Mapping[str, Tensor],
     context: AbstractContextManager[Any],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> bool:
-    """Runs forwards and gradients of both plans on a batch, and says whether joining pays.
+    """Times forwards and gradients of both plans on a batch.
 
-    Nothing is learned or counted: buffers and random numbers are put back, gradients dropped. Every
-    process returns the same: it pays if it works, and saves time, on all of them.
+    Nothing is learned or counted: buffers and random numbers are restored, gradients dropped. Every
+    process returns the same: joining must work and save time on all of them.
 
     Args:
         separate: The plan that runs every request by itself.
         joined: The plan that stacks rows.
         batch: The fields of a step.
         context: Entered around all of it, for the run's precision.
+        clock: Returns seconds.
     """
     with without_side_effects(separate.networks, batch.values()), context:
-        pays = _pays_here(separate, joined, batch)
-    return all_true(pays, next(iter(batch.values())).device)
+        is_faster = _is_faster_here(separate, joined, batch, clock)
+    return all_true(is_faster, next(iter(batch.values())).device)
 
 
-def _pays_here(separate: ForwardPlan, joined: ForwardPlan, batch: Mapping[str, Tensor]) -> bool:
+def _is_faster_here(
+    separate: ForwardPlan,
+    joined: ForwardPlan,
+    batch: Mapping[str, Tensor],
+    clock: Callable[[], float],
+) -> bool:
     times: dict[ForwardPlan, list[float]] = {separate: [], joined: []}
     try:
-        _seconds(joined, batch)  # the first call of a kernel may choose and build it
-    except Exception as error:  # whatever a network cannot take, or too little memory
-        log.info("forwards stay separate, for joined ones fail: %s", error)
+        _run_with_gradients(joined, batch)  # the first call of a kernel may choose and build it
+    except Exception as error:  # whatever a network does not accept, or too little memory
+        log.info("forwards stay separate because joined ones fail: %s", error)
         return False
-    _seconds(separate, batch)
+    _run_with_gradients(separate, batch)
     for _ in range(REPEATS):
-        for plan, found in times.items():
-            found.append(_seconds(plan, batch))
+        for plan, seconds in times.items():
+            _synchronize(batch)
+            start = clock()
+            _run_with_gradients(plan, batch)
+            _synchronize(batch)
+            seconds.append(clock() - start)
     return min(times[joined]) < NEEDED_GAIN * min(times[separate])
 
 
-def _seconds(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> float:
-    _wait(batch)
-    start = time.perf_counter()
+def _run_with_gradients(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> None:
     leaves = tree_leaves(plan.run(batch))
-    answers = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
+    outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
     parameters = [p for p in plan.networks.parameters() if p.requires_grad]
-    if answers and parameters:
-        total = torch.stack([answer.float().sum() for answer in answers]).sum()
+    if outputs and parameters:
+        total = torch.stack([output.float().sum() for output in outputs]).sum()
         torch.autograd.grad(total, parameters, allow_unused=True)
-    _wait(batch)
-    return time.perf_counter() - start
 
 
-def _wait(batch: Mapping[str, Tensor]) -> None:
+def _synchronize(batch: Mapping[str, Tensor]) -> None:
     for device in gpus_of(batch.values()):
         torch.cuda.synchronize(device)

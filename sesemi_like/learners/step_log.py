@@ -30,7 +30,7 @@ class StepLog:
         self.values |= {f"train/{name}/{key}": value for key, value in losses.items()} | metrics
         self.rows |= dict.fromkeys(metrics, outputs.rows)
 
-    def together(self, device: torch.device) -> dict[str, Tensor]:
+    def reduce(self, device: torch.device) -> dict[str, Tensor]:
         """What all processes find: the losses as of one process, and metrics over all rows.
 
         A process's losses are its sum over the count of all, times the number of processes, so

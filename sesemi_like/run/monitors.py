@@ -51,7 +51,7 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
 
 def _measured(prepared: Prepared) -> Collection[str] | None:
     """The names of what is logged, or None where evaluators do not say on a few samples."""
-    known = {*_ALWAYS, *prepared.learner.logged}
+    known = {*_ALWAYS, *prepared.learner.logged_names}
     samples = prepared.data.sample_batches.get("val")
     if samples is None:
         return known

@@ -248,7 +248,7 @@ def _learner(
     has_length = not found.under("run.num_epochs", "run.num_iterations")  # as schedules need
     with found.collecting():
         if learner is not None and is_fit:  # tells a wrong optimizer or schedule now
-            _ = learner.configure_optimizers() if has_length else learner.configured_optimizer()
+            _ = learner.configure_optimizers() if has_length else learner.build_optimizer()
     if learner is not None and data is not None:
         _rehearse(learner, data, found, is_fit=is_fit)
     with found.collecting():

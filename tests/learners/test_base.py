@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Learner, LossTerm
-from sesemi_like.learners.base import match_layout, use_channels_last
+from sesemi_like.learners.optimizers import match_layout, use_channels_last
 from sesemi_like.models.ema import EMATeacher
 from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs
 from sesemi_like.models.networks import Networks
@@ -224,10 +224,10 @@ def test_metrics_are_logged_on_written_steps_and_at_the_end_of_an_epoch_alone(
 
 
 def test_optimizers_of_torch_run_fused_unless_the_config_says_otherwise() -> None:
-    assert make().configured_optimizer().defaults["fused"] is True
-    assert make(optimizer={**SGD, "foreach": True}).configured_optimizer().defaults["fused"] is None
+    assert make().build_optimizer().defaults["fused"] is True
+    assert make(optimizer={**SGD, "foreach": True}).build_optimizer().defaults["fused"] is None
     other = {"_target_": "torch.optim.RMSprop", "lr": 0.1}
-    assert "fused" not in make(optimizer=other).configured_optimizer().defaults
+    assert "fused" not in make(optimizer=other).build_optimizer().defaults
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

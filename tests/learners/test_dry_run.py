@@ -42,7 +42,7 @@ def test_a_logits_layer_that_no_loss_reads_is_frozen_and_named(
     (line,) = [r.getMessage() for r in caplog.records if "no loss reaches" in r.getMessage()]
     assert "2 parameters" in line
     assert f"{LOGITS}.weight" in line
-    trained = [p for group in learner.configured_optimizer().param_groups for p in group["params"]]
+    trained = [p for group in learner.build_optimizer().param_groups for p in group["params"]]
     assert not {id(p) for p in trained} & {
         id(p) for p in learner.networks["classifier"].head.parameters()
     }

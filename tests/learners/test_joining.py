@@ -1,6 +1,5 @@
 """Joined or separate forwards: trying changes nothing, and the choice changes speed alone."""
 
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 from composing import composed
+from processes import in_processes
 from torch import nn
 
-from sesemi_like.data import DataModule
-from sesemi_like.learners import joining as choice
 from sesemi_like.learners.forwards import ForwardPlan
 from sesemi_like.learners.joining import is_joined_faster, joined_where_exact, without_inexact
 from sesemi_like.models.backbones.base import Backbone, global_average
@@ -24,37 +22,53 @@ BATCH = {"a.x": torch.randn(4, 3), "b.x": torch.randn(6, 3)}
 SMALL = ["run.gpus=0", "run.num_iterations=2", "learner.hparams.model.backbone.widths=[4,8]"]
 
 
-class Sleeper(nn.Module):
-    """Takes some time a call and some a row, and has everything that a trial could disturb."""
+class Timed(nn.Module):
+    """Advances a clock with each call and row, and has everything that a trial could disturb."""
 
     def __init__(self, per_call: float, per_row: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout())
-        self.per_call, self.per_row = per_call, per_row
+        self.per_call, self.per_row, self.seconds = per_call, per_row, 0.0
 
     def forward(self, rows: Any) -> Any:
-        time.sleep(self.per_call + self.per_row * len(rows) ** 2)
+        self.seconds += self.per_call + self.per_row * len(rows) ** 2
         return self.layers(rows)
 
+    def clock(self) -> float:
+        return self.seconds
 
-@pytest.mark.parametrize(("per_call", "per_row", "faster"), [(0.02, 0, True), (0, 0.0005, False)])
+
+def both_plans(networks: Networks) -> list[ForwardPlan]:
+    """The separate plan and the joined one."""
+    return [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+
+
+@pytest.mark.parametrize(
+    ("per_call", "per_row", "faster"),
+    [
+        (1, 0, True),  # one call instead of two
+        (0, 1, False),  # (4 + 6)^2 instead of 4^2 + 6^2
+        (1, 0.02, False),  # 3 instead of 3.04, which is too little to gain
+        (1, 0.01, True),  # 2 instead of 2.52
+    ],
+)
 def test_the_faster_way_is_found_and_nothing_is_disturbed(
     per_call: float, per_row: float, faster: bool
 ) -> None:
-    networks = Networks({"net": Sleeper(per_call, per_row)})
+    network = Timed(per_call, per_row)
+    networks = Networks({"net": network})
     before = {name: value.clone() for name, value in networks.state_dict().items()}
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
-    assert is_joined_faster(*plans, BATCH, nullcontext()) is faster
+    assert is_joined_faster(*both_plans(networks), BATCH, nullcontext(), network.clock) is faster
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
     assert all(parameter.grad is None for parameter in networks.parameters())
 
 
 class Unstackable(nn.Module):
-    """Answers something that is not one row for each row of its input."""
+    """Returns something that is not one row for each row of its input."""
 
     def __init__(self, extra: Any) -> None:
         super().__init__()
@@ -66,12 +80,12 @@ class Unstackable(nn.Module):
 
 
 @pytest.mark.parametrize("extra", [None, 1.5, torch.tensor(1.0), torch.zeros(3)])
-def test_answers_that_cannot_be_joined_stay_separate(
+def test_outputs_that_cannot_be_joined_stay_separate(
     extra: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     networks = Networks({"net": Unstackable(extra)})
     before = {name: value.clone() for name, value in networks.state_dict().items()}
-    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    plans = both_plans(networks)
     with caplog.at_level("INFO"):
         assert is_joined_faster(*plans, BATCH, nullcontext()) is False
     assert "forwards stay separate" in caplog.text
@@ -104,7 +118,7 @@ def learner_with(forward: Any, tmp_path: Path, *overrides: str) -> Any:
 
 
 @pytest.mark.parametrize("forward", ["separate", "joined"])
-def test_the_config_settles_how_forwards_are_run(forward: str, tmp_path: Path) -> None:
+def test_the_config_decides_how_forwards_are_run(forward: str, tmp_path: Path) -> None:
     _, prepared = learner_with(forward, tmp_path)
     assert prepared.learner.plan.joined is (forward == "joined")
     assert prepared.learner.forward_in_use == forward
@@ -116,7 +130,7 @@ def test_auto_decides_at_the_first_batch_and_a_resumed_run_keeps_to_it(
 ) -> None:
     trials = []
     monkeypatch.setattr(
-        "sesemi_like.learners.base.is_joined_faster", lambda *_: trials.append(1) or faster
+        "sesemi_like.learners.joining.is_joined_faster", lambda *_: trials.append(1) or faster
     )
     config, _ = learner_with("auto", tmp_path, *WITHOUT_BATCHNORM)
     run(config)
@@ -137,8 +151,8 @@ def test_auto_decides_at_the_first_batch_and_a_resumed_run_keeps_to_it(
 def test_auto_never_joins_what_batchnorm_would_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However fast it were: nothing that changes what is learned is decided by a stopwatch."""
-    monkeypatch.setattr("sesemi_like.learners.base.is_joined_faster", lambda *_: True)
+    """However fast it is: nothing that changes what is learned depends on a clock."""
+    monkeypatch.setattr("sesemi_like.learners.joining.is_joined_faster", lambda *_: True)
     config, _ = learner_with("auto", tmp_path)
     run(config)
     (checkpoint,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
@@ -146,7 +160,7 @@ def test_auto_never_joins_what_batchnorm_would_see(
 
 
 class BatchMean(nn.Module):
-    """Looks at the whole batch, and is no BatchNorm."""
+    """Reads the whole batch, and is no BatchNorm."""
 
     def forward(self, rows: Any) -> Any:
         return rows - rows.mean(dim=0)
@@ -214,17 +228,22 @@ def test_networks_are_joined_each_for_itself() -> None:
     assert joined.num_calls == 3
 
 
-@pytest.mark.parametrize("worked", [True, False])
-def test_a_process_where_joining_failed_is_not_outvoted(
-    worked: bool, monkeypatch: pytest.MonkeyPatch
+def choose_in_two_processes(rank: int, folder: Path, fails: bool) -> None:
+    """Joining is faster on both processes, unless it fails on the second one."""
+    torch.distributed.init_process_group("gloo")
+    network = Timed(1, 0)
+    networks = Networks({"net": Unstackable(None) if fails and rank == 1 else network})
+    chosen = is_joined_faster(*both_plans(networks), BATCH, nullcontext(), network.clock)
+    (folder / str(rank)).write_text(str(chosen))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_rows_are_joined_only_where_that_works_on_all_processes(
+    fails: bool, tmp_path: Path
 ) -> None:
-    """Another process says that it worked and was faster; all go the way of this one."""
-    asked = []
-    monkeypatch.setattr(choice, "all_true", lambda answer, _: asked.append(answer) or answer)
-    networks = Networks({"net": Sleeper(0.02, 0) if worked else Unstackable(None)})
-    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
-    assert is_joined_faster(*plans, BATCH, nullcontext()) is worked
-    assert asked == [worked]
+    in_processes(choose_in_two_processes, tmp_path, fails)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == [str(not fails)] * 2
 
 
 def gradients(learner: Any, batch: Any) -> Any:
@@ -236,35 +255,23 @@ def gradients(learner: Any, batch: Any) -> Any:
 def test_with_batchnorm_in_eval_mode_both_ways_learn_the_same(tmp_path: Path) -> None:
     """Statistics of a batch are the one thing that rows of a joined forward share."""
     _, prepared = learner_with("joined", tmp_path)
-    learner = prepared.learner
-    batch = step_of(prepared.data)
-    plans = {True: learner.plan, False: None}
-    learner.settings["model"]["forward"] = "separate"
-    plans[False] = learner.make_plan(prepared.data.fields)
+    learner, batch = prepared.learner, prepared.data.first_step()
+
+    def gradients_by(forward: str) -> list[torch.Tensor]:
+        learner.settings["model"]["forward"] = forward
+        assert learner.make_plan(prepared.data.fields).joined is (forward == "joined")
+        return gradients(learner, batch)
+
     learner.networks.eval()
-    found = {}
-    for joined, plan in plans.items():
-        learner.plan = plan
-        found[joined] = gradients(learner, batch)
-    for a, b in zip(found[True], found[False], strict=True):
+    separate, joined = gradients_by("separate"), gradients_by("joined")
+    for a, b in zip(joined, separate, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
     learner.networks.train()
-    learner.plan = plans[True]
     in_train_mode = gradients(learner, batch)
-    assert any(not torch.allclose(a, b) for a, b in zip(in_train_mode, found[True], strict=True))
+    assert any(not torch.allclose(a, b) for a, b in zip(in_train_mode, joined, strict=True))
 
 
-def step_of(data: DataModule) -> Any:
-    batch = next(iter(data.train_dataloader()))
-    return {
-        f"{name}.{field}": value
-        for name, fields in batch.items()
-        for field, value in data._with_views(f"train.{name}", fields).items()
-    }
-
-
-def test_a_network_without_gradients_can_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "REPEATS", 1)
-    networks = Networks({"net": nn.Linear(3, 3).requires_grad_(False)})
-    plans = [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
-    assert is_joined_faster(*plans, BATCH, nullcontext()) in (False, True)
+def test_a_network_without_gradients_can_be_tried() -> None:
+    network = Timed(1, 0)
+    networks = Networks({"net": network.requires_grad_(False)})
+    assert is_joined_faster(*both_plans(networks), BATCH, nullcontext(), network.clock)

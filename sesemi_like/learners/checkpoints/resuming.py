@@ -89,7 +89,7 @@ def _length_problems(checkpoint: Checkpoint, max_iterations: int | None) -> Iter
 def _optimizer_problems(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
     """Finds settings that would be ignored: the state of a resumed run brings its own."""
     groups = [state["param_groups"][0] for state in checkpoint.content["optimizer_states"]]
-    settings = learner.configured_optimizer().param_groups[0]
+    settings = learner.build_optimizer().param_groups[0]
     changed = [
         f"{key} is {as_yaml(theirs)}, here {as_yaml(own)}"
         for key, own, theirs in _changes(learner, checkpoint)

@@ -1,0 +1,57 @@
+"""Optimizers of a learner: fused kernels where possible, and the memory layout they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins import MixedPrecision
+from torch import Tensor, nn
+
+FUSED = ("SGD", "Adam", "AdamW")
+"""torch's optimizers with a fused kernel for every device, in every supported release."""
+
+
+def fused_settings(config: Mapping[str, Any], trainer: pl.Trainer | None) -> dict[str, bool]:
+    """Chooses the fused kernel of torch's optimizers where the config leaves the kernel open.
+
+    In mixed precision Lightning neither clips nor unscales gradients for fused optimizers.
+
+    Args:
+        config: The optimizer's config.
+        trainer: What it is used in; None outside a run.
+
+    Returns:
+        ``{"fused": True}`` or nothing.
+    """
+    module, _, name = str(config.get("_target_")).rpartition(".")
+    has_kernel = module == "torch.optim" and name in FUSED
+    is_open = not {"fused", "foreach", "differentiable"} & set(config)
+    return {"fused": True} if has_kernel and is_open and not _changes_gradients(trainer) else {}
+
+
+def _changes_gradients(trainer: pl.Trainer | None) -> bool:
+    """Whether gradients of mixed precision are unscaled or clipped before a step."""
+    if trainer is None or not isinstance(trainer.precision_plugin, MixedPrecision):
+        return False
+    return trainer.precision == "16-mixed" or bool(trainer.gradient_clip_val)
+
+
+def use_channels_last(module: nn.Module) -> None:
+    """Stores the weights of 2-d convolutions as convolutions read them fastest; values stay."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lays out an optimizer's state in memory as its parameters, which fused kernels rely on.
+
+    The state in a checkpoint may be of a run whose weights had another layout.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
