@@ -1,6 +1,8 @@
 """Collectives of two processes against the same computation on one that holds all rows."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +47,7 @@ def gradients_of(loss_name: str, rows: Tensor) -> tuple[list[float], list[float]
     return [value], gradient
 
 
-def note_results(number: int, folder) -> None:
+def note_results(number: int, folder: Path) -> None:
     torch.distributed.init_process_group("gloo")
     assert (rank(), world_size()) == (number, 2)
     noted: dict[str, object] = {}
@@ -69,14 +71,14 @@ def note_results(number: int, folder) -> None:
 
 
 @pytest.fixture(scope="module")
-def noted(tmp_path_factory):
+def noted(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("noted")
     in_processes(note_results, folder)
     return [json.loads((folder / f"{number}.json").read_text()) for number in range(2)]
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_rows_of_uneven_processes_are_gathered_in_order(noted, cut):
+def test_rows_of_uneven_processes_are_gathered_in_order(noted: Any, cut: Any) -> None:
     for found in noted:
         assert found[f"rows {cut}"] == ROWS.tolist()
         assert found[f"integers {cut}"] == ROWS.to(torch.int64).tolist()
@@ -84,7 +86,9 @@ def test_rows_of_uneven_processes_are_gathered_in_order(noted, cut):
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("name", ["gather_rows", "all_sum"])
-def test_loss_and_gradient_of_two_processes_are_those_of_one(noted, name, cut):
+def test_loss_and_gradient_of_two_processes_are_those_of_one(
+    noted: Any, name: str, cut: Any
+) -> None:
     expected_loss, expected_gradient = gradients_of(name, ROWS)
     assert max(map(abs, expected_gradient)) > 1e-2
     for found in noted:
@@ -93,25 +97,25 @@ def test_loss_and_gradient_of_two_processes_are_those_of_one(noted, name, cut):
         assert gradient == pytest.approx(expected_gradient, rel=1e-4, abs=1e-6)
 
 
-def test_a_sum_leaves_what_it_was_given(noted):
+def test_a_sum_leaves_what_it_was_given(noted: Any) -> None:
     for number, found in enumerate(noted):
         assert found["sum"] == [3.0, 30.0]
         assert found["given"] == [1.0 + number, 10.0 * (1 + number)]
         assert found["strided"] == (ROWS.T[:, 0:2] + ROWS.T[:, 1:3]).tolist()
 
 
-def test_a_sum_can_be_differentiated_twice(noted):
+def test_a_sum_can_be_differentiated_twice(noted: Any) -> None:
     # L = 2 (a + b)^3 over both processes; each takes a derivative of its share 12 (a + b).
     assert [found["second derivative"] for found in noted] == [2 * 12 * 5.0] * 2
 
 
-def test_other_values_of_all_processes(noted):
+def test_other_values_of_all_processes(noted: Any) -> None:
     for found in noted:
         assert found["all true"] == [True, False, False]
         assert found["objects"] == [{"rank": 0}, {"rank": 1}]
 
 
-def test_one_process_gets_back_what_it_gives():
+def test_one_process_gets_back_what_it_gives() -> None:
     rows = ROWS.clone().requires_grad_()
     assert all_sum(rows) is rows
     assert gather_rows(rows) is rows

@@ -57,7 +57,7 @@ WRITER = """
 """
 
 
-def start_writer(path):
+def start_writer(path: Path) -> Any:
     """Starts a process that writes a file, and waits for a line on its standard input."""
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -66,7 +66,9 @@ def start_writer(path):
     return process
 
 
-def test_leftovers_of_killed_writers_are_removed_and_writers_in_action_are_not_robbed(tmp_path):
+def test_leftovers_of_killed_writers_are_removed_and_writers_in_action_are_not_robbed(
+    tmp_path: Path,
+) -> None:
     killed, writing = start_writer(tmp_path / "killed"), start_writer(tmp_path / "writing")
     killed.kill()
     killed.communicate()
@@ -81,10 +83,12 @@ def test_leftovers_of_killed_writers_are_removed_and_writers_in_action_are_not_r
     assert (tmp_path / "writing").read_bytes() == b"half"
 
 
-def test_a_file_that_is_removed_before_it_is_locked_is_created_again(tmp_path, monkeypatch):
+def test_a_file_that_is_removed_before_it_is_locked_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     removed = []
 
-    def lock_too_late(descriptor):
+    def lock_too_late(descriptor: Any) -> bool:
         if not removed:
             removed.extend(tmp_path.glob(".file.*"))
             removed[0].unlink()

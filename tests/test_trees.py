@@ -1,6 +1,7 @@
 """Trees of tensors against hand-written results."""
 
 from collections import OrderedDict, namedtuple
+from typing import Any
 
 import pytest
 import torch
@@ -20,20 +21,20 @@ TREE = {"b": [1, (2, Point(3, 4))], "a": {"c": None, "d": "text"}, "e": [], "f":
 LEAVES = [1, 2, 3, 4, None, "text", torch.Size([2, 3])]
 
 
-def test_leaves_come_in_the_order_of_the_tree():
+def test_leaves_come_in_the_order_of_the_tree() -> None:
     assert tree_leaves(TREE) == LEAVES
     assert tree_leaves(7) == [7]
     assert tree_leaves({}) == []
 
 
-def test_map_keeps_structure_and_types():
+def test_map_keeps_structure_and_types() -> None:
     mapped = tree_map(lambda leaf: (str(leaf),), {"b": [1, (2, Point(3, 4))], "a": {"c": None}})
     assert mapped == {"b": [("1",), (("2",), Point(("3",), ("4",)))], "a": {"c": ("None",)}}
     assert isinstance(mapped["b"][1][1], Point)
     assert list(mapped) == ["b", "a"]
 
 
-def test_map_leaves_its_tree_unchanged_and_keeps_attributes_of_a_dict():
+def test_map_leaves_its_tree_unchanged_and_keeps_attributes_of_a_dict() -> None:
     tree = Output(logits=torch.ones(2), states=[torch.zeros(1)])
     tree.name = "model"
     doubled = tree_map(lambda leaf: leaf * 2, tree)
@@ -44,11 +45,11 @@ def test_map_leaves_its_tree_unchanged_and_keeps_attributes_of_a_dict():
     assert doubled["states"] is not tree["states"]
 
 
-def test_replacing_leaves_is_the_inverse_of_listing_them():
+def test_replacing_leaves_is_the_inverse_of_listing_them() -> None:
     assert replace_leaves(TREE, LEAVES) == TREE
     assert tree_leaves(replace_leaves(TREE, range(7))) == list(range(7))
 
 
 @pytest.mark.parametrize("tree", [torch.ones(2), "text", None, {1, 2}])
-def test_anything_else_is_a_leaf(tree):
+def test_anything_else_is_a_leaf(tree: Any) -> None:
     assert tree_map(lambda leaf: leaf, tree) is tree

@@ -3,11 +3,9 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from fixture_types import OpenCli
 
 from sesemi_like.cli import command as cli
 from sesemi_like.config.store import builtin_configs
@@ -20,17 +18,20 @@ learner: {hparams: {model: {backbone: {name: resnet18d}}}}
 RATE = "# @package learner.hparams.optimizer\n_target_: torch.optim.SGD\nlr: 0.5\n"
 
 
+InProcess = Callable[..., tuple[int | str | None, str, str]]
+
+
 @pytest.fixture
 def open_cli(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Any]:
+) -> InProcess:
     """Runs the command here, in an empty folder; returns its exit code, output and messages."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
 
-    def run(*arguments: Any) -> Any:
+    def run(*arguments: str) -> tuple[int | str | None, str, str]:
         monkeypatch.setattr(sys, "argv", ["open_cli", *arguments])
-        code = 0
+        code: int | str | None = 0
         try:
             cli.main()
         except SystemExit as end:
@@ -40,14 +41,14 @@ def open_cli(
     return run
 
 
-def comment_of(shown: Any, line: Any) -> Any:
+def comment_of(shown: str, line: str) -> str:
     """What stands behind `#` on the one line of the config that begins so."""
     found = [row for row in shown.splitlines() if row.strip().startswith(line)]
     assert len(found) == 1, found
     return found[0].partition("#")[2].strip()
 
 
-def test_the_command_alone_says_what_to_do_first(open_cli: OpenCli) -> None:
+def test_the_command_alone_says_what_to_do_first(open_cli: InProcess) -> None:
     code, output, message = open_cli()
     assert (code, output) == (2, "")
     commands = [line for line in message.splitlines() if line.startswith("  open_cli")]
@@ -56,12 +57,12 @@ def test_the_command_alone_says_what_to_do_first(open_cli: OpenCli) -> None:
 
 
 @pytest.mark.parametrize("command", ["-cn quickstart", "-cn quickstart method=supervised"])
-def test_the_first_steps_are_configs_that_compose(open_cli: OpenCli, command: str) -> None:
+def test_the_first_steps_are_configs_that_compose(open_cli: InProcess, command: str) -> None:
     assert command in open_cli()[2]
     assert open_cli(*command.split(), "--cfg", "job")[0] == 0
 
 
-def test_help_lists_every_config_with_what_it_is_and_every_choice(open_cli: OpenCli) -> None:
+def test_help_lists_every_config_with_what_it_is_and_every_choice(open_cli: InProcess) -> None:
     code, shown, _ = open_cli("-h")
     assert code == 0
     words = " ".join(shown.split())
@@ -72,7 +73,7 @@ def test_help_lists_every_config_with_what_it_is_and_every_choice(open_cli: Open
     assert "--hydra-info" in words
 
 
-def test_help_lists_a_persons_own_configs(open_cli: OpenCli, tmp_path: Path) -> None:
+def test_help_lists_a_persons_own_configs(open_cli: InProcess, tmp_path: Path) -> None:
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "mine.yaml").write_text("# Cats and dogs:\ndefaults: [base]\n")
     (tmp_path / "own" / "optimizer" / "fast.yaml").write_text(RATE)
@@ -82,7 +83,7 @@ def test_help_lists_a_persons_own_configs(open_cli: OpenCli, tmp_path: Path) -> 
 
 
 def test_info_leads_with_the_files_and_names_one_for_each_value(
-    open_cli: OpenCli, tmp_path: Path
+    open_cli: InProcess, tmp_path: Path
 ) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "custom.yaml").write_text(OWN)
@@ -104,18 +105,18 @@ def test_info_leads_with_the_files_and_names_one_for_each_value(
 
 
 @pytest.mark.parametrize("name", ["imagewoof", "quickstart"])
-def test_info_shows_the_same_config_as_cfg(open_cli: OpenCli, name: str) -> None:
+def test_info_shows_the_same_config_as_cfg(open_cli: InProcess, name: str) -> None:
     info, cfg = open_cli("-cn", name, "--info")[1], open_cli("-cn", name, "--cfg", "job")[1]
     assert yaml.safe_load(info) == yaml.safe_load(cfg)
 
 
-def test_hydras_internals_are_behind_an_option_of_their_own(open_cli: OpenCli) -> None:
+def test_hydras_internals_are_behind_an_option_of_their_own(open_cli: InProcess) -> None:
     assert "Installed Hydra Plugins" not in open_cli("-cn", "quickstart", "--info")[1]
     assert "Installed Hydra Plugins" in open_cli("-cn", "quickstart", "--hydra-info")[1]
 
 
 def test_a_persons_file_with_a_built_in_name_takes_its_place_and_info_says_so(
-    open_cli: OpenCli, tmp_path: Path
+    open_cli: InProcess, tmp_path: Path
 ) -> None:
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "imagewoof.yaml").write_text(OWN)
@@ -129,7 +130,7 @@ def test_a_persons_file_with_a_built_in_name_takes_its_place_and_info_says_so(
 
 
 def test_a_persons_own_optimizer_changes_no_built_in_config_that_chose_another(
-    open_cli: OpenCli, tmp_path: Path
+    open_cli: InProcess, tmp_path: Path
 ) -> None:
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "optimizer" / "sgd.yaml").write_text(RATE)
@@ -138,7 +139,7 @@ def test_a_persons_own_optimizer_changes_no_built_in_config_that_chose_another(
 
 
 def test_info_knows_the_folders_that_hydras_searchpath_adds(
-    open_cli: OpenCli, tmp_path: Path
+    open_cli: InProcess, tmp_path: Path
 ) -> None:
     (tmp_path / "more" / "optimizer").mkdir(parents=True)
     (tmp_path / "more" / "optimizer" / "fast.yaml").write_text(RATE)
@@ -148,7 +149,7 @@ def test_info_knows_the_folders_that_hydras_searchpath_adds(
     assert comment_of(shown, "optimizer:") == "optimizer/fast"
 
 
-def test_a_persons_own_name_covers_nothing(open_cli: OpenCli, tmp_path: Path) -> None:
+def test_a_persons_own_name_covers_nothing(open_cli: InProcess, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "custom.yaml").write_text(OWN)
     assert "in place of" not in open_cli("-cd", "own", "-cn", "custom", "--info")[1]

@@ -37,7 +37,7 @@ def module(
     return DataModule(config.data, config.run, world_size=world_size, seed=seed, **settings)
 
 
-def problems(*overrides: str, **settings: Any) -> list[Any]:
+def problems(*overrides: str, **settings: Any) -> dict[str, str]:
     with pytest.raises(ConfigError) as caught:
         module(*overrides, **settings)
     return {p.key: f"{p.value}: {p.expected}" for p in caught.value.problems}
@@ -60,8 +60,12 @@ class Training:
         self.global_rank = global_rank
 
 
-def step(data: Any, number: int = 0, rank: int = 0) -> Any:
-    data.trainer = Training(number, rank)
+def training(number: int = 0, rank: int = 0) -> Any:
+    return Training(number, rank)
+
+
+def step(data: DataModule, number: int = 0, rank: int = 0) -> Any:
+    data.trainer = training(number, rank)
     return data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
 
 
@@ -134,7 +138,7 @@ def test_two_processes_make_the_views_of_one() -> None:
 
 def test_bytes_become_fractions_and_floats_stay() -> None:
     data = module()
-    data.trainer = Training()
+    data.trainer = training()
     raw = next(iter(data.train_dataloader()))
     batch = data.on_after_batch_transfer(raw, 0)
     assert raw["unlabeled"]["image"].dtype == torch.uint8
@@ -154,7 +158,8 @@ def test_a_train_loader_may_be_called_as_an_evaluation_split(
     config = composed("own", folder=tmp_path)
     data = DataModule(config.data, config.run, world_size=1, seed=0)
     loaders = {"val": data.val_dataloader, "test": data.test_dataloader}
-    assert len(loaders[name]().dataset) == size
+    dataset: Any = loaders[name]().dataset
+    assert len(dataset) == size
     batch = step(data)
     assert set(data.fields) == {"supervised", "unlabeled", name}
     assert len(batch[f"{name}.image"]) == 8
@@ -167,7 +172,7 @@ def test_a_train_loader_may_be_called_as_an_evaluation_split(
 
 def test_validation_batches_have_the_views_of_val() -> None:
     data = module()
-    data.trainer = Training()
+    data.trainer = training()
     data.trainer.training = False
     (batch, *_) = list(data.val_dataloader())
     made = data.on_after_batch_transfer(batch, 0)
@@ -382,8 +387,8 @@ def refuses(image: Any) -> None:
     raise ZeroDivisionError("no such size")
 
 
-class Crooked(list):
-    def __getitem__(self, row: Any) -> None:
+class Crooked(list[int]):
+    def __getitem__(self, row: Any) -> Any:
         raise ZeroDivisionError("no such row")
 
 

@@ -90,7 +90,7 @@ def test_pairs_images_and_mappings_become_fields() -> None:
 def test_a_registered_kind_gets_its_keys_and_the_label_budget() -> None:
     @register_dataset
     def blobs(root: Path, subset: Any = None, image_transform: Any = None, size: int = 4) -> Any:
-        class Blobs(list):
+        class Blobs(list[Any]):
             targets = np.arange(20) % 4
 
         return Blobs((torch.full((1, size, size), float(i)), i % 4) for i in range(20))
@@ -126,7 +126,7 @@ def test_an_unknown_kind_proposes_near_ones() -> None:
     assert caught.value.problems[0].key == "name"
 
 
-class Stream(IterableDataset):
+class Stream(IterableDataset[Any]):
     def __iter__(self) -> Any:
         return iter([(torch.tensor([float(i)]), i) for i in range(10)])
 

@@ -71,7 +71,7 @@ HPARAMS = {"heads": [["paired", {}, 1.0]], "optimizer": SGD}
 FIELDS = {"pairs": {"left", "right"}}
 
 
-class Pairs(torch.utils.data.Dataset):
+class Pairs(torch.utils.data.Dataset[Any]):
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         self.left = torch.randn(ROWS, LEFT, generator=generator)
@@ -86,7 +86,7 @@ class Pairs(torch.utils.data.Dataset):
 
 class Logged(pl.Callback):
     def __init__(self) -> None:
-        self.steps = []
+        self.steps: list[Any] = []
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         self.steps.append({k: float(v) for k, v in trainer.logged_metrics.items()})

@@ -27,7 +27,11 @@ class Trainer:
     ckpt_path = None
 
     def __init__(self) -> None:
-        self.callback_metrics = {}
+        self.callback_metrics: dict[str, torch.Tensor] = {}
+
+
+def fake_trainer() -> Any:
+    return Trainer()
 
 
 def test_images_are_counted_over_all_processes_loaders_and_steps(
@@ -35,7 +39,7 @@ def test_images_are_counted_over_all_processes_loaders_and_steps(
 ) -> None:
     clock = iter([0.0, *range(1, 100)])
     monkeypatch.setattr("sesemi_like.report.progress.time.monotonic", lambda: next(clock))
-    bar, trainer = ProgressBar(Console(file=io.StringIO())), Trainer()
+    bar, trainer = ProgressBar(Console(file=io.StringIO())), fake_trainer()
     bar.on_train_start(trainer, None)  # at 0 s
     for step in range(3):  # at 1, 2 and 3 s
         trainer.global_step = step + 1
@@ -46,10 +50,10 @@ def test_images_are_counted_over_all_processes_loaders_and_steps(
     assert "6 images/s" in bar._numbers(trainer)
 
 
-def as_yaml(is_terminal: bool = False, width: int = 80) -> Any:
+def as_yaml(is_terminal: bool = False, width: int = 80) -> str:
     output = io.StringIO()
     bar = ProgressBar(Console(file=output, force_terminal=is_terminal, width=width))
-    trainer = Trainer()
+    trainer = fake_trainer()
     bar.on_train_start(trainer, None)
     trainer.callback_metrics = {
         "train/loss": torch.tensor(1.5), "train/fixmatch/weighted_loss": torch.tensor(0.25),
@@ -89,7 +93,7 @@ def test_nothing_is_shown_by_other_processes() -> None:
     output = io.StringIO()
     bar = ProgressBar(Console(file=output))
     bar.disable()
-    trainer = Trainer()
+    trainer = fake_trainer()
     bar.on_train_start(trainer, None)
     bar.on_train_end(trainer, None)
     assert output.getvalue() == ""
@@ -112,7 +116,7 @@ def test_clock() -> None:
 def test_a_stopped_run_says_how_it_goes_on_with_its_config_where_that_is_kept(
     tmp_path: Path,
 ) -> None:
-    output, callback, trainer = io.StringIO(), ModelCheckpoint(), Trainer()
+    output, callback, trainer = io.StringIO(), ModelCheckpoint(), fake_trainer()
     trainer.checkpoint_callbacks = [callback]
     bar = ProgressBar(Console(file=output))
     bar.on_exception(trainer, None, KeyboardInterrupt())

@@ -123,7 +123,8 @@ def test_damage_is_noticed_and_mended(tmp_path: Path, name: str, damage: str) ->
 def test_progress_counts_each_image_once_and_a_cache_that_is_found_reports_none(
     tmp_path: Path,
 ) -> None:
-    tasks, completed = [], []
+    tasks: list[Any] = []
+    completed: list[Any] = []
 
     @contextmanager
     def progress(task: Any, total: Any) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,12 @@ def loader(
     world_size: int = 1,
     seed: int = 0,
     **config: Any,
-) -> DataLoader[Any] | None:
+) -> DataLoader[Any]:
     return build_loader(config, samples(count), key="data.train.x", batch_size=batch_size,
                         seed=seed, rank=rank, world_size=world_size)  # fmt: skip
 
 
-def rows(built: Iterator[Any] | DataLoader[Any]) -> list[list[int]]:
+def rows(built: Iterable[Any]) -> list[list[int]]:
     return [batch["index"].tolist() for batch in built]
 
 
@@ -137,9 +137,9 @@ class Chosen(Unending):
 def test_samplers_that_cannot_work_are_reported(
     key: str, target: str, rows: list[Any], told: str
 ) -> None:
-    config = {"_target_": f"{__name__}.{target}", "rows": rows}
+    config: dict[str, Any] = {key: {"_target_": f"{__name__}.{target}", "rows": rows}}
     with pytest.raises(ConfigError, match=rf"data\.train\.x\.{key}: found '.*{target}'; {told}"):
-        loader(9, **{key: config})
+        loader(9, **config)
 
 
 def test_a_look_at_a_sampler_draws_no_random_numbers() -> None:
@@ -230,7 +230,7 @@ def test_orders_of_an_epoch_depend_on_its_number_alone() -> None:
     assert read_epoch(built(1)) == epochs[1]
 
 
-class Stream(IterableDataset):
+class Stream(IterableDataset[Any]):
     def __init__(self, count: int) -> None:
         self.count = count
 

@@ -109,7 +109,11 @@ def test_draws_differ_between_rows_passes_and_times_that_a_row_is_read() -> None
 def test_processes_draw_for_their_rows_what_one_would(world_size: int) -> None:
     whole = epoch(loader(Drawing(), count=16, batch_size=8))
     for rank in range(world_size):
-        share = {"rank": rank, "world_size": world_size, "batch_size": 8 // world_size}
+        share: dict[str, Any] = {
+            "rank": rank,
+            "world_size": world_size,
+            "batch_size": 8 // world_size,
+        }
         own = epoch(loader(Drawing(), count=16, **share))
         assert equal(own, [batch[rank::world_size] for batch in whole])
 
@@ -119,7 +123,10 @@ def in_threes(dataset: Samples) -> BatchSampler:
 
 
 def test_batches_of_a_sampler_of_batches_draw_alike_too() -> None:
-    config = {"batch_sampler": {"_target_": f"{__name__}.in_threes"}, "shuffle": False}
+    config: dict[str, Any] = {
+        "batch_sampler": {"_target_": f"{__name__}.in_threes"},
+        "shuffle": False,
+    }
     whole = epoch(loader(Drawing(), **config))
     assert len(torch.cat(whole).flatten(1).unique(dim=0)) == 20
     assert equal(epoch(loader(Drawing(), num_workers=2, **config), first=2), whole[2:])
@@ -135,7 +142,7 @@ def test_batches_of_a_sampler_of_batches_draw_alike_too() -> None:
     ],
 )
 def test_a_sampler_that_draws_by_itself_gives_all_processes_one_order(
-    config: dict[str, dict[str, str]],
+    config: dict[str, Any],
 ) -> None:
     whole = epoch(loader(None, batch_size=5, **config), number=1, field="index")
     assert sorted(torch.cat(whole).tolist()) == list(range(20))
@@ -156,7 +163,7 @@ def shuffled_threes(dataset: Samples) -> BatchSampler:
 
 
 def states() -> tuple[torch.Tensor, list[int], tuple[int, tuple[int, ...], None]]:
-    return torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    return torch.get_rng_state(), np.random.get_state(legacy=True)[1].tolist(), random.getstate()
 
 
 def test_the_generators_of_the_process_are_left_alone() -> None:
@@ -168,7 +175,7 @@ def test_the_generators_of_the_process_are_left_alone() -> None:
 
 
 def test_looking_up_seeds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds = []
+    seeds: list[Any] = []
     monkeypatch.setattr("sesemi_like.data.loading.seeded.seed_generators", seeds.append)
     assert len(epoch(loader(None))) == 5
     assert not seeds
@@ -178,7 +185,7 @@ def test_looking_up_seeds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seeds) == 20
 
 
-JIGSAW = {"collate_fn": {"_target_": "sesemi_like.collation.JigsawTransformer"}}
+JIGSAW: dict[str, Any] = {"collate_fn": {"_target_": "sesemi_like.collation.JigsawTransformer"}}
 
 
 def test_jigsaws_are_those_of_the_whole_batch_whoever_makes_them() -> None:
@@ -186,7 +193,7 @@ def test_jigsaws_are_those_of_the_whole_batch_whoever_makes_them() -> None:
     assert len(torch.cat(whole).unique()) > 5
     assert equal(epoch(loader(None, batch_size=8, num_workers=2, **JIGSAW), field="target"), whole)
     for rank in range(2):
-        share = {"rank": rank, "world_size": 2, "batch_size": 4}
+        share: dict[str, Any] = {"rank": rank, "world_size": 2, "batch_size": 4}
         own = epoch(loader(None, **share, **JIGSAW), field="target")
         assert equal(own, [batch[rank::2] for batch in whole])
     assert JigsawTransformer()([{"image": torch.zeros(3, 4, 4)}])["target"].shape == (1,)
@@ -201,7 +208,7 @@ class Mixing:
 
 @pytest.mark.parametrize("field", ["image", "index"])
 def test_a_collation_that_draws_by_itself_does_so_by_its_batch(field: str) -> None:
-    config = {"collate_fn": {"_target_": f"{__name__}.Mixing"}}
+    config: dict[str, Any] = {"collate_fn": {"_target_": f"{__name__}.Mixing"}}
     first = epoch(loader(None, **config), field=field)
     assert equal(epoch(loader(None, num_workers=2, **config), first=1, field=field), first[1:])
     other = epoch(loader(None, rank=1, world_size=2, **config), field=field)

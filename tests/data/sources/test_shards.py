@@ -153,7 +153,7 @@ def test_shorter_loaders_start_again_in_another_order(folder: Path, persistent: 
         config = {"shuffle": True, "num_workers": 2, "persistent_workers": persistent}
         found = sharded(str(folder))
         built[name] = build_loader(config, found, key=name, batch_size=size, seed=1)
-    epochs = []
+    epochs: list[Any] = []
     steps = NamedLoaders(built, lambda: len(epochs))
     firsts = []
     for _ in range(2):
@@ -299,7 +299,7 @@ def test_processes_take_as_many_steps_whatever_their_workers(folder: Path) -> No
             built[name] = build_loader(
                 config, found, key=name, batch_size=size, seed=1, rank=rank, world_size=3
             )
-        told = []
+        told: list[Any] = []
         set_pass = built["short"].dataset.set_pass
         built["short"].dataset.set_pass = lambda *given, set_pass=set_pass, told=told: (
             told.append(given[0]) or set_pass(*given)
