@@ -125,9 +125,9 @@ def _has_labels(source: Samples | StreamedSamples) -> bool:
 def _labeled_rows(source: Samples) -> Iterator[tuple[int, str, str]]:
     if source.targets is None:
         return
-    for position, name, target, may_be_read in zip(
-        source.positions, source.row_ids(), source.targets, source.may_be_read, strict=True
+    for position, name, target, is_readable in zip(
+        source.positions, source.row_ids(), source.targets, source.is_readable, strict=True
     ):
-        if target != UNLABELED and may_be_read:
+        if target != UNLABELED and is_readable:
             label = source.classes[target] if source.classes else str(target)
             yield int(position), name, label

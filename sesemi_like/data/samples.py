@@ -1,4 +1,4 @@
-"""What a data set hands out: samples as dicts of named fields, whatever it is made of."""
+"""Samples as dicts of named fields, whatever data set they come from."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ UNREADABLE = (OSError, SyntaxError, ValueError)
 
 
 def check_target(sample: Mapping[str, Any], num_classes: int | None) -> None:
-    """Refuses a sample whose label is none of the classes.
+    """Checks that the label of a sample is one of the classes.
 
     Args:
         sample: The sample.
-        num_classes: How many classes there are; None knows of none, so that nothing is wrong.
+        num_classes: The number of classes; None where it is not known, and any label will do.
 
     Raises:
-        ValueError: If it has no `target`, or one that is no class and not -1.
+        ValueError: If it has no `target`, or one that is neither a class nor -1.
     """
     if num_classes is None:
         return
@@ -55,19 +55,20 @@ class Samples(Dataset[Sample]):
     """A map-style data set of dict samples.
 
     A sample has the fields its source reads (usually `image`), `target` (an int class index, -1
-    without a label) and `index`, its position in the data set as it lies on the disk.
+    without a label) and `index`, its position in the data set as stored, before any selection.
 
     Args:
         read: Maps a position to a mapping of fields.
         ids: A stable name for each position: a relative path or a running number.
-        targets: A class index for each position, -1 for none, or None where samples carry whatever
-            target they have.
+        targets: A class index for each position, -1 for none; None where `read` returns targets, if
+            there are any.
         classes: The names of the classes, or None where they have none.
-        on_error: ``raise`` ends at a sample that cannot be read; ``skip`` logs its name and
-            delivers the next readable one, with that one's own target and index.
+        on_error: ``raise`` raises for a sample that cannot be read; ``skip`` logs its name and
+            returns the next readable one, with that one's own target and index.
 
     Attributes:
-        num_classes: How many classes the targets that samples carry may name; None is any number.
+        num_classes: The number of classes that targets returned by `read` are checked against; None
+            checks nothing.
     """
 
     num_classes: int | None = None
@@ -99,7 +100,7 @@ class Samples(Dataset[Sample]):
             try:
                 return self._sample(candidate % len(self))
             except UnreadableSampleError as error:
-                self._note(candidate % len(self), error)
+                self._log_skipped(candidate % len(self), error)
         raise UnreadableSampleError(f"none of the {len(self)} samples can be read")
 
     def __getitems__(self, rows: list[int]) -> list[Sample] | StackedSamples:
@@ -125,20 +126,24 @@ class Samples(Dataset[Sample]):
         sample["index"] = position
         return sample
 
-    def _note(self, row: int, error: UnreadableSampleError) -> None:
+    def _log_skipped(self, row: int, error: UnreadableSampleError) -> None:
         position = int(self.positions[row])
         if not self._unreadable[position]:
             self._unreadable[position] = True
             log.warning("skipped (%d so far): %s", len(self.skipped), error)
 
     @property
-    def may_be_read(self) -> npt.NDArray[np.bool_]:
-        """For each row, whether its sample is not known to be unreadable (N,)."""
+    def is_readable(self) -> npt.NDArray[np.bool_]:
+        """For each row, whether its sample can be read as far as is known, bool (N,)."""
         unreadable: npt.NDArray[np.bool_] = self._unreadable.numpy()
         return ~unreadable[self.positions]
 
-    def note_unreadable(self, positions: npt.NDArray[np.int64]) -> None:
-        """Counts samples as skipped that are known not to be readable."""
+    def mark_unreadable(self, positions: npt.NDArray[np.int64]) -> None:
+        """Counts samples as skipped without trying to read them.
+
+        Args:
+            positions: Their positions, int64 (M,).
+        """
         self._unreadable[torch.from_numpy(positions)] = True
 
     @property
@@ -157,21 +162,21 @@ class Samples(Dataset[Sample]):
         return [self.ids[int(position)] for position in self._unreadable.nonzero()]
 
     def select(self, rows: npt.NDArray[np.int64], targets: Targets | None = None) -> Samples:
-        """The same data set with some of its rows, in this order.
+        """Selects rows of the data set, in the order given.
 
         Args:
             rows: The rows to keep.
             targets: A target for each kept row; None keeps their own.
         """
-        chosen = copy.copy(self)
-        chosen.positions = self.positions[rows]
+        selection = copy.copy(self)
+        selection.positions = self.positions[rows]
         if self.targets is not None:
-            chosen.targets = self.targets[rows] if targets is None else targets
-        return chosen
+            selection.targets = self.targets[rows] if targets is None else targets
+        return selection
 
     @property
     def num_samples(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return len(self)
 
     def row_ids(self) -> list[str]:
@@ -196,15 +201,15 @@ class StreamedSamples(IterableDataset[Sample]):
     Attributes:
         classes: The names of the classes, or None where they have none.
         rank: The number of this process.
-        world_size: How many processes there are.
-        on_error: As in :class:`Samples`; ``skip`` needs a data set that can.
+        world_size: The number of processes.
+        on_error: As in :class:`Samples`; ``skip`` needs a data set that can skip.
         num_classes: As in :class:`Samples`.
     """
 
     num_classes: int | None = None
 
     can_skip: ClassVar[bool] = False
-    """Whether it can go on after a sample that cannot be read."""
+    """Whether iteration can continue after a sample that cannot be read."""
 
     def __init__(self, source: Any) -> None:
         self.source = source
@@ -214,15 +219,15 @@ class StreamedSamples(IterableDataset[Sample]):
 
     @property
     def num_samples(self) -> int | None:
-        """How many samples there are in all, or None where that is not known."""
+        """The number of samples over all processes, or None where it is not known."""
         return None
 
     @property
     def pass_length(self) -> int | None:
-        """Batches of a pass that every process has, or None where that is not known."""
+        """The batches of a pass that every process has, or None where it is not known."""
         return None
 
-    def shared_out(
+    def for_process(
         self,
         rank: int,
         world_size: int,
@@ -232,14 +237,14 @@ class StreamedSamples(IterableDataset[Sample]):
         shuffle: bool = False,
         seed: int = 0,
     ) -> StreamedSamples:
-        """The same data set for one process of several.
+        """Copies the data set for one process, which reads its own share of the samples.
 
         Args:
-            rank: Its number.
-            world_size: How many processes there are.
-            batch_size: Rows of the batches that are made of the samples.
-            drop_last: Whether an incomplete batch is left out.
-            shuffle: Whether each pass has an order of its own, for streams that can have one.
+            rank: The number of the process.
+            world_size: The number of processes.
+            batch_size: Samples per batch.
+            drop_last: Whether an incomplete last batch is left out.
+            shuffle: Whether each pass has its own order; streams without random access ignore it.
             seed: Seeds the orders.
         """
         own = copy.copy(self)
@@ -255,31 +260,36 @@ class StreamedSamples(IterableDataset[Sample]):
         return [str(int(position)) for position in positions]
 
     def set_pass(self, number: int, skipped_batches: int = 0) -> None:
-        """Says which pass comes next, for streams that have orders; others begin anew.
+        """Sets the next pass, for streams whose order depends on it; others start again.
 
         Args:
-            number: Passes before it.
-            skipped_batches: Batches of it that are left out, as read before.
+            number: The number of the pass, from 0.
+            skipped_batches: Batches of it that have been read before and are left out.
         """
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
-        own, every = self.rank * workers + number, self.world_size * workers
-        for position, sample in enumerate(self.source):
-            if position % every == own:
-                yield {**self._checked(as_fields(sample), position), "index": position}
+        own, step = self.rank * workers + number, self.world_size * workers
+        for position, content in enumerate(self.source):
+            if position % step == own:
+                sample = as_fields(content)
+                self._check(sample, position)
+                yield {**sample, "index": position}
 
-    def _checked(self, sample: Sample, position: int) -> Sample:
+    def _check(self, sample: Sample, position: int) -> None:
         try:
             check_target(sample, self.num_classes)
         except ValueError as error:
             raise UnreadableSampleError(f"sample {position} of the stream: {error}") from error
-        return sample
 
 
 def as_fields(sample: Any) -> Sample:
-    """Names the parts of a sample: a mapping as it is, ``(image, target)``, or an image alone."""
+    """Names the parts of a sample.
+
+    Args:
+        sample: A mapping of fields, a pair ``(image, target)``, or an image.
+    """
     if isinstance(sample, Mapping):
         return dict(sample)
     if isinstance(sample, tuple | list) and len(sample) == 2:
@@ -298,10 +308,11 @@ class _FieldReader:
 
 
 def as_samples(source: Any) -> Samples | StreamedSamples:
-    """Makes dict samples of any torch data set; its `targets` and `classes` are kept if it has any.
+    """Converts any torch data set to one of dict samples; it keeps its `targets` and `classes`.
 
     Args:
-        source: A map-style data set, or an iterable one.
+        source: A map-style data set or an iterable one. `targets` (N class indices, -1 for none)
+            and `classes` (their names) are optional.
     """
     if isinstance(source, Samples | StreamedSamples):
         return source

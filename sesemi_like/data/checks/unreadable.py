@@ -55,7 +55,7 @@ def settle_unreadable(
     names = [samples.ids[int(position)] for position in broken]
     count = f"{len(broken):,} of {len(there):,} images cannot be read"
     if samples.on_error == "skip" and len(broken) < len(there):
-        samples.note_unreadable(broken)
+        samples.mark_unreadable(broken)
         log.warning("%s: %s and are skipped: %s", name, count, _listed(names, _SHOWN_SKIPPED))
         _warn_of_lost_classes(samples, name)
         return
@@ -69,7 +69,7 @@ def settle_unreadable(
 def _warn_of_lost_classes(samples: Samples, name: str) -> None:
     if samples.targets is None:
         return
-    left = samples.targets[samples.may_be_read]
+    left = samples.targets[samples.is_readable]
     lost = [label for label in np.setdiff1d(samples.targets, left) if label != UNLABELED]
     if lost:
         classes = [samples.classes[label] if samples.classes else str(label) for label in lost]

@@ -25,7 +25,7 @@ from .seeds import seed_of
 
 
 def batch_size_of(loader: Mapping[str, Any], key: str, default: int | None, world_size: int) -> int:
-    """Rows a step and process.
+    """The rows of a batch of one process.
 
     Args:
         loader: The loader's config.
@@ -39,7 +39,7 @@ def batch_size_of(loader: Mapping[str, Any], key: str, default: int | None, worl
     total = loader.get("batch_size")
     if total is not None:
         if total % world_size:
-            expected = f"must divide by the {world_size} processes"
+            expected = f"must be divisible by the {world_size} processes"
             raise ConfigError([ConfigProblem(f"{key}.batch_size", total, expected)])
         return int(total) // world_size
     size = loader.get("batch_size_per_gpu") or default
@@ -65,48 +65,80 @@ def build_loader(
         loader: The config, with the keys of `DataLoaderConfig`.
         dataset: Its data set.
         key: Its config key, for messages.
-        batch_size: Rows a step and process.
+        batch_size: Rows of a batch of one process.
         seed: The run's seed.
         rank: The number of this process.
-        world_size: How many processes there are.
+        world_size: The number of processes.
 
     Raises:
-        ConfigError: If the config cannot work, or no batch would come of it.
+        ConfigError: If the config cannot work, or the data set does not fill a batch.
     """
+    drop_last = loader.get("drop_last", False)
+    batches = {"batch_size": batch_size, "drop_last": drop_last}
+    share = {"rank": rank, "world_size": world_size}
+    own_seed = seed_of(seed, key)
+    if isinstance(dataset, StreamedSamples):
+        settings = _stream_settings(loader, dataset, key, own_seed, batches, share)
+    else:
+        settings = _map_settings(loader, dataset, key, own_seed, batches, share)
+    settings |= _worker_settings(loader, key)
+    settings["generator"] = torch.Generator().manual_seed(seed_of(seed, f"{key}:{rank}"))
+    built: DataLoader[Batch] = DataLoader(**settings)
+    if length_of(built) == 0:
+        source = settings["dataset"]
+        raise ConfigError([_no_batch(source, key, batch_size, drop_last, world_size)])
+    return built
+
+
+def _worker_settings(loader: Mapping[str, Any], key: str) -> dict[str, Any]:
     workers = loader.get("num_workers", 0)
     settings: dict[str, Any] = {
         "num_workers": workers,
         "pin_memory": loader.get("pin_memory") is not False and torch.cuda.is_available(),
-        "timeout": loader.get("timeout", 0) if workers else 0,
         "worker_init_fn": instantiate(loader.get("worker_init_fn"), key=f"{key}.worker_init_fn"),
-        "generator": torch.Generator().manual_seed(seed_of(seed, f"{key}:{rank}")),
     }
     if workers:
         persistent = loader.get("persistent_workers")
         settings["persistent_workers"] = True if persistent is None else persistent
         settings["prefetch_factor"] = loader.get("prefetch_factor")
-    collate, own_seed = build_collation(loader, key), seed_of(seed, key)
-    drop_last = loader.get("drop_last", False)
-    source: StreamedSamples | SeededSamples
-    if isinstance(dataset, StreamedSamples):
-        batches = {"batch_size": batch_size, "drop_last": drop_last}
-        shuffle = loader.get("shuffle", False)
-        source = dataset.shared_out(rank, world_size, **batches, shuffle=shuffle, seed=own_seed)
-        settings |= {**batches, "collate_fn": collate}
-    else:
-        share = {"rank": rank, "world_size": world_size}
-        source = SeededSamples(dataset, collate, seed=own_seed, **share)
-        shard = _shard(loader, dataset, key, own_seed, share)
-        by_row = loader.get("batch_sampler") is None
-        settings["batch_sampler"] = RowBatches(shard, batch_size if by_row else None, drop_last)
-        settings["collate_fn"] = _as_it_is  # it has been collated where it was read
-    built: DataLoader[Batch] = DataLoader(source, **settings)
-    if length_of(built) == 0:
-        raise ConfigError([_no_batch(source, key, batch_size, drop_last, world_size)])
-    return built
+        settings["timeout"] = loader.get("timeout", 0)
+    return settings
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _stream_settings(
+    loader: Mapping[str, Any],
+    dataset: StreamedSamples,
+    key: str,
+    seed: int,
+    batches: Mapping[str, Any],
+    share: Mapping[str, int],
+) -> dict[str, Any]:
+    """Settings of a loader of a stream, which is read sample by sample."""
+    shuffle = loader.get("shuffle", False)
+    settings = {**share, **batches, "shuffle": shuffle, "seed": seed}
+    source = dataset.for_process(**settings)
+    return {"dataset": source, "collate_fn": build_collation(loader, key), **batches}
+
+
+def _map_settings(
+    loader: Mapping[str, Any],
+    dataset: Samples,
+    key: str,
+    seed: int,
+    batches: Mapping[str, Any],
+    share: Mapping[str, int],
+) -> dict[str, Any]:
+    """Settings of a loader of a map-style data set, which is read batch by batch."""
+    size = batches["batch_size"] if loader.get("batch_sampler") is None else None
+    shard = _build_shard(loader, dataset, key, seed, share)
+    return {
+        "dataset": SeededSamples(dataset, build_collation(loader, key), seed=seed, **share),
+        "batch_sampler": RowBatches(shard, size, batches["drop_last"]),
+        "collate_fn": _unchanged,  # a batch is collated where it is read
+    }
+
+
+def _unchanged(batch: Batch) -> Batch:
     return batch
 
 
@@ -118,46 +150,44 @@ def _no_batch(
     processes: int,
 ) -> ConfigProblem:
     count = source.num_samples
-    shared = f", shared out over {processes} processes" if processes > 1 else ""
+    shared = f", shared by {processes} processes" if processes > 1 else ""
     if not drop_last:
         return ConfigProblem(f"{key}.dataset", count, f"too few samples{shared}")
-    found = f"drop_last leaves no batch of {batch_size} from {count} samples{shared}"
-    way_out = (
-        f"choose a batch size of at most {count // processes}" if count else "they are too few"
-    )
+    problem = f"drop_last leaves no batch of {batch_size} from {count} samples{shared}"
+    remedy = f"choose a batch size of at most {count // processes}" if count else "they are too few"
     if isinstance(source, SeededSamples) and count:
-        way_out += f", or {key}.repeat={-(-batch_size * processes // count)} to fill a batch"
-    return ConfigProblem(f"{key}.drop_last", True, f"{found}; {way_out}")
+        remedy += f", or {key}.repeat={-(-batch_size * processes // count)} to fill a batch"
+    return ConfigProblem(f"{key}.drop_last", True, f"{problem}; {remedy}")
 
 
-def _shard(
+def _build_shard(
     loader: Mapping[str, Any], dataset: Samples, key: str, seed: int, share: Mapping[str, int]
 ) -> RepeatedShard:
     """This process's share of the rows of a pass, or of the batches of the config's own sampler."""
     if loader.get("batch_sampler") is not None:
-        whole = _sampler_of(loader["batch_sampler"], dataset, f"{key}.batch_sampler")
+        whole = _build_custom_sampler(loader["batch_sampler"], dataset, f"{key}.batch_sampler")
     else:
-        whole = _sampler(loader, dataset, key, seed)
+        whole = _build_sampler(loader, dataset, key, seed)
     return RepeatedShard(whole, seed=seed, repeat=loader.get("repeat", 1), **share)
 
 
-def _sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -> Any:
-    chosen = loader.get("sampler")
-    if chosen is None:
+def _build_sampler(loader: Mapping[str, Any], dataset: Samples, key: str, seed: int) -> Any:
+    sampler = loader.get("sampler")
+    if sampler is None:
         return PassSampler(len(dataset), shuffle=loader.get("shuffle", False), seed=seed)
-    if chosen == "class_balanced":
+    if sampler == "class_balanced":
         try:
             return ClassBalancedSampler(dataset, seed=seed)
         except ValueError as error:
-            raise ConfigError([ConfigProblem(f"{key}.sampler", chosen, str(error))]) from error
-    if isinstance(chosen, str):
-        expected = suggest(chosen, ["class_balanced"], noun="samplers by name")
-        raise ConfigError([ConfigProblem(f"{key}.sampler", chosen, expected)])
-    return _sampler_of(chosen, dataset, f"{key}.sampler")
+            raise ConfigError([ConfigProblem(f"{key}.sampler", sampler, str(error))]) from error
+    if isinstance(sampler, str):
+        expected = suggest(sampler, ["class_balanced"], noun="samplers by name")
+        raise ConfigError([ConfigProblem(f"{key}.sampler", sampler, expected)])
+    return _build_custom_sampler(sampler, dataset, f"{key}.sampler")
 
 
-def _sampler_of(config: Any, dataset: Samples, key: str) -> Any:
-    """Builds a sampler of anybody's, after a look at a pass of another one like it."""
+def _build_custom_sampler(config: Any, dataset: Samples, key: str) -> Any:
+    """Builds a sampler of the user's, after checking a pass of a second instance of it."""
     with torch.random.fork_rng(devices=[]):
         problem = sampler_problem(instantiate(config, dataset, key=key), len(dataset))
     if problem:

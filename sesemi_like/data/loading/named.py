@@ -18,13 +18,13 @@ class NamedLoaders:
     """Named loaders as one: each step gets one batch of each.
 
     An epoch is one pass over the longest loader; shorter ones start again, reshuffled. Streamed
-    data sets do not know their length and never end an epoch. Its state is the step within the
-    epoch, so that a run that is resumed in the middle of an epoch goes on with the next batches.
+    data sets without a known length never end an epoch. The state is the step within the epoch, so
+    that a run resumed in the middle of an epoch continues with the next batches.
 
     Args:
         loaders: The loaders by name.
-        epoch: Tells the number of the epoch that begins, so that a resumed run reads on in the
-            orders it would have had.
+        epoch: Returns the number of the epoch that begins, so that a resumed run reads in the
+            orders that the uninterrupted one would have had.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class NamedLoaders:
             yield batches
 
     def state_dict(self) -> dict[str, int]:
-        """Batches of this epoch that were handed out."""
+        """The number of batches of this epoch that have been returned."""
         return {"step": 0 if self.step == self.length else self.step}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Begins the next epoch with the batch after those."""
+        """Starts the next epoch after the batches that a state counts."""
         self._first_step = state["step"]
 
     def _endless(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
-        """Passes over a loader without end, from the pass at which this epoch begins."""
+        """Repeats a loader endlessly, starting from the pass in which this epoch begins."""
         length = length_of(loader)
         number = skipped = 0
         if length is not None and self.length is not None:
-            done, skipped = divmod(self.step, length)
-            number = self.epoch() * -(-self.length // length) + done
+            completed, skipped = divmod(self.step, length)
+            number = self.epoch() * -(-self.length // length) + completed
         while True:
-            _begin(loader, number, skipped)
-            is_empty = skipped == 0  # a pass may be shorter than it should, if samples are skipped
+            _set_pass(loader, number, skipped)
+            is_empty = skipped == 0  # skipped samples may have shortened a pass that is continued
             for batch in islice(loader, None if length is None else length - skipped):
                 is_empty = False
                 yield batch
@@ -75,8 +75,8 @@ class NamedLoaders:
             number, skipped = number + 1, 0
 
 
-def _begin(loader: DataLoader[Any], number: int, skipped: int) -> None:
-    """Has a loader go on with a pass, without the batches of it that were read before."""
+def _set_pass(loader: DataLoader[Any], number: int, skipped: int) -> None:
+    """Sets the next pass of a loader, without the batches of it that have been read before."""
     if isinstance(loader.dataset, StreamedSamples):
         loader.dataset.set_pass(number, skipped)
     elif isinstance(loader.batch_sampler, RowBatches):

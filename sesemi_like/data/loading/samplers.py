@@ -1,4 +1,4 @@
-"""Which rows a pass reads, in which order: reshuffled each pass, shared out over processes."""
+"""The rows that a pass reads and their order: reshuffled each pass, divided among processes."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from .seeds import generators_kept, seed_generators, seed_of
+from .seeds import preserve_generators, seed_generators, seed_of
 
 Order = npt.NDArray[np.int64]
 
-_ROOM = 2**32
-"""Places between the batches of a sampler, so that those of no batch are those of another."""
+_PLACES_OF_BATCH = 2**32
+"""Places reserved for each batch of a batch sampler, so that no two batches share one."""
 
-
-_LOOKED_AT = 100_000
+_MAX_CHECKED = 100_000
 
 
 def sampler_problem(sampler: Any, num_rows: int) -> str | None:
-    """Looks for what a data loader cannot work with in a sampler of rows or of batches.
+    """Checks that a data loader can use a sampler of rows or of batches.
 
     Args:
         sampler: The sampler; up to 100,000 items of a pass are drawn.
         num_rows: Rows of its data set.
 
     Returns:
-        What would be right, or None where nothing is wrong.
+        What is wrong and what is required, or None where nothing is wrong.
     """
     try:
         length = len(sampler)
-        items = list(itertools.islice(sampler, _LOOKED_AT))
+        items = list(itertools.islice(sampler, _MAX_CHECKED))
     except TypeError as error:
         return f"needs a length and an order, as torch.utils.data.Sampler ({error})"
     if not length or not items:
-        return "gives no rows"
+        return "returns no rows"
     if length < len(items):
-        return f"has a length of {length}, and gives more"
+        return f"has a length of {length}, and returns more"
     rows = (row for item in items for row in (item if isinstance(item, Iterable) else [item]))
     wrong = next((row for row in rows if not _is_row(row, num_rows)), None)
     if wrong is None:
         return None
-    return f"gives {wrong!r}; its rows must be integers from 0 to {num_rows - 1}"
+    return f"returns {wrong!r}; its rows must be integers from 0 to {num_rows - 1}"
 
 
 def _is_row(row: Any, num_rows: int) -> bool:
@@ -91,7 +90,7 @@ class PassSampler(Sampler[int]):
 
 
 class ClassBalancedSampler(PassSampler):
-    """Draws rows with replacement so that every class is equally likely; unlabeled rows never.
+    """Draws rows with replacement so that every class is equally likely; never unlabeled ones.
 
     Args:
         dataset: A data set with `targets`.
@@ -117,9 +116,9 @@ class ClassBalancedSampler(PassSampler):
         classes = generator.integers(len(self.rows_by_class), size=self.num_rows)
         places = generator.random(self.num_rows)
         sizes = np.array([len(rows) for rows in self.rows_by_class])
-        chosen = (places * sizes[classes]).astype(np.int64)
+        offsets = (places * sizes[classes]).astype(np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        rows: Order = np.concatenate(self.rows_by_class)[starts[classes] + chosen]
+        rows: Order = np.concatenate(self.rows_by_class)[starts[classes] + offsets]
         return rows
 
 
@@ -127,15 +126,15 @@ class RepeatedShard(Sampler[Any]):
     """A process's share of one or several passes of a sampler of rows or of batches.
 
     Every process gets equally many: the first ones are read again to fill up the last share. A
-    sampler of anybody's may draw from the generators of torch, NumPy and Python, which are seeded
-    before each of its passes: every process then sees the same one, a resumed run as well.
+    custom sampler may draw from the generators of torch, NumPy and Python, which are seeded before
+    each of its passes, so that all processes and resumed runs see the same pass.
 
     Args:
-        sampler: Gives the rows of a pass, or its batches.
+        sampler: Iterates over the rows of a pass, or over its batches.
         seed: Seeds what the sampler draws.
-        repeat: Passes of `sampler` that make one of this.
+        repeat: Passes of `sampler` that make one pass of this.
         rank: The number of this process.
-        world_size: How many processes there are.
+        world_size: The number of processes.
     """
 
     def __init__(
@@ -155,11 +154,11 @@ class RepeatedShard(Sampler[Any]):
         self.next_pass = self.skipped = 0
 
     def __len__(self) -> int:
-        return math.ceil(self.num_read / self.world_size)
+        return math.ceil(self.num_items / self.world_size)
 
     @property
-    def num_read(self) -> int:
-        """Rows or batches of a pass of all processes, those that are read again left out."""
+    def num_items(self) -> int:
+        """Rows or batches of a pass over all processes, without those that are read again."""
         return self.repeat * len(self.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
@@ -172,17 +171,17 @@ class RepeatedShard(Sampler[Any]):
     def _pass(self) -> list[Any]:
         number, self.next_pass = self.next_pass, self.next_pass + 1
         if isinstance(self.sampler, PassSampler):
-            return list(self.sampler)  # which has orders of its own
-        with generators_kept():
+            return list(self.sampler)  # seeded by itself
+        with preserve_generators():
             seed_generators(seed_of(self.seed, f"order {number}"))
             return list(self.sampler)
 
     def set_pass(self, number: int, skipped: int = 0) -> None:
-        """Continues as if so many passes of this sampler had been made.
+        """Continues as after a number of passes of this sampler.
 
         Args:
-            number: Passes.
-            skipped: Rows or batches that the next pass leaves out, as read before.
+            number: The number of passes.
+            skipped: Rows or batches that the next pass leaves out, as they have been read before.
         """
         self.skipped = skipped
         self.next_pass = number * self.repeat
@@ -191,12 +190,12 @@ class RepeatedShard(Sampler[Any]):
 
 
 class Rows(list[int]):
-    """The rows of a batch, with their places in a pass; worker processes are handed it whole.
+    """The rows of a batch, with their places in a pass; it is sent to worker processes whole.
 
     Args:
         rows: The rows.
         number: The number of the pass.
-        places: The place of each row in the pass of all processes, different from any other's.
+        places: The place of each row in the pass over all processes, unique in the pass.
     """
 
     def __init__(self, rows: Iterable[int] = (), number: int = 0, places: range = range(0)) -> None:
@@ -211,7 +210,7 @@ class RowBatches(Sampler[Rows]):
         shard: Its share of the rows of a pass; or of the batches, if there is no batch size.
         batch_size: Rows of a batch.
         drop_last: Whether a last batch of fewer rows is left out, counted over all processes: one
-            that rows read again would fill up is left out, as one process alone would.
+            that only rows read again would fill is left out, as it would be on a single process.
     """
 
     def __init__(
@@ -224,36 +223,36 @@ class RowBatches(Sampler[Rows]):
         if self.batch_size is None:
             return len(self.shard)
         if self.drop_last:
-            return self.shard.num_read // (self.batch_size * self.shard.world_size)
+            return self.shard.num_items // (self.batch_size * self.shard.world_size)
         return -(-len(self.shard) // self.batch_size)
 
     def __iter__(self) -> Iterator[Rows]:
-        # Only when the first batch is asked for: a loader with workers makes two iterators.
+        # Only when the first batch is requested: a loader with workers makes two iterators.
         skipped, self.skipped = self.skipped, 0
-        make = self._whole if self.batch_size is None else self._cut
-        yield from make(iter(self.shard), self.number, skipped)
+        batches = self._given_batches if self.batch_size is None else self._cut_batches
+        yield from batches(iter(self.shard), self.number, skipped)
 
-    def _whole(self, batches: Iterator[Any], number: int, skipped: int) -> Iterator[Rows]:
+    def _given_batches(self, batches: Iterator[Any], number: int, skipped: int) -> Iterator[Rows]:
         for own, batch in enumerate(batches, skipped):
             rows = list(batch)
-            start = (own * self.shard.world_size + self.shard.rank) * _ROOM
+            start = (own * self.shard.world_size + self.shard.rank) * _PLACES_OF_BATCH
             yield Rows(rows, number, range(start, start + len(rows)))
 
-    def _cut(self, rows: Iterator[int], number: int, skipped: int) -> Iterator[Rows]:
-        size, every = self.batch_size or 1, self.shard.world_size
+    def _cut_batches(self, rows: Iterator[int], number: int, skipped: int) -> Iterator[Rows]:
+        size, step = self.batch_size or 1, self.shard.world_size
         for own in range(skipped, len(self)):
             batch = list(itertools.islice(rows, size))
             if not batch or (self.drop_last and len(batch) < size):
                 return
-            start = own * size * every + self.shard.rank
-            yield Rows(batch, number, range(start, start + len(batch) * every, every))
+            start = own * size * step + self.shard.rank
+            yield Rows(batch, number, range(start, start + len(batch) * step, step))
 
     def set_pass(self, number: int, skipped: int = 0) -> None:
-        """Continues as if so many passes had been made; otherwise every pass is the first one.
+        """Continues as after a number of passes; unless it is called, every pass is the first one.
 
         Args:
-            number: Passes.
-            skipped: Batches that the next pass leaves out, as read before.
+            number: The number of passes.
+            skipped: Batches that the next pass leaves out, as they have been read before.
         """
         self.number, self.skipped = number, skipped
         self.shard.set_pass(number, skipped * (self.batch_size or 1))

@@ -1,4 +1,4 @@
-"""The batches of a loader, whose random transforms draw by their place in a pass alone."""
+"""Reading batches whose random transforms depend only on a sample's place in a pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..readers import Draws
 from ..samples import Sample, Samples
 from .collating import Collation, collate, draws_nothing, takes_generator
 from .samplers import Rows
-from .seeds import batch_generator, generators_kept, seed_generators, seed_of, seed_torch
+from .seeds import batch_generator, preserve_generators, seed_generators, seed_of, seed_torch
 
 
 class SeededSamples(Dataset[Batch]):
@@ -21,12 +21,12 @@ class SeededSamples(Dataset[Batch]):
     resumed. A collation draws for the whole batch of all processes.
 
     Args:
-        samples: What is read.
-        collation: Makes a batch of samples. One that takes a `generator` is given one; others may
-            draw from the global generators.
+        samples: The data set.
+        collation: Makes a batch of samples. It gets a `generator` if it has such a parameter, and
+            may draw from the global generators otherwise.
         seed: The loader's seed.
         rank: The number of this process.
-        world_size: How many processes there are.
+        world_size: The number of processes.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class SeededSamples(Dataset[Batch]):
 
     @property
     def num_samples(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return self.samples.num_samples
 
     def __getitems__(self, rows: Rows) -> Batch:
         """Reads the batch of some rows."""
         if not self.reading_draws and not self.collation_draws:
             return collate(self.collation, self.samples.__getitems__(rows))
-        with generators_kept():
+        with preserve_generators():
             return self._collate(self._read(rows), rows)
 
     def _read(self, rows: Rows) -> list[Sample] | StackedSamples:

@@ -1,4 +1,4 @@
-"""How many worker processes a loader gets: no more than there are CPUs for."""
+"""The number of worker processes of each loader, limited by the CPUs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ _MAX_FOR_EVALUATION = 4
 
 
 def usable_cpus(processes: int = 1) -> int:
-    """CPUs that each of so many processes on this machine may use, at least 1."""
+    """CPUs that each process of a run may use, at least 1.
+
+    Args:
+        processes: Processes of the run on this machine.
+    """
     has_affinity = hasattr(os, "sched_getaffinity")
     cpus = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     return max(1, cpus // processes)
@@ -26,15 +30,15 @@ def assign_workers(
 
     Args:
         requests: `num_workers` of each loader, by split and name (``train.unlabeled``, ``val``): a
-            number, which is cut off at the CPUs, or ``auto``.
-        batch_sizes: Rows of each loader's batches; those of `val` and `test` do not matter.
-        is_lookup: Whether a loader's samples are only looked up, which takes less time than handing
+            number, which is limited to the CPUs, or ``auto``.
+        batch_sizes: Rows of each loader's batches; those of `val` and `test` are not used.
+        is_lookup: Whether a loader's samples are only looked up, which takes less time than sending
             them from process to process: ``auto`` is then 0.
-        cpus: What this process may use.
+        cpus: CPUs that this process may use.
 
     Returns:
-        Workers by loader; ``auto`` gives the train loaders the CPUs in proportion to their batches,
-        at least one each, and evaluation up to four.
+        Workers by loader; ``auto`` divides the CPUs among the train loaders in proportion to their
+        batches, at least one each, and gives evaluation up to four.
     """
     train = [name for name in requests if name.startswith("train.") and not is_lookup[name]]
     rows = sum(batch_sizes[name] for name in train)

@@ -27,7 +27,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from ...errors import ConfigError, ConfigProblem, UnreadableSampleError
-from ..loading.seeds import generators_kept, seed_generators, seed_of
+from ..loading.seeds import preserve_generators, seed_generators, seed_of
 from ..readers import Draws
 from ..registry import register_dataset
 from ..samples import (
@@ -103,7 +103,7 @@ class ShardedSamples(StreamedSamples):
         """Batches of a pass that every process has; the first ones may have one more."""
         return self.num_batches(self.world_size - 1)
 
-    def shared_out(
+    def for_process(
         self,
         rank: int,
         world_size: int,
@@ -114,7 +114,7 @@ class ShardedSamples(StreamedSamples):
         seed: int = 0,
     ) -> ShardedSamples:
         """The same data set for one process of several, with a pass of its own."""
-        own = cast(ShardedSamples, super().shared_out(rank, world_size))
+        own = cast(ShardedSamples, super().for_process(rank, world_size))
         own.batch_size, own.drop_last, own.shuffle, own.seed = batch_size, drop_last, shuffle, seed
         own._pass = torch.zeros(2, dtype=torch.int64).share_memory_()
         return own
@@ -183,7 +183,7 @@ class ShardedSamples(StreamedSamples):
         """Makes a sample, whose random transforms draw by its seed alone."""
         if self.reader.draws is Draws.NOTHING:
             return self._sample(raw)
-        with generators_kept():
+        with preserve_generators():
             seed_generators(seed)
             return self._sample(raw)
 

@@ -125,13 +125,13 @@ class Chosen(Unending):
     ("key", "target", "rows", "told"),
     [
         ("sampler", "Endless", [1], "needs a length"),
-        ("sampler", "Chosen", [0, 9], "gives 9; its rows must be integers from 0 to 8"),
-        ("sampler", "Chosen", [-1], "gives -1"),
-        ("sampler", "Chosen", ["a"], "gives 'a'"),
-        ("sampler", "Chosen", [], "gives no rows"),
-        ("sampler", "Unending", [0, 1], "has a length of 2, and gives more"),
+        ("sampler", "Chosen", [0, 9], "returns 9; its rows must be integers from 0 to 8"),
+        ("sampler", "Chosen", [-1], "returns -1"),
+        ("sampler", "Chosen", ["a"], "returns 'a'"),
+        ("sampler", "Chosen", [], "returns no rows"),
+        ("sampler", "Unending", [0, 1], "has a length of 2, and returns more"),
         ("batch_sampler", "Endless", [[1]], "needs a length"),
-        ("batch_sampler", "Chosen", [[0, 1], [2, 9]], "gives 9"),
+        ("batch_sampler", "Chosen", [[0, 1], [2, 9]], "returns 9"),
     ],
 )
 def test_samplers_that_cannot_work_are_reported(

@@ -277,12 +277,10 @@ def test_an_empty_buffer_is_refused(folder: Path, buffer: int | str) -> None:
 def test_too_few_samples_for_every_reader_are_reported(folder: Path) -> None:
     found, config = sharded(str(folder)), {"drop_last": True, "num_workers": 3}
     several = {"key": "k", "seed": 1, "world_size": 3}
-    with pytest.raises(ConfigError, match="no batch of 20 from 50 samples, shared out over 3"):
+    with pytest.raises(ConfigError, match="no batch of 20 from 50 samples, shared by 3"):
         build_loader(config, found, batch_size=20, **several)
     found.shards = [("00000.tar", 2)]
-    with pytest.raises(
-        ConfigError, match=r"k\.dataset: found 2; too few samples, shared out over 3"
-    ):
+    with pytest.raises(ConfigError, match=r"k\.dataset: found 2; too few samples, shared by 3"):
         build_loader({}, found, batch_size=20, **several)
 
 
