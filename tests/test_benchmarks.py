@@ -9,10 +9,10 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-def test_packages_that_the_peer_never_calls_are_stood_in_for_even_where_they_are_installed(
+def test_packages_that_the_peer_never_calls_are_replaced_by_stubs_even_if_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The extra `bench` brings a torchaudio that refuses to be imported beside torch."""
+    """The extra `bench` installs a torchaudio that cannot be imported with this torch."""
     contents = {"torchaudio": "raise RuntimeError('built for another CUDA')",
                 "semilearn": "import torchaudio, skimage.util\nname = 'peer'"}  # fmt: skip
     for name, content in contents.items():

@@ -1,4 +1,4 @@
-"""People's own folders of photographs: a custom YAML trains, resumes and is tested."""
+"""Users' own image folders: a run with a custom YAML trains, resumes and is tested."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ learner:
 """
 
 
-def summary_of(folder: Path, run_id: Any) -> Any:
+def summary_of(folder: Path, run_id: str) -> tuple[dict[str, Any], Path]:
     paths = sorted(folder.glob(f"runs/{run_id}/*/summary.json"), key=lambda p: p.stat().st_mtime)
     return json.loads(paths[-1].read_text()), paths[-1].parent
 
@@ -53,7 +53,7 @@ def summary_of(folder: Path, run_id: Any) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize(("run_id", "text"), [("rotation", ROTATION), ("fixmatch", FIXMATCH)])
 def test_custom_config_trains_resumes_and_tests(
-    open_cli: OpenCli, tmp_path: Path, cifar10_images: Path, run_id: str, text: Any
+    open_cli: OpenCli, tmp_path: Path, cifar10_images: Path, run_id: str, text: str
 ) -> None:
     (tmp_path / "configs").mkdir()
     path = tmp_path / "configs" / "custom.yaml"

@@ -1,11 +1,10 @@
-"""A built wheel carries everything a run needs, away from the repository."""
+"""A built wheel contains everything a run needs outside of the repository."""
 
 import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fixture_types import OpenCli
@@ -14,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(folder)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], check=True)
@@ -23,20 +22,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The wheel's content in a folder of its own, found before the checkout."""
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content in a separate folder, which precedes the checkout on the path."""
     folder = tmp_path_factory.mktemp("installed")
     options = ["--no-deps", "--quiet", "--no-index", "--target", str(folder)]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(wheel)], check=True)
     return folder
 
 
-def files_below(folder: Path, pattern: Any) -> Any:
+def files_below(folder: Path, pattern: str) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.glob(pattern)}
 
 
 @pytest.mark.slow
-def test_the_wheel_has_the_package_and_the_configs_and_nothing_else(wheel: Any) -> None:
+def test_the_wheel_has_the_package_and_the_configs_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"sesemi_like/builtin_configs/{name}" for name in
                files_below(ROOT / "builtin_configs", "**/*.yaml")}  # fmt: skip
@@ -47,7 +46,7 @@ def test_the_wheel_has_the_package_and_the_configs_and_nothing_else(wheel: Any) 
 
 @pytest.mark.slow
 def test_an_installed_wheel_shows_the_same_config_as_the_checkout(
-    installed: Any, open_cli: OpenCli, tmp_path: Path
+    installed: Path, open_cli: OpenCli, tmp_path: Path
 ) -> None:
     environment = {"PYTHONPATH": str(installed)}
     where = subprocess.run(
@@ -65,7 +64,7 @@ def test_an_installed_wheel_shows_the_same_config_as_the_checkout(
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_trains(installed: Any, open_cli: OpenCli, tmp_path: Path) -> None:
+def test_an_installed_wheel_trains(installed: Path, open_cli: OpenCli, tmp_path: Path) -> None:
     small = ["run.num_iterations=2", "learner.hparams.model.backbone.widths=[4]", "run.gpus=0"]
     done = open_cli("-cn", "quickstart", *small, env={"PYTHONPATH": str(installed)})
     assert done.returncode == 0, done.stderr

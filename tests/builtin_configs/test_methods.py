@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from composing import composed
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from sesemi_like.config.instantiate import instantiate
 from sesemi_like.config.resolvers import AppAttributes, app_attributes
@@ -19,13 +18,13 @@ GROUPS = ("method", "quickstart_method", "optimizer", "lr_scheduler")
 FILES = {group: sorted((builtin_configs() / group).glob("*.yaml")) for group in GROUPS}
 OWN_FILES = [file for group in GROUPS for file in FILES[group]]
 METHODS, _, OPTIMIZERS, LR_SCHEDULERS = ([f.stem for f in FILES[group]] for group in GROUPS)
-# The method of `base` alone: it has a loader of its own and keeps no EMA.
+# The method of `base` alone: it reads a loader of its own and has no EMA.
 METHODS.remove("sesemi")
 VIEWS = ("weak", "weak_2", "strong", "rotation.image", "rotation.target")
 OFFERED = {f"unlabeled.{field}" for field in (*VIEWS, "jigsaw.image", "jigsaw.target")}
 HEADS = "learner.hparams.model.regularization_loss_heads"
-# What a weight ends at and when: in the code of Laine & Aila and of Tarvainen & Valpola, with a
-# supervised loss divided by the labeled rows as ours is; and what the quickstart takes.
+# A loss weight's final value and ramp-up steps: in the code of Laine & Aila and of Tarvainen &
+# Valpola, with a supervised loss divided by the labeled rows as ours is; and in the quickstart.
 PAPERS = {"pi_model": ("consistency", 100, 40_000), "mean_teacher": ("mean_teacher", 100, 40_000)}
 QUICKSTART = {"pi_model": ("consistency", 100, 180), "mean_teacher": ("mean_teacher", 30, 180)}
 
@@ -42,8 +41,8 @@ def model(*overrides: str) -> Any:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(
-    method: Any, a_run: None
+def test_heads_and_schedules_build_and_request_views_that_data_configs_define(
+    method: str, a_run: None
 ) -> None:
     heads = model(f"method={method}").regularization_loss_heads or {}
     for name, config in heads.items():
@@ -58,7 +57,7 @@ def test_heads_and_schedules_build_and_ask_for_what_data_files_offer(
             assert schedule(0) < schedule(end - 1) < schedule(end) == schedule(end + 69) == 1
 
 
-def weight_of(config: Any, name: str, max_iterations: Any) -> Callable[..., Any]:
+def weight_of(config: DictConfig, name: str, max_iterations: int) -> Callable[[int], float]:
     """The weight of a head at each step of a run."""
     head = config.learner.hparams.model.regularization_loss_heads[name]
     run = AppAttributes(
@@ -70,30 +69,30 @@ def weight_of(config: Any, name: str, max_iterations: Any) -> Callable[..., Any]
 
 
 @pytest.mark.parametrize("method", PAPERS)
-def test_methods_have_the_weight_of_their_paper_and_its_ramp(method: Any) -> None:
-    name, most, duration = PAPERS[method]
+def test_methods_have_the_weight_of_their_paper_and_its_ramp(method: str) -> None:
+    name, final, duration = PAPERS[method]
     weight = weight_of(composed("cifar10", f"method={method}"), name, 2**20)
-    assert weight(duration - 1) < weight(duration) == most
-    assert weight(duration // 2) == pytest.approx(most * math.exp(-5 / 4))
+    assert weight(duration - 1) < weight(duration) == final
+    assert weight(duration // 2) == pytest.approx(final * math.exp(-5 / 4))
 
 
 @pytest.mark.parametrize("method", PAPERS)
-def test_consistency_does_not_outweigh_the_labels_in_a_short_run(method: Any) -> None:
+def test_consistency_does_not_outweigh_the_labels_in_a_short_run(method: str) -> None:
     chosen = ("data=image_folder", f"method={method}")
     weight = weight_of(composed("sesemi_config", *chosen), PAPERS[method][0], 1000)
     assert weight(999) < 1
 
 
 @pytest.mark.parametrize("method", QUICKSTART)
-def test_what_was_chosen_on_digits_is_the_quickstarts_own(method: Any) -> None:
-    name, most, duration = QUICKSTART[method]
+def test_weights_tuned_on_digits_are_used_by_the_quickstart_alone(method: str) -> None:
+    name, final, duration = QUICKSTART[method]
     weight = weight_of(composed("quickstart", f"method={method}"), name, 600)
-    assert weight(duration - 1) < weight(duration) == weight(599) == most
+    assert weight(duration - 1) < weight(duration) == weight(599) == final
 
 
 @pytest.mark.parametrize("method", QUICKSTART)
 def test_configs_that_start_from_the_quickstart_follow_the_method_too(
-    method: Any, tmp_path: Path
+    method: str, tmp_path: Path
 ) -> None:
     text = f"defaults: [quickstart, {{override method: {method}}}]"
     (tmp_path / "own.yaml").write_text(text)
@@ -102,12 +101,12 @@ def test_configs_that_start_from_the_quickstart_follow_the_method_too(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_all_methods_are_evaluated_alike(method: Any) -> None:
+def test_all_methods_have_the_same_ema(method: str) -> None:
     assert model(f"method={method}").ema == model("method=supervised").ema
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_replaces_the_heads_of_what_came_before(method: Any, tmp_path: Path) -> None:
+def test_a_method_replaces_the_heads_of_a_previous_config(method: str, tmp_path: Path) -> None:
     left_over = OmegaConf.create()
     OmegaConf.update(left_over, f"{HEADS}.left_over.scale_factor", 2)
     OmegaConf.save(left_over, tmp_path / "left_over.yaml")
@@ -124,7 +123,7 @@ def test_a_method_replaces_the_heads_of_what_came_before(method: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_optimizers_build(optimizer: Any) -> None:
+def test_optimizers_build(optimizer: str) -> None:
     config = composed("sesemi_config", f"optimizer={optimizer}")
     parameters = [torch.nn.Parameter(torch.zeros(2))]
     built = instantiate(config.learner.hparams.optimizer, parameters, key="optimizer")
@@ -133,7 +132,7 @@ def test_optimizers_build(optimizer: Any) -> None:
 
 
 @pytest.mark.parametrize("name", LR_SCHEDULERS)
-def test_learning_rate_schedules_build(name: Any, a_run: None) -> None:
+def test_learning_rate_schedules_build(name: str, a_run: None) -> None:
     config = composed("sesemi_config", "optimizer=sgd", f"lr_scheduler={name}")
     schedule = config.learner.hparams.lr_scheduler
     if name == "constant":
@@ -148,7 +147,7 @@ def test_learning_rate_schedules_build(name: Any, a_run: None) -> None:
 
 
 @pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: path.stem)
-def test_every_file_opens_with_its_command_and_what_to_expect(path: Any) -> None:
+def test_every_file_opens_with_its_command_and_what_to_expect(path: Path) -> None:
     text = path.read_text()
     comments = "".join(line for line in text.splitlines(True) if line.startswith("#"))
     assert f"{path.parent.stem.removeprefix('quickstart_')}={path.stem}" in comments

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from composing import composed
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from sesemi_like.config.check import check
 from sesemi_like.config.store import builtin_configs
@@ -41,7 +41,7 @@ def test_every_group_is_chosen_from_by_a_built_in_config() -> None:
 
 
 @pytest.mark.parametrize("name", PRIMARY)
-def test_each_run_composes_and_only_the_bare_one_lacks_values(name: Any) -> None:
+def test_each_run_composes_and_only_the_bare_one_lacks_values(name: str) -> None:
     problems = check(composed(name), MODES)
     if name == "sesemi_config":
         assert {p.key for p in problems} >= {"learner.hparams.num_classes"}
@@ -51,7 +51,7 @@ def test_each_run_composes_and_only_the_bare_one_lacks_values(name: Any) -> None
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_each_choice_composes_with_the_bare_config_and_does_something(
-    group: Any, choice: Any
+    group: str, choice: str
 ) -> None:
     bare = OmegaConf.to_container(composed("sesemi_config"))
     word = f"{group}={choice}" if group in GROUPS_OF_THE_BARE_CONFIG else f"+{group}={choice}"
@@ -60,7 +60,7 @@ def test_each_choice_composes_with_the_bare_config_and_does_something(
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("**/*.yaml")), ids=lambda p: p.stem)
-def test_each_file_opens_with_the_command_that_runs_it(path: Any) -> None:
+def test_each_file_opens_with_the_command_that_runs_it(path: Path) -> None:
     lines = path.read_text().splitlines()
     opening = lines[: lines.index(next(x for x in lines if x[:1] not in "#"))]
     assert re.search(r"open_cli|defaults: \[", "\n".join(opening)), path
@@ -69,14 +69,14 @@ def test_each_file_opens_with_the_command_that_runs_it(path: Any) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("**/*.yaml")), ids=lambda p: p.stem)
-def test_the_commands_in_the_openings_name_configs_that_exist(path: Any) -> None:
+def test_the_commands_in_the_openings_name_configs_that_exist(path: Path) -> None:
     for line in path.read_text().splitlines():
-        found = re.search(r"^#\s+open_cli -cn (\w+)((?: \S+=\S+)*)", line)
-        if found:
-            composed(found.group(1), *found.group(2).split())
+        command = re.search(r"^#\s+open_cli -cn (\w+)((?: \S+=\S+)*)", line)
+        if command:
+            composed(command.group(1), *command.group(2).split())
 
 
-# What `base` is, key by key; a change here changes what people's own configs start from.
+# The values of `base`, which users' own configs start from.
 BASE = {
     "run.accelerator": "dp",
     "run.num_epochs": 50,
@@ -164,13 +164,13 @@ def test_base_field_by_field() -> None:
 
 
 def test_imagewoof_is_base_with_its_own_run() -> None:
-    base = OmegaConf.to_container(composed("base"), resolve=False)
+    base: Any = OmegaConf.to_container(composed("base"), resolve=False)
     woof = OmegaConf.to_container(composed("imagewoof"), resolve=False)
     own = {"seed": 42, "gpus": -1, "num_epochs": 80, "id": "imagewoof"}
     assert woof == {**base, "run": {**base["run"], **own, "data_root": "./data/imagewoof2"}}
 
 
-# What the built-in configs train with: learning rate, weight decay, epochs of warm-up.
+# Learning rate, weight decay and epochs of warm-up of the built-in configs.
 TRAINED_WITH = {
     "base": (0.1, 0.0005, 10),
     "cifar10": (0.03, 0.0005, 0),
@@ -182,18 +182,18 @@ TRAINED_WITH = {
 }
 
 
-def test_built_in_configs_train_with_the_rates_they_always_had() -> None:
-    found = {}
+def test_learning_rates_of_built_in_configs_are_unchanged() -> None:
+    rates = {}
     for name in TRAINED_WITH:
         hparams = composed(name).learner.hparams
         sgd = hparams.optimizer
         assert (sgd._target_, sgd.momentum, sgd.nesterov) == ("torch.optim.SGD", 0.9, True)
         warmup = hparams.lr_scheduler.scheduler.warmup_epochs
-        found[name] = (sgd.lr, sgd.weight_decay, warmup)
-    assert found == TRAINED_WITH
+        rates[name] = (sgd.lr, sgd.weight_decay, warmup)
+    assert rates == TRAINED_WITH
 
 
-def test_what_the_runs_choose_beside_their_groups() -> None:
+def test_the_ema_of_built_in_configs() -> None:
     model = composed("quickstart").learner.hparams.model
     assert model.ema == {"decay": 0.99, "warmup": True, "kind": "states"}
     model = composed("cifar10").learner.hparams.model
@@ -217,7 +217,7 @@ def test_each_group_of_the_bare_config_has_a_place() -> None:
     assert set(PLACES) == GROUPS_OF_THE_BARE_CONFIG
 
 
-def values_of(config: Any, group: Any) -> Any:
+def values_of(config: DictConfig, group: str) -> Any:
     values = at(OmegaConf.to_container(config, resolve=False), PLACES[group])
     if group == "data":
         return {key: value for key, value in values.items() if key not in BUDGETS}
@@ -225,8 +225,8 @@ def values_of(config: Any, group: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def chosen_alone() -> Any:
-    """The values that each choice brings to the bare config."""
+def chosen_alone() -> dict[tuple[str, str], Any]:
+    """The values that each choice sets in the bare config."""
     return {
         (group, choice): values_of(composed("sesemi_config", f"{group}={choice}"), group)
         for group, choice in CHOICES
@@ -236,7 +236,7 @@ def chosen_alone() -> Any:
 
 @pytest.mark.parametrize("name", PRIMARY)
 def test_every_choice_of_every_group_replaces_what_a_built_in_config_has(
-    name: Any, chosen_alone: Any
+    name: str, chosen_alone: dict[tuple[str, str], Any]
 ) -> None:
     choices = {group: [c for g, c in CHOICES if g == group] for group in PLACES}
     for turn in range(max(map(len, choices.values()))):
@@ -256,14 +256,14 @@ def test_a_choice_leaves_nothing_of_what_it_replaces() -> None:
     assert (hparams.model.backbone.name, hparams.model.backbone.drop_rate) == ("resnet18d", 0.0)
 
 
-def test_a_persons_file_changes_single_values_of_what_base_chose(tmp_path: Path) -> None:
+def test_a_users_file_overrides_single_values_of_the_choices_of_base(tmp_path: Path) -> None:
     body = "defaults: [base]\nlearner: {hparams: {model: {backbone: {name: resnet18d}}}}\n"
     (tmp_path / "custom.yaml").write_text(body)
     backbone = composed("custom", folder=tmp_path).learner.hparams.model.backbone
     assert (backbone.name, backbone.drop_rate) == ("resnet18d", 0.5)
 
 
-def test_choosing_a_method_replaces_the_heads_of_another() -> None:
+def test_a_method_replaces_the_heads_of_another() -> None:
     for name in ("quickstart", "cifar10", "imagewoof"):
         model = composed(name, "method=supervised").learner.hparams.model
         assert model.regularization_loss_heads is None

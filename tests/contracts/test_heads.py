@@ -1,10 +1,11 @@
-"""Every loss head is exported, documented, configured and tested; none can be forgotten."""
+"""Every loss head, found by listing its folder, is exported, documented, configured and tested."""
 
 import importlib
 import inspect
 import json
 import pkgutil
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import nn
 from sesemi_like.config.store import builtin_configs
 from sesemi_like.distributed import all_sum
 from sesemi_like.models.heads import loss
-from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs, Step
+from sesemi_like.models.heads.loss.base import Fields, Forward, LossHead, LossOutputs, Step
 from sesemi_like.models.networks import Networks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,14 +41,16 @@ def test_the_package_exports_the_heads_of_all_its_modules() -> None:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_it_is_exported_and_names_its_source(name: Any) -> None:
+def test_it_is_exported_and_names_its_source(name: str) -> None:
     assert getattr(loss, name) is HEADS[name]
     assert name in loss.__all__
-    assert re.search(r"arXiv \d{4}\.\d{4,5}|\b(19|20)\d\d\b|torch", inspect.getdoc(HEADS[name]))
+    assert re.search(
+        r"arXiv \d{4}\.\d{4,5}|\b(19|20)\d\d\b|torch", inspect.getdoc(HEADS[name]) or ""
+    )
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_method_uses_it_and_a_page_explains_that_method(name: Any) -> None:
+def test_a_method_uses_it_and_a_page_explains_that_method(name: str) -> None:
     # The supervised loss is the key `supervised_loss` of every method.
     if name == "SupervisedLossHead":
         assert (ROOT / "docs/methods/supervised.md").is_file()
@@ -58,7 +61,7 @@ def test_a_method_uses_it_and_a_page_explains_that_method(name: Any) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_it_has_tests(name: Any) -> None:
+def test_it_has_tests(name: str) -> None:
     tests = (ROOT / "tests/models/heads/loss").glob("test_*.py")
     assert any(re.search(rf"import .*\b{name}\b", test.read_text()) for test in tests)
 
@@ -66,31 +69,38 @@ def test_it_has_tests(name: Any) -> None:
 @pytest.mark.parametrize(
     "path", sorted((builtin_configs() / "method").glob("*.yaml")), ids=lambda p: p.stem
 )
-def test_every_method_has_a_page(path: Any) -> None:
+def test_every_method_has_a_page(path: Path) -> None:
     pages = {page.stem for page in (ROOT / "docs/methods").glob("*.md")}
     # base's own method is rotation prediction on a loader of its own.
     assert {"sesemi": "rotation"}.get(path.stem, path.stem) in pages
 
 
-class RemembersOwnRows(LossHead):
-    """Breaks the rule: its buffer holds what one process saw."""
+class FourFeatures(Networks):
+    def feature_size(self, name: str) -> int:
+        return 4
 
-    def __init__(self, is_right: Any) -> None:
+
+class SumsRows(LossHead):
+    """Its buffer depends on the rows of all processes, or, against the contract, of one."""
+
+    seen: torch.Tensor
+
+    def __init__(self, is_right: bool) -> None:
         super().__init__()
         self.is_right = is_right
         self.register_buffer("seen", torch.zeros(3))
 
-    def forwards(self, fields: Any) -> Any:
+    def forwards(self, fields: Fields) -> dict[str, Forward]:
         return {"image": Forward("unlabeled.weak", "classifier")}
 
-    def forward(self, outputs: Any, step: Any) -> Any:
+    def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         total = outputs["image"]["logits"].detach().sum(dim=0)
         self.seen += all_sum(total) if self.is_right else total
         return LossOutputs(outputs["image"]["logits"].sum(dim=1))
 
 
-def built(name: str) -> Any:
-    """A head by name, with the optional state that it can have."""
+def build_head(name: str) -> LossHead:
+    """Builds a head by name, with all optional state."""
     if name in OTHERS:
         return OTHERS[name]()
     given = {"callable": nn.CrossEntropyLoss(), "class_weights": [0.2, 0.3, 0.5]}
@@ -100,42 +110,41 @@ def built(name: str) -> Any:
 
 
 OTHERS = {
-    "a right one": lambda: RemembersOwnRows(is_right=True),
-    "a wrong one": lambda: RemembersOwnRows(is_right=False),
+    "a right one": lambda: SumsRows(is_right=True),
+    "a wrong one": lambda: SumsRows(is_right=False),
 }
 
 
-def note_buffers(rank: int, folder: Path) -> None:
-    """Shows each head rows that differ between processes, and notes its buffers."""
+def write_buffers(rank: int, folder: Path) -> None:
+    """Runs each head on rows that differ between processes, and writes its buffers to a file."""
     torch.distributed.init_process_group("gloo")
-    noted = {}
+    buffers = {}
     for name in (*HEADS, *OTHERS):
         torch.manual_seed(0)
-        head, networks = built(name), Networks({})
-        networks.feature_size = lambda network: 4
+        head, networks = build_head(name), FourFeatures({})
         head.build(networks)
         torch.manual_seed(rank)
         for number in range(3):
-            answers = {
+            outputs = {
                 request: torch.randint(3, (6,))
                 if forward.through is None
                 else {"features": torch.randn(6, 4), "logits": torch.randn(6, 3)}
                 for request, forward in head.forwards({}).items()
             }
-            head(answers, Step(number, None, networks, {}))
-        noted[name] = {n: value.tolist() for n, value in head.named_buffers()}
-    (folder / f"{rank}.json").write_text(json.dumps(noted))
+            head(outputs, Step(number, None, networks, {}))
+        buffers[name] = {n: value.tolist() for n, value in head.named_buffers()}
+    (folder / f"{rank}.json").write_text(json.dumps(buffers))
     torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def buffers(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def buffers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("buffers")
-    in_processes(note_buffers, folder)
+    in_processes(write_buffers, folder)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
 @pytest.mark.parametrize("name", [*HEADS, *OTHERS])
-def test_its_buffers_are_equal_on_all_processes(buffers: Any, name: Any) -> None:
-    first, second = (noted[name] for noted in buffers)
+def test_its_buffers_are_equal_on_all_processes(buffers: list[dict[str, Any]], name: str) -> None:
+    first, second = (written[name] for written in buffers)
     assert (first == second) == (name != "a wrong one")

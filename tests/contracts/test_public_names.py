@@ -4,7 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ MODULES = sorted(
 )
 
 
-def public_definitions(module: Any) -> Iterator[Any]:
+def public_definitions(module: str) -> Iterator[Any]:
     for name, value in vars(importlib.import_module(module)).items():
         is_own = getattr(value, "__module__", None) == module
         if (
@@ -59,9 +59,11 @@ def test_the_stub_lists_what_it_imports() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_everything_public_is_documented_and_annotated(module: Any) -> None:
+def test_everything_public_is_documented_and_annotated(module: str) -> None:
     loaded = importlib.import_module(module)
-    assert loaded.__file__.endswith("__init__.py") or loaded.__doc__, f"{module}: what is it for?"
+    assert str(loaded.__file__).endswith("__init__.py") or loaded.__doc__, (
+        f"{module}: what is it for?"
+    )
     for name, value in public_definitions(module):
         assert inspect.getdoc(value), f"{module}.{name} has no docstring"
         functions = [value] if inspect.isfunction(value) else own_methods(value)
@@ -70,12 +72,12 @@ def test_everything_public_is_documented_and_annotated(module: Any) -> None:
             assert missing <= {"self", "cls"}, f"{module}.{name}: {function.__name__} {missing}"
 
 
-def own_methods(kind: Any) -> Any:
+def own_methods(kind: type) -> list[Callable[..., Any]]:
     return [f for name, f in vars(kind).items() if inspect.isfunction(f) and name[0] != "_"]
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_a_package_exports_exists(module: Any) -> None:
+def test_what_a_package_exports_exists(module: str) -> None:
     loaded = importlib.import_module(module)
     for name in getattr(loaded, "__all__", ()):
         assert hasattr(loaded, name), f"{module} exports {name}, which it does not have"

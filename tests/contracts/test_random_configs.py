@@ -3,17 +3,19 @@
 import contextlib
 import io
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 import sesemi_like.run.prepare
 from sesemi_like.cli import command as cli
 from sesemi_like.config.choices import EMA_KINDS, FORWARD_SETTINGS, REDUCTIONS
 from sesemi_like.config.store import builtin_configs
+from sesemi_like.errors import ConfigProblem
 
 PROFILE = settings(
     max_examples=12,
@@ -89,12 +91,15 @@ BREAKS = {
 broken = st.sampled_from([(key, value) for key, values in BREAKS.items() for value in values])
 
 
-def outcome(monkeypatch: pytest.MonkeyPatch, overrides: str, then: Any) -> Any:
+def outcome(
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], then: Callable[..., Any]
+) -> tuple[int | str, str]:
     """Runs the command up to the point where training would start; its exit code and message."""
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.gpus=0", *overrides])
     monkeypatch.setattr(sesemi_like.run.prepare, "run", then)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    errors, code = io.StringIO(), 0
+    errors = io.StringIO()
+    code: int | str = 0
     with contextlib.redirect_stderr(errors):
         try:
             cli.main()
@@ -103,14 +108,16 @@ def outcome(monkeypatch: pytest.MonkeyPatch, overrides: str, then: Any) -> Any:
     return code, errors.getvalue()
 
 
-def build(config: Any, problems: Any) -> dict[str, None]:
+def build(config: DictConfig, problems: list[ConfigProblem]) -> dict[str, None]:
     sesemi_like.run.prepare.prepare(config, problems)
     return {"headline": None}
 
 
 @PROFILE
 @given(choices)
-def test_valid_configs_compose_and_build(monkeypatch: pytest.MonkeyPatch, chosen: Any) -> None:
+def test_valid_configs_compose_and_build(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, Any]
+) -> None:
     overrides = [f"{key}={value}" for key, value in chosen.items()]
     assert outcome(monkeypatch, overrides, build) == (0, "")
 
@@ -120,8 +127,8 @@ def test_valid_configs_compose_and_build(monkeypatch: pytest.MonkeyPatch, chosen
 def test_broken_configs_end_in_one_clear_message(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
-    chosen: Any,
-    wrong: Any,
+    chosen: dict[str, Any],
+    wrong: tuple[str, str],
 ) -> None:
     key, value = wrong
     valid = {k: v for k, v in chosen.items() if k != key}

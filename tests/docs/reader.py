@@ -1,4 +1,4 @@
-"""A reader of the docs: writes each page's files where it says and runs its commands, in order."""
+"""A reader of the docs: writes the files that a page shows and runs its commands, in order."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from sesemi_like.run.modes import MODES
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 FILE = re.compile(r"# (configs/\w+\.yaml|\w+\.py)\n")
-# Of what is not the command itself: installs, other programs, and benchmarks, which take minutes.
+# Commands other than open_cli: installs, other programs, and benchmarks, which take minutes.
 NOT_RUN = (
     "python -m pip",
     "python -m pytest",
@@ -51,8 +51,8 @@ class Reader:
     Attributes:
         folder: Where the reader's images are, and the working directory.
         monkeypatch: Sets the arguments of the command.
-        ran: Commands that were run, downloads that were only composed, and what was left alone.
-        trained: The folder of the newest run but baselines and tests.
+        ran: Commands that were run, that were only composed (downloads), and that were skipped.
+        trained: The folder of the latest training run that is not a baseline.
     """
 
     folder: Path
@@ -92,7 +92,7 @@ class Reader:
         elif any(name in word for word in words for name in DOWNLOADED):
             self.ran["composed"].append(statement)  # test_docs.py composes every command
         else:
-            assert words[0] == "open_cli", f"nobody knows how to run: {statement}"
+            assert words[0] == "open_cli", f"unknown command: {statement}"
             words = [self.resolved(word) for word in words[1:]]
             loaders = dict(named_loaders(self.config_of(words).data)).values()
             if any(loader.dataset.get("download") for loader in loaders):
@@ -102,18 +102,18 @@ class Reader:
                 self.ran["run"].append(statement)
 
     def resolved(self, word: str) -> str:
-        """Puts the newest training run of the page, and its best checkpoint, for the example's."""
-        found = re.search(r"runs/\w+/<time>", word)
-        if found:
-            word = word.replace(found.group(), str(self.trained.relative_to(self.folder)))
-        found = re.search(r"[\w/.-]+/checkpoints/epoch=[\w=-]+\.ckpt|<path>", word)
-        if found:
+        """Replaces an example's run folder and checkpoint by those of the latest training run."""
+        example = re.search(r"runs/\w+/<time>", word)
+        if example:
+            word = word.replace(example.group(), str(self.trained.relative_to(self.folder)))
+        example = re.search(r"[\w/.-]+/checkpoints/epoch=[\w=-]+\.ckpt|<path>", word)
+        if example:
             summary = json.loads((self.trained / "summary.json").read_text())
-            word = word.replace(found.group(), summary["best"]["path"])
+            word = word.replace(example.group(), summary["best"]["path"])
         return word
 
     def open_cli(self, words: list[str]) -> None:
-        """Runs the command in this process, for a few steps, and looks at what it leaves."""
+        """Runs the command in this process for a few steps; checks that it writes a summary."""
         before = set(self.folder.glob("runs/*/*/summary.json"))
         self.monkeypatch.setattr(sys, "argv", ["open_cli", *words, *self.shortening(words)])
         try:
@@ -128,8 +128,8 @@ class Reader:
             self.trained = max(left).parent
 
     def config_of(self, words: list[str]) -> DictConfig:
-        """What a command composes; of a sweep, the first run's."""
-        options = {"-cn": "sesemi_config", "-cd": None, "--cfg": None}
+        """The config of a command; of a sweep, that of the first run."""
+        options = {"-cn": "sesemi_config", "-cd": "", "--cfg": ""}
         overrides, rest = [], iter(words)
         for word in rest:
             if word in options:
@@ -141,9 +141,9 @@ class Reader:
         return composed(name, *overrides, folder=folder)
 
     def shortening(self, words: list[str]) -> list[str]:
-        """Overrides for a few steps on the CPU, of the very keys that the length is given by.
+        """Overrides for a few steps on the CPU, of the same keys that set the length.
 
-        A command that gives its length twice keeps both, so that the run says so.
+        A command that sets both lengths keeps both, so that the run reports it.
         """
         if {"-h", "--info", "--cfg"} & set(words):
             return []
@@ -151,7 +151,7 @@ class Reader:
         times = 2 if config.run.resume_from_checkpoint else 1
         lengths = {"num_epochs": times, "num_iterations": 4 * times}
         short = [
-            f"run.{key}={most}" for key, most in lengths.items() if config.run[key] is not None
+            f"run.{key}={length}" for key, length in lengths.items() if config.run[key] is not None
         ]
         short += ["++trainer.limit_train_batches=1"] * (config.run.num_epochs is not None)
         for key, loader in named_loaders(config.data):

@@ -1,4 +1,4 @@
-"""What the pages say is so: links lead somewhere, configs and commands compose."""
+"""Pages are correct: links and paths exist, configs and commands compose."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from composing import composed
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from sesemi_like.config.check import check
 from sesemi_like.run.modes import MODES
@@ -21,21 +21,21 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 sys.path.append(str(ROOT / "docs"))
 
 
-def name_of(page: Any) -> str:
+def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def blocks(page: Any, language: Any) -> Any:
-    return [body for found, body in FENCE.findall(page.read_text()) if found == language]
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for name, body in FENCE.findall(page.read_text()) if name == language]
 
 
-def anchors(page: Any) -> Any:
+def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page: Any) -> None:
+def test_links_have_targets(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
         if target.startswith(("http://", "https://")):
             continue
@@ -75,15 +75,15 @@ def test_every_page_is_in_the_navigation() -> None:
     class Loader(yaml.SafeLoader):
         pass
 
-    def pages(entry: Any) -> Any:
+    def pages(entry: Any) -> set[str]:
         if isinstance(entry, str):
             return {entry}
         return set().union(
             *(pages(e) for e in (entry.values() if isinstance(entry, dict) else entry))
         )
 
-    found = pages(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"])
-    assert found == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    navigation = pages(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"])
+    assert navigation == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
 
 
 def test_the_tables_of_the_configuration_page_are_those_of_the_code() -> None:
@@ -93,31 +93,31 @@ def test_the_tables_of_the_configuration_page_are_those_of_the_code() -> None:
     assert update_tables(text) == text, "run `python docs/generate_configuration.py`"
 
 
-def configs_of(page: Any, folder: Path) -> Any:
+def configs_of(page: Path, folder: Path) -> list[str]:
     """Writes the config files that a page shows; returns their names."""
     names = []
     for body in blocks(page, "yaml"):
-        found = re.match(r"# configs/(\w+)\.yaml\n", body)
-        if found:
-            (folder / f"{found.group(1)}.yaml").write_text(body)
-            names.append(found.group(1))
+        header = re.match(r"# configs/(\w+)\.yaml\n", body)
+        if header:
+            (folder / f"{header.group(1)}.yaml").write_text(body)
+            names.append(header.group(1))
     return names
 
 
-def problems_of(config: Any) -> Any:
-    """What is wrong with a config, but for checkpoints of runs that nobody has made here."""
+def problems_of(config: DictConfig) -> list[str]:
+    """Problems of a config, except for checkpoints of runs that do not exist here."""
     return [str(problem) for problem in check(config, MODES) if "checkpoint" not in problem.key]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_shown_configs_compose_without_a_mistake(page: Any, tmp_path: Path) -> None:
+def test_shown_configs_compose_without_problems(page: Path, tmp_path: Path) -> None:
     for body in blocks(page, "yaml"):
         yaml.safe_load(body)
     for name in configs_of(page, tmp_path):
         assert problems_of(composed(name, folder=tmp_path)) == []
 
 
-def commands(page: Any) -> Iterator[Any]:
+def commands(page: Path) -> Iterator[Any]:
     for body in blocks(page, "bash"):
         for line in body.replace("\\\n", " ").splitlines():
             line = re.sub(r"<\w+>", "x", line.partition("  #")[0])
@@ -134,9 +134,9 @@ COMMANDS = [pytest.param(page, words, id=f"{name_of(page)}: {' '.join(words)}"[:
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS)
-def test_shown_commands_compose(page: Any, words: Any, tmp_path: Path) -> None:
+def test_shown_commands_compose(page: Path, words: list[str], tmp_path: Path) -> None:
     configs_of(page, tmp_path)
-    options = {"-cn": "sesemi_config", "-cd": None, "-sc": None, "--cfg": None}
+    options = {"-cn": "sesemi_config", "-cd": "", "-sc": "", "--cfg": ""}
     overrides, rest = [], iter(words)
     for word in rest:
         if word in options:
@@ -156,11 +156,13 @@ SHOWN = re.compile(r"^```yaml\n# configs/(\w+)\.yaml\n", re.M)
 OVERRIDE = re.compile(r"`(\+*(?:run|data|learner|trainer)\.[\w.]+=[^`<\s]+)`")
 
 
-def overrides_in_the_text(page: Any) -> Iterator[Any]:
+def overrides_in_the_text(page: Path) -> Iterator[tuple[str, str]]:
     """Overrides between the blocks, and the config of their section, else the page's first."""
     text = page.read_text()
     first = SHOWN.search(text)
-    for section in re.split(r"^## ", text, flags=re.M) if first else ():
+    if first is None:
+        return
+    for section in re.split(r"^## ", text, flags=re.M):
         name = (SHOWN.search(section) or first).group(1)
         for override in OVERRIDE.findall(FENCE.sub("", section)):
             yield name, override
@@ -171,8 +173,8 @@ OVERRIDES = [pytest.param(page, name, override, id=f"{name_of(page)}: {override}
 
 
 @pytest.mark.parametrize(("page", "name", "override"), OVERRIDES)
-def test_overrides_in_the_text_suit_what_the_page_shows(
-    page: Any, name: Any, override: Any, tmp_path: Path
+def test_overrides_in_the_text_fit_the_page_s_config(
+    page: Path, name: str, override: str, tmp_path: Path
 ) -> None:
     configs_of(page, tmp_path)
     assert problems_of(composed(name, override, folder=tmp_path)) == []
@@ -183,5 +185,5 @@ PYTHON = [pytest.param(page, body, id=name_of(page))
 
 
 @pytest.mark.parametrize(("page", "body"), PYTHON)
-def test_shown_python_compiles(page: Any, body: Any) -> None:
+def test_shown_python_compiles(page: Path, body: str) -> None:
     compile(body, name_of(page), "exec")

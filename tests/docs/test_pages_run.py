@@ -1,11 +1,11 @@
-"""A reader with 60 images can follow each page: every file is written and every command runs."""
+"""A reader with 60 images can follow each page: all its files are written, all its commands run."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 from reader import FENCE, Reader
@@ -17,12 +17,12 @@ PAGES = [
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     if any(language == "bash" for language, _ in FENCE.findall(page.read_text()))
 ]
-CLASSES = ("cat", "dog", "horse")  # digits by these names: what is shown does not matter here
+CLASSES = ("cat", "dog", "horse")  # digits under these names: the content does not matter here
 SIDE = 40
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Any:
+def drawn() -> list[npt.NDArray[np.uint8]]:
     """Color images of digits (K, H, W, 3), by class."""
     content = load_digits()
     images = np.kron(content.images / 16 * 255, np.ones((1, SIDE // 8, SIDE // 8)))
@@ -31,7 +31,9 @@ def drawn() -> Any:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: Any) -> Iterator[Path]:
+def folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[npt.NDArray[np.uint8]]
+) -> Iterator[Path]:
     """A folder laid out as the README says: 36 labeled and 24 unlabeled images, val, test."""
     images = tmp_path / "data" / "my_images"
     rows = ["path,label,split"]
@@ -47,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: Any) -> Itera
                 split = "train" if split == "unlabeled" else split
                 rows.append(f"{path.relative_to(images)},{label},{split}")
     (images / "labels.csv").write_text("\n".join(rows) + "\n")
-    for subset in ("train", "val"):  # what the page about data sets of one's own reads
+    for subset in ("train", "val"):  # for the page on new data sets
         values = np.random.default_rng(0).random((10, 1, 8, 8), dtype=np.float32)
         path = tmp_path / "data" / f"{subset}-v2.npz"
         np.savez(path, images=values, targets=np.arange(10) % 2)
@@ -58,14 +60,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: Any) -> Itera
         del sys.modules[name]
 
 
-def _lies_in(module: Any, folder: Path) -> Any:
+def _lies_in(module: object, folder: Path) -> bool:
     return str(getattr(module, "__file__", None)).startswith(str(folder))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_reader_can_follow_the_page(
-    page: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = Reader(folder, monkeypatch)
     reader.follow(page)
