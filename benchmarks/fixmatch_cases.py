@@ -29,7 +29,7 @@ from sesemi_like.config.store import builtin_configs, register_configs
 from sesemi_like.models.backbones import wrn_28_2
 from sesemi_like.models.ema import EMATeacher
 from sesemi_like.models.networks import ClassificationNetwork
-from sesemi_like.run.prepare import run
+from sesemi_like.run.execute import run
 from sesemi_like.views import strong, weak
 
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]

@@ -29,7 +29,8 @@ from fixmatch_cases import StepTimes, composed, patched_callbacks
 from sesemi_like.data.loading.names import TRAIN
 from sesemi_like.devices import tune_process
 from sesemi_like.learners import Learner
-from sesemi_like.run.prepare import prepare, run
+from sesemi_like.run.execute import run
+from sesemi_like.run.prepare import prepare
 
 SKIPPED = 50
 

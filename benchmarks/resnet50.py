@@ -26,7 +26,7 @@ from images import write_images
 from timm import create_model
 
 from sesemi_like.devices import choose_precision, tune_process
-from sesemi_like.run.prepare import run
+from sesemi_like.run.execute import run
 
 
 def ours(root: Path, batch: int, steps: int) -> list[float]:

@@ -28,7 +28,7 @@ COMMANDS = {
     "python -c 'import sesemi_like'": ["-c", "import sesemi_like"],
     "import torch, torch._dynamo": ["-c", "import torch, torch._dynamo"],
     "import pytorch_lightning": ["-c", "import pytorch_lightning"],
-    "import sesemi_like.run.prepare": ["-c", "import sesemi_like.run.prepare"],
+    "import sesemi_like.run.execute": ["-c", "import sesemi_like.run.execute"],
 }
 
 

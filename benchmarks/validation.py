@@ -25,7 +25,7 @@ from fixmatch_cases import Job, composed, patched_callbacks, read_job
 from peers import cuda_answered, fixmatch
 
 from sesemi_like.devices import tune_process
-from sesemi_like.run.prepare import run
+from sesemi_like.run.execute import run
 
 
 class ValidationTime(pl.Callback):

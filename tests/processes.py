@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from sesemi_like.config.check import check
 from sesemi_like.models.backbones.base import Backbone, global_average
 from sesemi_like.models.heads.loss import FixMatchLossHead
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import run
 
 
 def in_processes(function: Callable[..., None], *arguments: Any, count: int = 2) -> None:
@@ -27,7 +27,7 @@ def in_processes(function: Callable[..., None], *arguments: Any, count: int = 2)
 
     They are forked from a process that has imported what they need. The first failure ends all.
     """
-    multiprocessing.set_forkserver_preload(["sesemi_like.run.prepare"])
+    multiprocessing.set_forkserver_preload(["sesemi_like.run.execute"])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -16,8 +16,8 @@ import torch
 from composing import composed
 
 from sesemi_like.config.check import check
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import run
 from sesemi_like.signals import Stopped, stopped_by_signals
 
 TINY = [

@@ -178,7 +178,7 @@ def job(config: DictConfig) -> dict[str, Any]:
     if missing := missing_data(config, MODES):
         raise ConfigError([*problems, *missing])  # more needs the data, and importing torch
 
-    from ..run.prepare import run  # the first import of torch
+    from ..run.execute import run  # the first import of torch
 
     return run(config, problems)
 

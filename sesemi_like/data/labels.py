@@ -24,22 +24,25 @@ class RunLabels:
     Args:
         datasets: All data sets.
         trained: The train loaders, as users name them, whose labels are trained on.
+        preferred: The train loader that comes before others, or None.
 
     Attributes:
         source: The loader whose classes are those of the run, by split and name; None where there
-            are no labels. It is the first of those trained on that has labels, `supervised` before
+            are no labels. It is the first of those trained on that has labels, `preferred` before
             others, then any train loader and those of evaluation: folders of images whose labels
             nobody reads may have names that mean nothing.
     """
 
-    def __init__(self, datasets: Datasets, trained: Sequence[str]) -> None:
+    def __init__(
+        self, datasets: Datasets, trained: Sequence[str], preferred: str | None = None
+    ) -> None:
         self.datasets, self.trained = datasets, trained
-        self.source = self._source()
+        self.source = self._source(preferred)
 
-    def _source(self) -> str | None:
+    def _source(self, preferred: str | None) -> str | None:
         trained = [TRAIN + name for name in self.trained]
         train = [name for name in self.datasets if name.startswith(TRAIN)]
-        train.sort(key=lambda name: (name not in trained, name != f"{TRAIN}supervised"))
+        train.sort(key=lambda name: (name not in trained, name != f"{TRAIN}{preferred}"))
         candidates = (name for name in (*train, *EVALUATED) if name in self.datasets)
         return next((name for name in candidates if _has_labels(self.datasets[name])), None)
 

@@ -17,7 +17,7 @@ from ..errors import Problems
 from .batches import Batch
 from .checks.labels import class_problems
 from .checks.oddities import data_warnings
-from .labels import RunLabels, trains_on_labels
+from .labels import Datasets, RunLabels, trains_on_labels
 from .loading.named import NamedLoaders
 from .loading.names import EVALUATED, TRAIN, config_key
 from .loading.parts import LoaderParts, PartsBuilder, step_fields
@@ -39,6 +39,8 @@ class DataModule(pl.LightningDataModule):
         splits: The parts of `data` that are loaded: ``train``, ``val``, ``test``.
         read: The fields that are read, by the names of the train loaders that anything reads: the
             others are not loaded. None where that is not known: all are.
+        labeled_loader: The train loader whose classes are those of the run, if several of those
+            whose labels are trained on have some; None is the first in the config.
 
     Attributes:
         loaders: What every loader is made of, by split and name: ``train.<loader name>``, ``val``
@@ -58,10 +60,11 @@ class DataModule(pl.LightningDataModule):
         seed: int,
         splits: Collection[str] = ("train", *EVALUATED),
         read: Mapping[str, Collection[str]] | None = None,
+        labeled_loader: str | None = None,
     ) -> None:
         super().__init__()
         self.world_size, self.seed = world_size, seed
-        self.read = read
+        self.read, self.labeled_loader = read, labeled_loader
         self.loaders: dict[str, LoaderParts] = {}
         builder = PartsBuilder(run, world_size=world_size, seed=seed)
         problems = Problems()
@@ -71,7 +74,7 @@ class DataModule(pl.LightningDataModule):
                 with problems.collecting():
                     self.loaders[name] = builder.build(name, plain(config))
         if not problems.under("data.train"):  # what could not be built may have the classes
-            problems.problems += class_problems(RunLabels(builder.datasets, self.trained))
+            problems.problems += class_problems(self._labels(builder.datasets))
         problems.raise_if_any()
         for warning in data_warnings(self.loaders, self.labels):
             log.warning("%s", warning)
@@ -128,7 +131,10 @@ class DataModule(pl.LightningDataModule):
     @property
     def labels(self) -> RunLabels:
         """What is known of the labels of all data sets."""
-        return RunLabels(self.datasets, self.trained)
+        return self._labels(self.datasets)
+
+    def _labels(self, datasets: Datasets) -> RunLabels:
+        return RunLabels(datasets, self.trained, self.labeled_loader)
 
     @cached_property  # asking builds collations, and classes are asked for throughout a run
     def trained(self) -> list[str]:

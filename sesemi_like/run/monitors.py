@@ -63,8 +63,8 @@ def _measured(prepared: Prepared) -> Collection[str] | None:
 
 
 @contextmanager
-def told_by_key() -> Iterator[None]:
-    """Tells what Lightning finds wrong with settings of the Trainer while it runs.
+def explain_trainer_errors() -> Iterator[None]:
+    """Reports what Lightning finds wrong with settings of the Trainer while it runs.
 
     Raises:
         ConfigError: In place of Lightning's own errors.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import DictConfig
 
+from ..config.length import RunLength
 from ..config.modes import Mode
 from ..config.resolvers import AppAttributes
 from ..data import DataModule
@@ -20,10 +23,12 @@ class Prepared:
 
     Attributes:
         config: The composed config.
-        mode: What is done with the rest.
+        mode: What the run does.
         seed: The run's seed, drawn when the config gives none.
         devices: Where the run computes.
+        length: How long it is.
         attributes: What ``${app:...}`` returns.
+        validation: The settings of a Trainer for how often it validates; none without training.
         data: The named data loaders.
         learner: What learns.
         evaluation: What is measured.
@@ -33,7 +38,9 @@ class Prepared:
     mode: Mode
     seed: int
     devices: Devices
+    length: RunLength
     attributes: AppAttributes
+    validation: Mapping[str, Any]
     data: DataModule
     learner: Learner
     evaluation: Evaluation

@@ -23,9 +23,9 @@ from .ending import ending
 from .prepared import Prepared
 
 
-def scalars(values: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Those of the values that are single numbers."""
-    return {n: float(v) for n, v in values.items() if torch.as_tensor(v).ndim == 0}
+def scalar_metrics(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """The metrics that are single numbers."""
+    return {n: float(v) for n, v in metrics.items() if torch.as_tensor(v).ndim == 0}
 
 
 def summarize(
@@ -46,7 +46,9 @@ def summarize(
         seconds: How long it took, start-up included.
     """
     evaluated = {**trainer.callback_metrics, **prepared.evaluation.last}
-    metrics = {n: v for n, v in scalars(evaluated).items() if n.startswith(("val/", "test/"))}
+    metrics = {
+        n: v for n, v in scalar_metrics(evaluated).items() if n.startswith(("val/", "test/"))
+    }
     best = best_checkpoint(trainer)
     headline = metrics.get("val/top1", metrics.get("test/top1"))
     if best and best.monitor == "val/top1":
@@ -109,7 +111,7 @@ def measured(
     return found
 
 
-def report(content: Mapping[str, Any], prepared: Prepared, folder: Path) -> None:
+def report_run(content: Mapping[str, Any], prepared: Prepared, folder: Path) -> None:
     """Writes and shows what came of a run.
 
     Args:

@@ -29,7 +29,7 @@ from .signal_handlers import KeepSignalHandlers
 from .validation import epochs_between
 
 
-def trainer_settings(config: DictConfig) -> dict[str, Any]:
+def build_trainer_section(config: DictConfig) -> dict[str, Any]:
     """Builds what the section `trainer` describes, before there is a folder to leave behind.
 
     Args:
@@ -63,7 +63,7 @@ def build_trainer(
 
     Args:
         config: A composed config.
-        given: What :func:`trainer_settings` made of it; it goes before the defaults here.
+        given: The section `trainer`, built; it takes precedence over the defaults here.
         devices: Where the run computes.
         evaluation: What is measured.
         length: How long the run is.

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from sesemi_like.config.check import check
 from sesemi_like.config.from_run import FROM_RUN, begin_from_run, composed_text, refuse_elsewhere
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import run
 
 # What a person may have said on the command line of the training run, and lost afterwards.
 TINY = [

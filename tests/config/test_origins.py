@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sesemi_like.config.instantiate
-import sesemi_like.run.prepare
+import sesemi_like.run.execute
 from sesemi_like.cli import command as cli
 
 WEAK = "data.train.unlabeled.views.weak"
@@ -32,7 +32,7 @@ def built(
         views.append(sesemi_like.config.instantiate.instantiate(view, key=WEAK))
         return {"headline": None}
 
-    monkeypatch.setattr(sesemi_like.run.prepare, "run", build)
+    monkeypatch.setattr(sesemi_like.run.execute, "run", build)
 
     def run(text: str, *overrides: str) -> Any:
         (tmp_path / "custom.yaml").write_text(CUSTOM % text)

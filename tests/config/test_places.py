@@ -66,7 +66,7 @@ def test_what_may_not_be_read_is_not_looked_at(root: Path) -> None:
 def test_they_are_told_before_torch_is_imported(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sesemi_like.run.prepare", None)  # whose import then fails
+    monkeypatch.setitem(sys.modules, "sesemi_like.run.execute", None)  # whose import then fails
     wrong = ("run.num_epochs=0", f"run.data_root={root / 'nothing'}")
     with pytest.raises(ConfigError) as caught:
         cli.job(composed("base", *wrong))

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
+import sesemi_like.run.execute
 import sesemi_like.run.prepare
 from sesemi_like.cli import command as cli
 from sesemi_like.config.choices import EMA_KINDS, FORWARD_SETTINGS, REDUCTIONS
@@ -96,7 +97,7 @@ def outcome(
 ) -> tuple[int | str, str]:
     """Runs the command up to the point where training would start; its exit code and message."""
     monkeypatch.setattr(sys, "argv", ["open_cli", "-cn", "quickstart", "run.gpus=0", *overrides])
-    monkeypatch.setattr(sesemi_like.run.prepare, "run", then)
+    monkeypatch.setattr(sesemi_like.run.execute, "run", then)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     errors = io.StringIO()
     code: int | str = 0

@@ -16,7 +16,7 @@ from readers import indexed
 from sesemi_like.data import DataModule, registry
 from sesemi_like.data.cache import plan as cached
 from sesemi_like.data.cache.reader import CachedReader
-from sesemi_like.data.checks.facts import facts_of
+from sesemi_like.data.checks.facts import resuming_facts
 from sesemi_like.data.convert import write_shards
 from sesemi_like.data.counts import sample_counts
 from sesemi_like.data.loading.names import display_name
@@ -340,12 +340,12 @@ def test_classes_of_streams_must_be_those_of_evaluation(streamed: Callable[..., 
 
 def test_what_a_resumed_run_must_share_of_streams_is_noted(streamed: Callable[..., Any]) -> None:
     data = module(*streamed("cat", "dog"), name="base")
-    facts = facts_of(data)
+    facts = resuming_facts(data)
     assert facts["workers of data.train.supervised"] == data.loaders["train.supervised"].workers
     assert facts["streams"] == []  # shards go on where they stopped
     assert not any("rotation" in name for name in facts if name.startswith("workers"))
     data.loaders["train.supervised"].dataset = StreamedSamples(range(3))
-    assert facts_of(data)["streams"] == ["data.train.supervised"]
+    assert resuming_facts(data)["streams"] == ["data.train.supervised"]
 
 
 def test_classes_of_streams_are_counted(streamed: Callable[..., Any]) -> None:

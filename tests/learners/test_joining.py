@@ -15,7 +15,8 @@ from sesemi_like.learners.joining import is_joined_faster, joined_where_exact, w
 from sesemi_like.models.backbones.base import Backbone, global_average
 from sesemi_like.models.heads.loss.base import Forward
 from sesemi_like.models.networks import Networks
-from sesemi_like.run.prepare import prepare, run
+from sesemi_like.run.execute import run
+from sesemi_like.run.prepare import prepare
 
 REQUESTS = {"h": {"a": Forward("a.x", "net"), "b": Forward("b.x", "net")}}
 BATCH = {"a.x": torch.randn(4, 3), "b.x": torch.randn(6, 3)}

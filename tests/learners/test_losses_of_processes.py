@@ -20,8 +20,8 @@ from sesemi_like.errors import NonFiniteLossError
 from sesemi_like.learners.reductions import reduce_losses
 from sesemi_like.learners.step_log import StepLog
 from sesemi_like.models.heads.loss.base import LossOutputs
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import run
 
 TINY = [
     "run.gpus=0", "run.precision=32", "run.num_iterations=4", "data.val=null", "data.test=null",

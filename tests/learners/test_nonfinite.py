@@ -18,8 +18,8 @@ from sesemi_like.config.check import check
 from sesemi_like.data import DataModule
 from sesemi_like.errors import NonFiniteLossError
 from sesemi_like.learners import nonfinite
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import run
 
 TINY = [
     "run.gpus=0", "run.precision=32", "run.num_iterations=8", "data.test=null",

@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sesemi_like.report import images as report_images
 from sesemi_like.report.confusion import draw_confusion
 from sesemi_like.report.grids import FONT, LINE, image_grid, shortened
-from sesemi_like.run.prepare import prepare, run
+from sesemi_like.run.execute import run
+from sesemi_like.run.prepare import prepare
 
 
 def test_a_grid_holds_each_image_in_its_cell_with_a_border() -> None:

@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import prepare, run
+from sesemi_like.run.prepare import prepare
 
 # Five steps an epoch: floor(1437 / 256).
 TINY = [

@@ -10,8 +10,8 @@ from composing import composed
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import run
 
 TINY = [
     "run.gpus=0",

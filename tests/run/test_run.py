@@ -18,8 +18,9 @@ from PIL import Image
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError, ConfigProblem
 from sesemi_like.learners import Classifier
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import prepare, run
+from sesemi_like.run.prepare import prepare
 
 # Five steps an epoch: floor(1437 / 256) of the unlabeled loader; small enough for seconds.
 TINY = [
@@ -282,8 +283,8 @@ def test_what_is_wrong_is_told_on_every_process(
             (folder / "left.txt").write_text("of another process")
         raise ConfigError([ConfigProblem("trainer", None, "no trainer")])
 
-    monkeypatch.setattr("sesemi_like.run.prepare.build_trainer", no_trainer)
-    monkeypatch.setattr("sesemi_like.run.prepare.rank_zero_only.rank", rank)
+    monkeypatch.setattr("sesemi_like.run.execute.build_trainer", no_trainer)
+    monkeypatch.setattr("sesemi_like.run.execute.rank_zero_only.rank", rank)
     monkeypatch.setenv("SESEMI_LIKE_RUN_FOLDER", str(tmp_path / "never made"))
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}")
     with pytest.raises(ConfigError, match="no trainer"):

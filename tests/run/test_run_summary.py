@@ -10,7 +10,7 @@ import torch
 from composing import composed
 
 from sesemi_like.cli import command as cli
-from sesemi_like.run.prepare import run
+from sesemi_like.run.execute import run
 
 TINY = [
     "run.gpus=0",

@@ -4,7 +4,7 @@ import pytest
 from composing import composed
 
 from sesemi_like.errors import ConfigError
-from sesemi_like.trainer.build import trainer_settings
+from sesemi_like.trainer.build import build_trainer_section
 
 TIMER = "{_target_: pytorch_lightning.callbacks.Timer, duration: {hours: 1}}"
 
@@ -13,4 +13,4 @@ TIMER = "{_target_: pytorch_lightning.callbacks.Timer, duration: {hours: 1}}"
 def test_what_is_no_callback_is_reported(callback: str) -> None:
     config = composed("quickstart", f"trainer.callbacks=[{TIMER}, {callback}]")
     with pytest.raises(ConfigError, match=r"trainer\.callbacks\.1: .*no Lightning callback"):
-        trainer_settings(config)
+        build_trainer_section(config)

@@ -13,8 +13,9 @@ from sesemi_like.config.length import RunLength
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Classifier
 from sesemi_like.learners.checkpoints.saving import LastCheckpoint
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import prepare, run
+from sesemi_like.run.prepare import prepare
 from sesemi_like.trainer.validation import interval_problems, validation_settings
 
 TINY = [

@@ -1,10 +1,11 @@
-"""What is noted of a run's data: what its images are, and what a resumed run must share with it."""
+"""What others are given to know of a run's data: learners, checkpoints, and a resumed run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from ...config.facts import DataFacts
 from ...views.inputs import Inputs
 from ..loading.names import EVALUATED, TRAIN
 from ..module import DataModule
@@ -27,7 +28,24 @@ def inputs_of(data: DataModule) -> Inputs:
     )
 
 
-def facts_of(data: DataModule) -> dict[str, Any]:
+def data_facts(data: DataModule, steps_per_epoch: int | None) -> DataFacts:
+    """What a learner may check its hyperparameters against.
+
+    Args:
+        data: The data of the run.
+        steps_per_epoch: Optimizer steps of an epoch, or None where it does not end.
+    """
+    labels = data.labels
+    return DataFacts(
+        rows={name: source.num_samples for name, source in data.datasets.items()},
+        label_counts=labels.counts(),
+        classes=labels.classes,
+        num_classes=labels.num_classes,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def resuming_facts(data: DataModule) -> dict[str, Any]:
     """What decides which rows a step reads, and what does not go on where it stopped.
 
     Under ``samplers`` are the keys of those whose order no seed settles, under ``streams`` those of

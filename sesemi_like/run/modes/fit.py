@@ -20,11 +20,11 @@ def fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
         trainer: What runs it.
     """
     from ...trainer.best import best_checkpoint
-    from ..summary import scalars
+    from ..summary import scalar_metrics
 
     learner, data, run = prepared.learner, prepared.data, prepared.config.run
     trainer.fit(learner, datamodule=data, ckpt_path=run.resume_from_checkpoint, weights_only=True)
-    metrics = scalars(trainer.callback_metrics)  # before those of the test join them
+    metrics = scalar_metrics(trainer.callback_metrics)  # before those of the test join them
     if "test" in data.datasets:
         best = best_checkpoint(trainer)
         path = best.path if best else None

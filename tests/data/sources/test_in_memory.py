@@ -24,8 +24,8 @@ from torchvision import datasets
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import run
 
 GENERATOR = np.random.default_rng(0)
 

@@ -13,8 +13,9 @@ from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners.checkpoints.resuming import check_resuming
 from sesemi_like.learners.checkpoints.saving import LastCheckpoint
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import prepare, run
+from sesemi_like.run.prepare import prepare
 
 KEY = "run.resume_from_checkpoint"
 # Five steps an epoch: floor(1437 / 256) of the unlabeled loader.

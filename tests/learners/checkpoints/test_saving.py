@@ -13,7 +13,7 @@ import torch
 from composing import composed
 
 from sesemi_like.learners.checkpoints.saving import AtomicCheckpointIO
-from sesemi_like.trainer.build import trainer_settings
+from sesemi_like.trainer.build import build_trainer_section
 
 
 def another_file_system(path: Path) -> Any:
@@ -96,8 +96,8 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(
 
 
 def test_runs_save_so_unless_they_bring_a_way_of_their_own() -> None:
-    (plugin,) = trainer_settings(composed("quickstart"))["plugins"]
+    (plugin,) = build_trainer_section(composed("quickstart"))["plugins"]
     assert isinstance(plugin, AtomicCheckpointIO)
     own = "+trainer.plugins={_target_: pytorch_lightning.plugins.io.TorchCheckpointIO}"
-    (plugin,) = trainer_settings(composed("quickstart", own))["plugins"]
+    (plugin,) = build_trainer_section(composed("quickstart", own))["plugins"]
     assert not isinstance(plugin, AtomicCheckpointIO)

@@ -1,0 +1,140 @@
+"""Carries a run out: prepares it, makes its folder, does what its mode says, and sums it up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+
+from ..config.command_line import choices
+from ..config.from_run import COMPOSED, composed_text
+from ..config.instantiate import plain
+from ..config.resolvers import app_attributes
+from ..data.counts import sample_counts, unreadable_counts
+from ..data.loading.names import TRAIN, display_name
+from ..devices import tune_process
+from ..errors import ConfigError, ConfigProblem
+from ..files import RUN_FOLDER, write_atomically
+from ..report import make_run_folder, print_opening, quiet_libraries
+from ..trainer.build import build_trainer, build_trainer_section
+from .monitors import explain_trainer_errors, monitor_problems
+from .prepare import prepare
+from .prepared import Prepared
+from .summary import report_run, summarize
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str, Any]:
+    """Builds what a config describes and does what its mode says.
+
+    Args:
+        config: A composed config.
+        problems: Mistakes found so far; they are reported together with those found here.
+
+    Returns:
+        What ``summary.json`` holds. Its ``headline`` is the best validation top-1, else the last
+        one, else the test's; None where nothing was measured. A sweep may choose by it.
+
+    Raises:
+        ConfigError: If the run cannot work; raised before anything is written.
+    """
+    started = time.monotonic()
+    quiet_libraries()
+    tune_process()
+    prepared = prepare(config, problems)
+    with app_attributes(prepared.attributes):
+        trainer, folder = _build_trainer(prepared)
+        _write_inputs(prepared, folder)
+        _announce(prepared)
+        _warn_of_random_weights(prepared)
+        with explain_trainer_errors():
+            training = prepared.mode.carry_out(prepared, trainer)
+    seconds = time.monotonic() - started
+    content = summarize(prepared, trainer, folder, training=training, seconds=seconds)
+    if trainer.is_global_zero:
+        report_run(content, prepared, folder)
+    return content
+
+
+def _build_trainer(prepared: Prepared) -> tuple[pl.Trainer, Path]:
+    """Builds the Trainer, and makes the folder that it writes to."""
+    config = prepared.config
+    section = build_trainer_section(config)
+    if prepared.mode.trains and (problems := monitor_problems(prepared, section["callbacks"])):
+        raise ConfigError(problems)
+    section |= prepared.validation
+    folder = _make_folder(config)
+    try:
+        trainer = build_trainer(
+            config, section, prepared.devices, prepared.evaluation, prepared.length, folder
+        )
+    except ConfigError:
+        _remove_empty(folder)
+        raise
+    return trainer, folder
+
+
+def _make_folder(config: DictConfig) -> Path:
+    """Makes the run's folder on the first process; the others are given it or need none."""
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return Path(os.environ.get(RUN_FOLDER, Path(config.run.dir) / config.run.id))
+    try:
+        folder = make_run_folder(config.run.dir, config.run.id, choices().label)
+    except OSError as error:
+        expected = f"no folder can be made there: {error.strerror or error}"
+        raise ConfigError([ConfigProblem("run.dir", config.run.dir, expected)]) from error
+    os.environ[RUN_FOLDER] = str(folder)
+    return folder
+
+
+@rank_zero_only
+def _remove_empty(folder: Path) -> None:
+    """Removes the folder of a run that cannot begin; one that holds something by now stays."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+@rank_zero_only
+def _write_inputs(prepared: Prepared, folder: Path) -> None:
+    resolved = OmegaConf.create(plain(prepared.config))
+    resolved.run.seed = prepared.seed
+    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(resolved))
+    chosen = choices()
+    noted = {"config": chosen.config, "groups": chosen.groups}
+    text = composed_text(prepared.config, seed=prepared.seed, chosen=noted)
+    write_atomically(folder / COMPOSED, text)
+    prepared.data.labels.write_list(folder / "labels.csv")
+
+
+@rank_zero_only
+def _announce(prepared: Prepared) -> None:
+    data, devices = prepared.data, prepared.devices
+    counts = data.labels.counts()
+    labels = {display_name(TRAIN + n, data.loaders): sum(c.values()) for n, c in counts.items()}
+    where = f"{devices.world_size} x {devices.accelerator}"
+    sizes, unreadable = sample_counts(data.datasets), unreadable_counts(data.datasets)
+    print_opening(prepared.config.run.id, sizes, labels, _length(prepared), where, unreadable)
+
+
+def _length(prepared: Prepared) -> str:
+    """How long the run is, in words."""
+    if not prepared.mode.trains:
+        return prepared.mode.name.lower()
+    steps = prepared.length.steps
+    return f"{steps:,} steps" if steps else "training"
+
+
+def _warn_of_random_weights(prepared: Prepared) -> None:
+    run = prepared.config.run
+    is_given = run.resume_from_checkpoint or run.pretrained_checkpoint_path
+    if not prepared.mode.trains and not is_given:
+        log.warning("run.pretrained_checkpoint_path is null: the learner has random weights")
