@@ -44,7 +44,8 @@ def _as_torchrun(
         "TORCHELASTIC_RUN_ID": "none",
     }  # fmt: skip
     torch.set_num_threads(1)
-    pl.utilities.rank_zero_only.rank = rank
+    rank_zero: Any = pl.utilities.rank_zero_only
+    rank_zero.rank = rank
     function(rank, *given)
 
 
@@ -111,7 +112,8 @@ def train(folder: Path, processes: int, overrides: Sequence[str], end: int | Non
     config = composed("quickstart", *small, *overrides)
     run(config, check(config, MODES))
     drawn = {"torch": torch.rand(4), "numpy": np.random.rand(4), "python": random.random()}
-    torch.save(drawn, folder / f"drawn-{pl.utilities.rank_zero_only.rank}.pt")
+    rank_zero: Any = pl.utilities.rank_zero_only
+    torch.save(drawn, folder / f"drawn-{rank_zero.rank}.pt")
 
 
 def draws(folder: Path, rank: int) -> dict[str, list[float]]:

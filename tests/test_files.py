@@ -57,11 +57,11 @@ WRITER = """
 """
 
 
-def start_writer(path: Path) -> Any:
+def start_writer(path: Path) -> subprocess.Popen[str]:
     """Starts a process that writes a file, and waits for a line on its standard input."""
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process = subprocess.Popen(command, **pipes, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
     assert process.stdout.readline() == "writing\n"
     return process
 
@@ -86,7 +86,7 @@ def test_leftovers_of_killed_writers_are_removed_and_writers_in_action_are_not_r
 def test_a_file_that_is_removed_before_it_is_locked_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    removed = []
+    removed: list[Any] = []
 
     def lock_too_late(descriptor: Any) -> bool:
         if not removed:

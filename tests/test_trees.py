@@ -11,7 +11,7 @@ from sesemi_like.trees import replace_leaves, tree_leaves, tree_map
 Point = namedtuple("Point", "x y")
 
 
-class Output(OrderedDict):
+class Output(OrderedDict[str, Any]):
     """Like a language model's output: a dict with attributes."""
 
     name = "unset"

@@ -51,7 +51,7 @@ class LogsEveryStep(pl.LightningModule):
 
 
 def build_trainer(logger: Logger | bool = False, **settings: Any) -> pl.Trainer:
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
     return pl.Trainer(
         max_epochs=1, accelerator="cpu", logger=logger, enable_checkpointing=False,
         **quiet, **settings,
@@ -63,7 +63,8 @@ def test_steps_are_written_as_they_are_announced_and_numbered(
     tmp_path: Path, first: int, expected: list[int]
 ) -> None:
     logger, module = Recorder(tmp_path), LogsEveryStep(first)
-    loader = DataLoader(torch.ones(7, 2), batch_size=1)  # type: ignore[arg-type]
+    rows: Any = torch.ones(7, 2)
+    loader: DataLoader[Any] = DataLoader(rows, batch_size=1)
     build_trainer(logger, log_every_n_steps=3).fit(module, loader)
     assert module.written == logger.steps == expected
 

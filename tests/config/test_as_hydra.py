@@ -11,8 +11,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from sesemi_like.config.instantiate import instantiate
 from sesemi_like.errors import ConfigError
 
-CALL = {"_target_": f"{__name__}.call"}
-POINT = {"_target_": f"{__name__}.Point", "x": 1}
+CALL: dict[str, Any] = {"_target_": f"{__name__}.call"}
+POINT: dict[str, Any] = {"_target_": f"{__name__}.Point", "x": 1}
 
 
 @dataclass
@@ -39,7 +39,7 @@ def described(value: Any) -> Any:
     return value
 
 
-CONFIGS = {
+CONFIGS: dict[str, dict[Any, Any]] = {
     "no arguments": CALL,
     "scalars": {**CALL, "a": 1, "b": 1.5, "c": "text", "d": None, "e": True},
     "containers": {**CALL, "a": {"b": [1, {"c": [2]}]}, "e": [], "f": {}},

@@ -29,6 +29,7 @@ def composed(*changes: Any, base: Any = SOUND) -> DictConfig:
         for name in reversed(key.split(".")):
             content = {name: content}
         config = OmegaConf.merge(config, content)
+    assert isinstance(config, DictConfig)
     return config
 
 

@@ -9,7 +9,7 @@ from sesemi_like.config.resolvers import register_resolvers
 from sesemi_like.run.modes import MODES
 
 
-def told(*overrides: str, name: str = "quickstart", folder: Path | None = None) -> dict[str, str]:
+def told(*overrides: str, name: str = "quickstart", folder: str | None = None) -> dict[str, str]:
     """The problems of a command line by their keys."""
     register_resolvers()
     problems = composition_problems(ValueError("unexplained"), name, folder, overrides, MODES)

@@ -40,7 +40,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("run", "trainer", "batches", "expected"), CASES)
-def test_length_by_hand(run: Any, trainer: Any, batches: Any, expected: int) -> None:
+def test_length_by_hand(run: Any, trainer: Any, batches: Any, expected: Any) -> None:
     assert run_length(run_of(**run), trainer, batches) == RunLength(*expected)
 
 

@@ -159,7 +159,7 @@ def at(content: Any, key: str) -> Any:
 
 
 def test_base_field_by_field() -> None:
-    content = OmegaConf.to_container(composed("base"), resolve=False)
+    content: Any = OmegaConf.to_container(composed("base"), resolve=False)
     assert {key: at(content, key) for key in BASE} == BASE
 
 

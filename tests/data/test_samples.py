@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from readers import indexed
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sesemi_like.data import dataset, register_dataset
@@ -101,9 +102,9 @@ def test_a_registered_kind_gets_its_keys_and_the_label_budget() -> None:
     with pytest.raises(ConfigError, match="takes no such key; did you mean 'size'"):
         dataset("blobs", sise=3)
     # A config that changes the kind takes keys of the other one back.
-    assert len(dataset("blobs", size=3, download=None)) == 20
+    assert len(indexed("blobs", size=3, download=None)) == 20
     register_dataset("other")(blobs)
-    assert len(dataset("other")) == 20
+    assert len(indexed("other")) == 20
 
 
 def blanks(root: Path, subset: Any = None, image_transform: Any = None, count: int = 2) -> Any:
@@ -111,7 +112,7 @@ def blanks(root: Path, subset: Any = None, image_transform: Any = None, count: i
 
 
 def test_the_path_of_a_builder_is_a_kind_too() -> None:
-    assert len(dataset(f"{__name__}.blanks", count=5)) == 5
+    assert len(indexed(f"{__name__}.blanks", count=5)) == 5
     with pytest.raises(ConfigError, match="takes no such key; did you mean 'count'"):
         dataset(f"{__name__}.blanks", cuont=5)
     with pytest.raises(ConfigError, match=r"name: found .*blankets.*cannot be imported"):

@@ -15,9 +15,7 @@ from sesemi_like.errors import ConfigError
 TARGETS = np.array([0] * 10 + [1] * 5 + [-1] * 4 + [2] * 20)
 
 
-def samples(
-    targets: Any = TARGETS, classes: tuple[str, str, str] | int = ("a", "b", "c")
-) -> Samples:
+def samples(targets: Any = TARGETS, classes: Any = ("a", "b", "c")) -> Samples:
     return Samples(lambda i: {"image": i}, [f"s{i}" for i in range(len(targets))], targets,
                    list(classes))  # fmt: skip
 

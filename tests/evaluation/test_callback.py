@@ -28,7 +28,7 @@ class Counter(Evaluator):
 
     def __init__(self, every: int = 1) -> None:
         super().__init__(every)
-        self.seen = []
+        self.seen: list[Any] = []
 
     def evaluate(self, predict: Any, data: Any) -> Iterator[Any]:
         (found,) = data.values()
@@ -39,7 +39,7 @@ class Counter(Evaluator):
 
 class Module:
     def __init__(self) -> None:
-        self.logged = {}
+        self.logged: dict[str, Any] = {}
 
     def log_dict(self, values: Any, **_: Any) -> None:
         self.logged |= values
@@ -80,7 +80,8 @@ def test_a_process_without_batches_takes_part_in_gathering(monkeypatch: pytest.M
     others = Predictions(own["target"], own["index"], {"model": {"logits": own["model"]["logits"]}})
     monkeypatch.setattr(f"{Evaluation.__module__}.gather_objects", lambda mine: [mine, others])
     counter, module = Counter(), Module()
-    Evaluation({"counter": counter}).on_validation_epoch_end(Trainer(), module)
+    callback: Any = Evaluation({"counter": counter})
+    callback.on_validation_epoch_end(Trainer(), module)
     assert counter.seen[0].index.tolist() == [0, 1, 2, 3]
     assert module.logged == {"val/count": 4.0}
 

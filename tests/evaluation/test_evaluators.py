@@ -35,7 +35,7 @@ def no_loader(name: str) -> None:
     raise AssertionError(f"{name} is not needed")
 
 
-def as_numpy(found: Any, network: Any) -> dict[str, NDArray[Any]]:
+def as_numpy(found: Any, network: str) -> tuple[NDArray[Any], NDArray[Any]]:
     kept = (found.target >= 0).numpy()
     return found.target.numpy()[kept], found.outputs[network]["logits"].numpy()[kept]
 

@@ -48,7 +48,10 @@ class PairedLossHead(LossHead):
 class PairLearner(Learner):
     def build_networks(self) -> Any:
         left = nn.Linear(LEFT, SHARED)
-        networks = {"left_encoder": left, "right_encoder": nn.Linear(RIGHT, SHARED)}
+        networks: dict[str, nn.Module] = {
+            "left_encoder": left,
+            "right_encoder": nn.Linear(RIGHT, SHARED),
+        }
         if self.settings.get("ema"):
             networks["teacher"] = EMATeacher(left, **self.settings["ema"])
         return Networks(networks)
@@ -137,7 +140,7 @@ def test_the_loss_is_the_weighted_sum_of_the_heads(tmp_path: Path) -> None:
     }
     left = F.normalize(learner.networks["left_encoder"](batch["pairs.left"]), dim=1)
     right = F.normalize(learner.networks["right_encoder"](batch["pairs.right"]), dim=1)
-    expected = 0.0
+    expected = torch.tensor(0.0)
     for factor, temperature in ((2.0, 0.1), (0.5, 1.0)):
         scores = left @ right.T / temperature
         both = [F.cross_entropy(s, torch.arange(5)) for s in (scores, scores.T)]
@@ -231,7 +234,7 @@ def test_optimizers_of_torch_run_fused_unless_the_config_says_otherwise() -> Non
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_gradients_are_clipped_in_every_precision(tmp_path: Path, precision: str) -> None:
+def test_gradients_are_clipped_in_every_precision(tmp_path: Path, precision: Any) -> None:
     learner = make(optimizer=SGD)
     trainer = pl.Trainer(
         max_steps=2,
@@ -252,7 +255,7 @@ def test_gradients_are_clipped_in_every_precision(tmp_path: Path, precision: str
 
 
 def test_convolutions_are_stored_channels_last_with_the_same_weights() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    network: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     use_channels_last(network)
     assert network[0].weight.is_contiguous(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ class Recorder(nn.Module):
     def __init__(self, factor: float = 2.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.tensor(factor))
-        self.calls = []
+        self.calls: list[Any] = []
 
     def forward(self, x: Any) -> Any:
         self.calls.append((len(x), torch.is_grad_enabled()))

@@ -39,9 +39,12 @@ class Timed(nn.Module):
         return self.seconds
 
 
-def both_plans(networks: Networks) -> list[ForwardPlan]:
+def both_plans(networks: Networks) -> tuple[ForwardPlan, ForwardPlan]:
     """The separate plan and the joined one."""
-    return [ForwardPlan(REQUESTS, networks, joined=joined) for joined in (False, True)]
+    return (
+        ForwardPlan(REQUESTS, networks, joined=False),
+        ForwardPlan(REQUESTS, networks, joined=True),
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,12 +173,14 @@ class BatchMean(nn.Module):
 class Counting(nn.Module):
     """Keeps count of its calls in a buffer."""
 
+    calls: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, rows: Any) -> Any:
-        self.calls += 1
+        self.calls = self.calls + 1
         return rows
 
 

@@ -69,7 +69,7 @@ def bring_together(rank: int, folder: Path) -> None:
         1.0,
         LossOutputs(LOSSES[rank], metrics=hits, count=count),
     )
-    found = {name: value.item() for name, value in log.together(torch.device("cpu")).items()}
+    found = {name: value.item() for name, value in log.reduce(torch.device("cpu")).items()}
     (folder / f"together-{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
 
@@ -86,11 +86,12 @@ def broken_at(number: Any, rank: int) -> Iterator[None]:
             made["supervised.image"] = made["supervised.image"] * math.nan
         return made
 
-    DataModule.on_after_batch_transfer = breaking
+    patched: Any = DataModule
+    patched.on_after_batch_transfer = breaking
     try:
         yield
     finally:
-        DataModule.on_after_batch_transfer = make
+        patched.on_after_batch_transfer = make
 
 
 def in_two(rank: int, folder: Path) -> None:

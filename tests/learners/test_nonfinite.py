@@ -108,7 +108,7 @@ class Ends(pl.Callback):
     """Keeps what a run has learned after each step."""
 
     def __init__(self) -> None:
-        self.states = []
+        self.states: list[Any] = []
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
         optimizer = [v.clone() for s in trainer.optimizers[0].state.values() for v in s.values()]

@@ -57,7 +57,7 @@ def test_teacher_follows_a_compiled_network() -> None:
     fast(torch.randn(2, 1, 8, 8)).sum().backward()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter -= parameter.grad
+            parameter.sub_(parameter.grad)
     teacher.update(fast, 0)
     for own, old, new in zip(
         teacher.module.parameters(), start.parameters(), network.parameters(), strict=True

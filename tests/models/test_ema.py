@@ -27,15 +27,20 @@ class Network(nn.Module):
         return self.second(self.norm(self.first(inputs)))
 
 
+def average(teacher: EMATeacher) -> Network:
+    assert isinstance(teacher.module, Network)
+    return teacher.module
+
+
 def drift(network: Network) -> None:
     """Changes every weight as a step would, and BatchNorm's statistics by a forward."""
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter))
         network.train()(torch.randn(5, 3, dtype=network.first.weight.dtype))
 
 
-def as_numpy(network: Network) -> dict[str, NDArray[Any]]:
+def as_numpy(network: nn.Module) -> dict[str, NDArray[Any]]:
     return {name: value.numpy().copy() for name, value in network.state_dict().items()}
 
 
@@ -60,7 +65,7 @@ def test_average_follows_the_recursion(kind: str, warmup: bool) -> None:
             expected[name] = d * expected[name] + (1 - d) * new if name in averaged else new
     for name, value in as_numpy(teacher.module).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
-    assert teacher.module.norm.num_batches_tracked == 6
+    assert average(teacher).norm.num_batches_tracked == 6
 
 
 def test_kinds_differ_in_the_buffers_alone() -> None:
@@ -70,9 +75,9 @@ def test_kinds_differ_in_the_buffers_alone() -> None:
     drift(network)
     for teacher in (states, parameters):
         teacher.update(network, 0)
-    assert torch.equal(states.module.first.weight, parameters.module.first.weight)
-    assert torch.equal(parameters.module.norm.running_mean, network.norm.running_mean)
-    assert not torch.equal(states.module.norm.running_mean, network.norm.running_mean)
+    assert torch.equal(average(states).first.weight, average(parameters).first.weight)
+    assert torch.equal(average(parameters).norm.running_mean, network.norm.running_mean)
+    assert not torch.equal(average(states).norm.running_mean, network.norm.running_mean)
 
 
 def test_warmup_by_hand() -> None:
@@ -95,11 +100,11 @@ def test_decay_at_its_ends(decay: int) -> None:
     teacher.update(network, 0)
     source = network if decay == 0 else start
     for (name, value), wanted in zip(
-        teacher.module.named_parameters(), source.parameters(), strict=True
+        average(teacher).named_parameters(), source.parameters(), strict=True
     ):
         assert torch.equal(value, wanted), name
-    assert torch.equal(teacher.module.norm.running_var, source.norm.running_var)
-    assert teacher.module.norm.num_batches_tracked == network.norm.num_batches_tracked
+    assert torch.equal(average(teacher).norm.running_var, source.norm.running_var)
+    assert average(teacher).norm.num_batches_tracked == network.norm.num_batches_tracked
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
@@ -119,8 +124,8 @@ def test_tied_parameters_are_averaged_once_and_stay_tied() -> None:
     start = network.first.weight.detach().clone()
     drift(network)
     teacher.update(network, 0)
-    assert teacher.module.second.weight is teacher.module.first.weight
-    torch.testing.assert_close(teacher.module.first.weight, (start + network.first.weight) / 2)
+    assert average(teacher).second.weight is average(teacher).first.weight
+    torch.testing.assert_close(average(teacher).first.weight, (start + network.first.weight) / 2)
 
 
 def test_takes_no_gradients_and_leaves_the_network_as_it_was() -> None:
@@ -131,7 +136,7 @@ def test_takes_no_gradients_and_leaves_the_network_as_it_was() -> None:
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     teacher.update(network, 0)
     assert not teacher(torch.randn(2, 3)).requires_grad
-    teacher.module.first.weight.fill_(7)
+    average(teacher).first.weight.fill_(7)
     assert not (network.first.weight == 7).any()
 
 
@@ -140,9 +145,9 @@ def test_stays_in_evaluation_mode() -> None:
     whole = nn.ModuleDict({"teacher": teacher}).train()
     assert whole.training
     assert not any(module.training for module in teacher.modules())
-    before = teacher.module.norm.running_mean.clone()
+    before = average(teacher).norm.running_mean.clone()
     teacher(torch.randn(4, 3))
-    assert torch.equal(teacher.module.norm.running_mean, before)
+    assert torch.equal(average(teacher).norm.running_mean, before)
 
 
 def test_forward_and_feature_size_are_those_of_the_network() -> None:
@@ -176,7 +181,7 @@ def test_tensors_of_several_dtypes_keep_theirs(other: torch.dtype) -> None:
     start = copy.deepcopy(network)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 1
+            parameter.add_(1)
     teacher.update(network, 0)
     for own, old, new in zip(
         teacher.parameters(), start.parameters(), network.parameters(), strict=True
@@ -192,7 +197,7 @@ def test_one_call_averages_and_one_call_copies(kind: str, monkeypatch: pytest.Mo
         original = getattr(torch, name)
 
         def counted(
-            *arguments: float | list[Any], name: str = name, original: Callable[..., Any] = original
+            *arguments: Any, name: str = name, original: Callable[..., Any] = original
         ) -> list[Any]:
             calls.append((name, len(arguments[0])))
             return original(*arguments)

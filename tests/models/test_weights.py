@@ -17,7 +17,7 @@ class Unknown:
     """A class whose objects no file of weights may hold."""
 
 
-def assert_read(path: Path) -> None:
+def assert_read(path: str | Path) -> None:
     tensors = read_weights(path).tensors
     assert tensors.keys() == STATE.keys()
     for name, expected in STATE.items():

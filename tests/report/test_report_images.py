@@ -99,7 +99,7 @@ def test_samples_are_captioned_with_class_pseudo_label_and_confidence() -> None:
     learner, module = prepared.learner, prepared.data
     batch = module.first_step()
     del batch["unlabeled.target"]  # which no head reads
-    trainer = FakeTrainer(module)
+    trainer: Any = FakeTrainer(module)
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     drawn = torch.get_rng_state()
     found = {

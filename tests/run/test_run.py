@@ -158,8 +158,8 @@ def test_every_micro_batch_of_a_step_has_draws_of_its_own_and_keeps_them_when_re
 
     monkeypatch.setattr("sesemi_like.Classifier", Watched)
     settings = "method=jigsaw", "++trainer.accumulate_grad_batches=2", "run.num_iterations=4"
-    checkpoint = "_target_: pytorch_lightning.callbacks.ModelCheckpoint"
-    keep = f"trainer.callbacks=[{{{checkpoint}, every_n_train_steps: 2, save_top_k: -1}}]"
+    saving = "_target_: pytorch_lightning.callbacks.ModelCheckpoint"
+    keep = f"trainer.callbacks=[{{{saving}, every_n_train_steps: 2, save_top_k: -1}}]"
     fit(tmp_path / "whole", *settings, keep)
     whole, drawn[:] = list(drawn), []
     assert len(set(whole)) == len(whole) >= 7
@@ -174,7 +174,7 @@ def test_random_transforms_of_workers_go_on_when_resumed_within_an_epoch(tmp_pat
         path.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path / f"{number}.png")
-    checkpoint = "_target_: pytorch_lightning.callbacks.ModelCheckpoint"
+    saving = "_target_: pytorch_lightning.callbacks.ModelCheckpoint"
     transform = "dataset.image_transform.crop_dim=8"
     settings = [
         "run.gpus=0", "run.seed=1", "run.num_epochs=2", "run.batch_size_per_gpu=4",
@@ -182,7 +182,7 @@ def test_random_transforms_of_workers_go_on_when_resumed_within_an_epoch(tmp_pat
         "learner.hparams.model.backbone.widths=[4]", "learner.hparams.model.backbone.in_chans=3",
         "learner.hparams.lr_scheduler=null", "learner.hparams.num_classes=2", "data.val=null",
         *(f"+data.train.{name}.{transform}" for name in ("supervised", "rotation_prediction")),
-        f"trainer.callbacks=[{{{checkpoint}, every_n_train_steps: 2, save_top_k: -1}}]",
+        f"trainer.callbacks=[{{{saving}, every_n_train_steps: 2, save_top_k: -1}}]",
     ]  # fmt: skip
 
     def weights_at(step: Any, folder: Path, *overrides: str) -> Any:

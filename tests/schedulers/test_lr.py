@@ -16,7 +16,7 @@ def optimizer(*rates: float) -> torch.optim.SGD:
     return torch.optim.SGD(groups, lr=1.0)
 
 
-def rates(schedule: CosineLR | PolynomialLR | torch.optim.Optimizer, count: int) -> list[float]:
+def rates(schedule: torch.optim.lr_scheduler.LRScheduler, count: int) -> list[float]:
     """The first group's rate at each of `count` optimizer steps."""
     seen = []
     for _ in range(count):

@@ -26,7 +26,8 @@ NORMALIZE = {"_target_": "sesemi_like.views.Normalize", "mean": MEAN, "std": STD
 )
 def test_the_normalization_of_any_step_is_found(step: Any) -> None:
     mean, std = normalization_of(step)
-    assert (mean, std) == (pytest.approx(MEAN), pytest.approx(STD))
+    assert mean == pytest.approx(MEAN)
+    assert std == pytest.approx(STD)
 
 
 def test_without_normalization_there_is_none() -> None:

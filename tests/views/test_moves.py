@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,8 +48,9 @@ def test_a_composition_of_uint8_images_gives_what_floats_give() -> None:
     images = torch.randint(256, (16, 3, 8, 8), dtype=torch.uint8)
     steps = [RandomCrop(2), HorizontalFlip()]
     view, normalized = Compose(steps), Compose([*steps, Normalize([0.5, 0.4, 0.3], 0.2)])
-    moved_pixels = view(images, generator())
-    assert torch.equal(moved_pixels, view(images.float() / 255, generator()))
+    moved_pixels: Any = view(images, generator())
+    as_floats: Any = view(images.float() / 255, generator())
+    assert torch.equal(moved_pixels, as_floats)
     expected = (moved_pixels - torch.tensor([0.5, 0.4, 0.3]).reshape(3, 1, 1)) / 0.2
     torch.testing.assert_close(normalized(images, generator()), expected, atol=2e-6, rtol=0)
 

@@ -6,6 +6,7 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ from .storage import Storage, choose_storage
 
 log = logging.getLogger(__name__)
 
+AnySamples = TypeVar("AnySamples", bound=Samples | StreamedSamples)
+
 _MEMORY_SHARE = 1 / 2
 
 
@@ -42,14 +45,14 @@ def default_folder() -> Path | None:
 
 
 def cache_samples(
-    samples: Samples | StreamedSamples,
+    samples: AnySamples,
     kind: str = "auto",
     *,
     side: int | None = None,
     folder: Path | None = None,
     limit: int | None = None,
     workers: int = 0,
-) -> Samples | StreamedSamples:
+) -> AnySamples:
     """Decodes the images of a data set once, where that is asked for or pays.
 
     Args:
@@ -67,7 +70,7 @@ def cache_samples(
         ConfigError: As :meth:`CachePlan.build`.
     """
     plan = plan_cache(samples, kind, side=side, folder=folder, limit=limit)
-    return plan.build(workers) if plan else samples
+    return cast(AnySamples, plan.build(workers)) if plan else samples
 
 
 def plan_cache(

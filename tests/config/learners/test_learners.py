@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from sesemi_like.config import learners, structs
 from sesemi_like.config.check import check
 from sesemi_like.config.learners import LEARNERS, learner_entry
+from sesemi_like.config.learners.base import LearnerEntry
 from sesemi_like.config.schema import field_help
 from sesemi_like.run.modes import MODES
 
@@ -37,7 +38,7 @@ def test_the_module_of_structs_offers_each_struct(name: Any) -> None:
     module = importlib.import_module(f"{learners.__name__}.{name}")
     for struct in vars(module).values():
         is_struct = dataclasses.is_dataclass(struct) and struct.__module__ == module.__name__
-        if is_struct and struct is not learners.LearnerEntry:
+        if is_struct and struct is not LearnerEntry:
             assert getattr(structs, struct.__name__) is struct
             assert all(field_help(struct, field.name) for field in dataclasses.fields(struct))
 

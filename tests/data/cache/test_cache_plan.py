@@ -17,6 +17,7 @@ from sesemi_like.data import StreamedSamples
 from sesemi_like.data.cache import plan as cached
 from sesemi_like.data.cache.plan import cache_samples, plan_cache
 from sesemi_like.data.cache.reader import CachedReader
+from sesemi_like.data.cache.storage import Storage
 from sesemi_like.data.readers import Draws
 from sesemi_like.data.samples import Samples
 from sesemi_like.data.sources import decoding
@@ -96,9 +97,9 @@ def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path: Path) ->
     transform = train_transforms(crop_dim=112)
     samples = indexed("image_folder", str(tmp_path / "images"), image_transform=transform)
     assert not is_cached(cache_samples(samples, "auto", folder=tmp_path / "cache"))
-    kept = cache_samples(samples, "disk", folder=tmp_path / "cache")
+    kept: Any = cache_samples(samples, "disk", folder=tmp_path / "cache")
     assert kept.read.cache[0].shape == (128, 192, 3)  # 8/7 of 112
-    larger = cache_samples(samples, "disk", side=300, folder=tmp_path / "cache")
+    larger: Any = cache_samples(samples, "disk", side=300, folder=tmp_path / "cache")
     assert larger.read.cache[0].shape == (300, 450, 3)
     assert kept[0]["image"].shape == (3, 112, 112)
 
@@ -196,14 +197,14 @@ def test_processes_on_a_machine_share_its_memory(
 def test_a_killed_worker_ends_the_build_with_its_reason(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    decode, main = cached.Storage.pixels, os.getpid()
+    decode, main = Storage.pixels, os.getpid()
 
     def killed_at_the_third(storage: Any, position: Any) -> Any:
         if os.getpid() != main and position == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return decode(storage, position)
 
-    monkeypatch.setattr(cached.Storage, "pixels", killed_at_the_third)
+    monkeypatch.setattr(Storage, "pixels", killed_at_the_third)
     samples = indexed("image_files", str(image_root))
     with pytest.raises(ConfigError, match=rf"cache: found '{kind}'; decoding ended: .*[Kk]illed"):
         cache_samples(samples, kind, folder=tmp_path / "cache", workers=1)
@@ -282,7 +283,7 @@ def test_a_user_without_a_home_gets_along(
 
     monkeypatch.setattr(pwd, "getpwuid", no_home)
     samples = indexed("image_folder", str(image_root))
-    found = cache_samples(samples, "auto")
+    found: Any = cache_samples(samples, "auto")
     assert isinstance(found.read.cache.chunks[0], np.ndarray)
     with pytest.raises(ConfigError, match=r"no home folder .* give run\.cache_dir"):
         cache_samples(samples, "disk")
@@ -303,7 +304,9 @@ def test_large_images_are_decoded_smaller_where_the_transform_resizes_them(tmp_p
     Image.effect_noise((1600, 1200), 80).convert("RGB").save(path)
     seen = []
     record = v2.Lambda(lambda image: seen.append(image.size) or image)
-    resized = indexed("image_folder", str(tmp_path), image_transform=v2.Compose([v2.Resize(100)]))
+    resized: Any = indexed(
+        "image_folder", str(tmp_path), image_transform=v2.Compose([v2.Resize(100)])
+    )
     assert resized.read.least == 200
     resized.read.image_transform, resized.read.draws = record, Draws.ANY
     resized[0]

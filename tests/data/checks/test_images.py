@@ -43,7 +43,7 @@ def test_what_an_image_is_instead_is_said(
     assert odd_image(image) == said
 
 
-class Same(Dataset):
+class Same(Dataset[Any]):
     """The same image again and again."""
 
     def __init__(self, image: Image.Image | NDArray[Any]) -> None:
@@ -52,7 +52,7 @@ class Same(Dataset):
     def __len__(self) -> int:
         return 16
 
-    def __getitem__(self, row: int) -> tuple[Image.Image, np.int64]:
+    def __getitem__(self, row: int) -> tuple[Image.Image | NDArray[Any], np.int64]:
         return self.image, self.targets[row]
 
 

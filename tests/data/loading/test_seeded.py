@@ -163,7 +163,8 @@ def shuffled_threes(dataset: Samples) -> BatchSampler:
 
 
 def states() -> tuple[torch.Tensor, list[int], tuple[int, tuple[int, ...], None]]:
-    return torch.get_rng_state(), np.random.get_state(legacy=True)[1].tolist(), random.getstate()
+    numpy_state: Any = np.random.get_state()
+    return torch.get_rng_state(), numpy_state[1].tolist(), random.getstate()
 
 
 def test_the_generators_of_the_process_are_left_alone() -> None:

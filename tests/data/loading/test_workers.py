@@ -10,7 +10,7 @@ from sesemi_like.data.loading.workers import assign_workers, usable_cpus
 SIZES = {"train.supervised": 16, "train.unlabeled": 112, "val": 500}
 
 
-def shared(asked: dict[str, Any], cpus: int, looks_up: tuple[()] = ()) -> dict[str, int]:
+def shared(asked: dict[str, Any], cpus: int, looks_up: tuple[str, ...] = ()) -> dict[str, int]:
     return assign_workers(asked, SIZES, {name: name in looks_up for name in asked}, cpus)
 
 

@@ -247,7 +247,8 @@ def test_whatever_is_damaged_the_error_is_one_that_is_known(kind: str) -> None:
         except OSError as error:
             assert str(error) and "object at 0x" not in str(error)
         else:
-            assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
+            assert pixels.dtype == np.uint8
+            assert pixels.shape[2:] == (3,)
 
 
 def test_shrinking_agrees_with_pillow_and_leaves_small_images_alone() -> None:

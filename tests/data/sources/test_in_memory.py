@@ -144,8 +144,8 @@ def test_stl10_has_an_unlabeled_split(tmp_path: Path, monkeypatch: pytest.Monkey
             sums[file] = md5(data)
     (folder / "class_names.txt").write_text("airplane\nbird\ncar\ncat\n")
     for attribute in ("train_list", "test_list"):
-        files = [[name, sums[name]] for name, _ in getattr(datasets.STL10, attribute)]
-        monkeypatch.setattr(datasets.STL10, attribute, files)
+        listed = [[name, sums[name]] for name, _ in getattr(datasets.STL10, attribute)]
+        monkeypatch.setattr(datasets.STL10, attribute, listed)
     both = indexed("stl10", str(tmp_path), ["train", "unlabeled"])
     assert both.targets.tolist() == [0, 1, 2, 3] + [-1] * 5
     assert both.classes == ["airplane", "bird", "car", "cat"]

@@ -123,7 +123,7 @@ def test_a_run_resumed_within_an_epoch_goes_on_with_the_next_batches(
     image_root: Path, folder: Path, kind: str, workers: int
 ) -> None:
     def loaders(drop_last: bool) -> NamedLoaders:
-        built = {}
+        built: dict[str, Any] = {}
         for name, size in (("long", 4), ("short", 13)):
             found = dataset(kind, str(folder if kind == "shards" else image_root))
             config = {"shuffle": True, "num_workers": workers, "drop_last": drop_last}
@@ -166,7 +166,7 @@ def test_shorter_loaders_start_again_in_another_order(folder: Path, persistent: 
 def test_a_look_at_the_data_leaves_the_loader_of_training_alone(folder: Path) -> None:
     found = sharded(str(folder))
     config = {"shuffle": True, "num_workers": 0}
-    loader = build_loader(config, found, key="k", batch_size=4, seed=1, world_size=2)
+    loader: Any = build_loader(config, found, key="k", batch_size=4, seed=1, world_size=2)
     loader.dataset.set_pass(3, 1)
     rest = [batch["index"].tolist() for batch in loader]
     look = build_loader({"num_workers": 0}, found, key="look", batch_size=9, seed=1)
@@ -276,7 +276,7 @@ def test_an_empty_buffer_is_refused(folder: Path, buffer: int | str) -> None:
 
 def test_too_few_samples_for_every_reader_are_reported(folder: Path) -> None:
     found, config = sharded(str(folder)), {"drop_last": True, "num_workers": 3}
-    several = {"key": "k", "seed": 1, "world_size": 3}
+    several: dict[str, Any] = {"key": "k", "seed": 1, "world_size": 3}
     with pytest.raises(ConfigError, match="no batch of 20 from 50 samples, shared by 3"):
         build_loader(config, found, batch_size=20, **several)
     found.shards = [("00000.tar", 2)]
@@ -287,7 +287,7 @@ def test_too_few_samples_for_every_reader_are_reported(folder: Path) -> None:
 def test_processes_take_as_many_steps_whatever_their_workers(folder: Path) -> None:
     lengths, passes = set(), []
     for rank, workers in ((0, 0), (1, 3), (2, 2)):
-        built = {}
+        built: dict[str, Any] = {}
         for name, size in (("long", 3), ("short", 5)):
             config, found = (
                 {"shuffle": True, "num_workers": workers},

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from PIL import Image
@@ -153,7 +153,9 @@ def test_spaces_around_a_path_do_not_count_unless_the_file_has_them(
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
 def test_a_path_in_another_form_is_found(
-    write: Callable[..., Any], root: Path, forms: tuple[str, str]
+    write: Callable[..., Any],
+    root: Path,
+    forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]],
 ) -> None:
     on_disk, in_table = (unicodedata.normalize(form, f"{E_ACUTE}.png") for form in forms)
     (root / "2.png").rename(root / on_disk)

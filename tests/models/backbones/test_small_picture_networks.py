@@ -28,7 +28,7 @@ def parameters(backbone: CIFARResNet | WideResNet) -> int:
     return sum(p.numel() for m in (backbone, head) for p in m.parameters())
 
 
-def on_meta(build: Callable[..., Any] | type[CIFARResNet], *args: int, **settings: Any) -> Any:
+def on_meta(build: Callable[..., Any], *args: int, **settings: Any) -> Any:
     with torch.device("meta"):
         return build(*args, **settings)
 
@@ -96,7 +96,7 @@ def test_batchnorm_starts_at_one_and_zero() -> None:
 
 def test_wide_resnet_block_normalizes_before_it_convolves() -> None:
     network = WideResNet(10, 1).double()
-    block = network.blocks[1]  # 16 to 32 channels, halved in size
+    block: Any = network.blocks[1]  # 16 to 32 channels, halved in size
     block.norm1.weight.data.uniform_(0.5, 1.5)
     inputs = torch.randn(4, 16, 8, 8, dtype=torch.float64)
 
@@ -114,7 +114,7 @@ def test_wide_resnet_block_normalizes_before_it_convolves() -> None:
 
 
 def test_wide_resnet_block_of_the_same_shape_adds_its_bare_inputs() -> None:
-    block = WideResNet(16, 1).blocks[1]
+    block: Any = WideResNet(16, 1).blocks[1]
     block.conv2.weight.data.zero_()
     inputs = torch.randn(2, 16, 4, 4)
     assert block.shortcut is None
@@ -122,7 +122,7 @@ def test_wide_resnet_block_of_the_same_shape_adds_its_bare_inputs() -> None:
 
 
 def test_option_a_shortcut_subsamples_and_pads_with_zero_channels() -> None:
-    block = CIFARResNet(8).blocks[1]  # 16 to 32 channels, halved in size
+    block: Any = CIFARResNet(8).blocks[1]  # 16 to 32 channels, halved in size
     block.norm2.weight.data.zero_()  # leaves the shortcut alone
     inputs = torch.arange(16.0).reshape(1, 1, 4, 4).repeat(1, 16, 1, 1)
     answer = block(inputs)
@@ -132,7 +132,7 @@ def test_option_a_shortcut_subsamples_and_pads_with_zero_channels() -> None:
 
 
 def test_cifar_resnet_ends_in_relu_after_the_addition() -> None:
-    block = CIFARResNet(8).blocks[0]
+    block: Any = CIFARResNet(8).blocks[0]
     block.norm2.weight.data.zero_()
     inputs = torch.randn(1, 16, 2, 2)
     assert torch.equal(block(inputs), inputs.clamp(min=0))
@@ -176,7 +176,7 @@ def test_small_network_refuses_empty_stages(widths: tuple[Any, ...]) -> None:
 
 
 def test_dropout_acts_on_the_residual_path_alone() -> None:
-    block = WideResNet(10, 1, drop_rate=0.3).blocks[1]
+    block: Any = WideResNet(10, 1, drop_rate=0.3).blocks[1]
     assert block.dropout.p == 0.3
     block.dropout.p = 1.0
     inputs = torch.randn(2, 16, 8, 8)

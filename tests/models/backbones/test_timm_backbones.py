@@ -11,6 +11,7 @@ import timm
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
+from torch import nn
 
 from sesemi_like.config.instantiate import instantiate
 from sesemi_like.errors import ConfigError
@@ -32,7 +33,7 @@ def classifier() -> Any:
     return timm.create_model("test_resnet", num_classes=7)
 
 
-def assert_same_features(backbone: PyTorchImageModels, classifier: Any) -> None:
+def assert_same_features(backbone: nn.Module, classifier: Any) -> None:
     images = torch.randn(2, 3, 64, 64)
     expected = classifier.eval().forward_head(classifier.forward_features(images), pre_logits=True)
     torch.testing.assert_close(backbone.eval()(images), expected)

@@ -45,7 +45,7 @@ def test_features_are_what_the_last_linear_layer_takes(name: str, size: int) -> 
 @pytest.mark.parametrize(
     ("name", "settings"), [("convnext_tiny", {}), ("vit_b_16", {"image_size": 32})]
 )
-def test_large_models_answer_features(name: str, settings: dict[str, int]) -> None:
+def test_large_models_answer_features(name: str, settings: dict[str, Any]) -> None:
     backbone = TorchvisionModels(name, **settings)
     assert backbone.out_features == 768
     assert backbone(torch.randn(2, 3, 32, 32)).shape == (2, 768)

@@ -1,5 +1,7 @@
 """The linear and the MLP head by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -16,7 +18,7 @@ def test_linear_head_by_hand() -> None:
 
 
 def test_mlp_head_by_hand() -> None:
-    head = MLPHead(3, 2, hidden_features=5, num_layers=3, norm=False).double()
+    head: Any = MLPHead(3, 2, hidden_features=5, num_layers=3, norm=False).double()
     first, second, last = (module for module in head if isinstance(module, nn.Linear))
     assert [first.out_features, second.out_features, last.out_features] == [5, 5, 2]
     features = torch.randn(4, 3, dtype=torch.float64)
@@ -26,7 +28,7 @@ def test_mlp_head_by_hand() -> None:
 
 
 def test_mlp_head_normalizes_hidden_layers_alone() -> None:
-    head = MLPHead(3, 2, num_layers=2)
+    head: Any = MLPHead(3, 2, num_layers=2)
     assert [type(module) for module in head] == [
         nn.Linear,
         nn.BatchNorm1d,
@@ -40,14 +42,14 @@ def test_mlp_head_normalizes_hidden_layers_alone() -> None:
 
 
 def test_mlp_head_of_one_layer_is_linear() -> None:
-    head = MLPHead(3, 2, num_layers=1)
+    head: Any = MLPHead(3, 2, num_layers=1)
     assert len(head) == 1
     features = torch.randn(4, 3)
     torch.testing.assert_close(head(features), features @ head[0].weight.T + head[0].bias)
 
 
 def test_mlp_head_drops_hidden_units_in_training_only() -> None:
-    head = MLPHead(3, 2, drop_rate=1.0, norm=False)
+    head: Any = MLPHead(3, 2, drop_rate=1.0, norm=False)
     features = torch.randn(4, 3)
     assert torch.equal(head.train()(features), head[-1].bias.expand(4, 2))
     assert not torch.equal(head.eval()(features), head[-1].bias.expand(4, 2))

@@ -21,7 +21,7 @@ def play() -> Callable[..., Any]:
     KeyError: a head must ask for exactly the data and networks that the test names.
     """
 
-    def answer(request: Forward, answers: dict[tuple[str, str], torch.Tensor]) -> Any:
+    def answer(request: Forward, answers: dict[Any, Any]) -> Any:
         if request.through is None:
             return answers[request.data]
         given = answers[request.data, request.through]
@@ -29,7 +29,7 @@ def play() -> Callable[..., Any]:
         detach = (lambda tensor: tensor) if request.grad else torch.Tensor.detach
         return {name: detach(tensor) for name, tensor in outputs.items()}
 
-    def play(head: Any, answers: dict[tuple[str, str], torch.Tensor]) -> LossOutputs | None:
+    def play(head: Any, answers: dict[Any, Any]) -> LossOutputs | None:
         outputs = {name: answer(r, answers) for name, r in head.forwards({}).items()}
         return head(outputs, Step(0, None, Networks({}), {}))
 

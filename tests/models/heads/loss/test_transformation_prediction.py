@@ -67,7 +67,7 @@ def test_the_number_of_classes_is_a_setting() -> None:
 
 
 @pytest.mark.parametrize("setting", [{"num_rotations": 1}, {"num_rotations": 0}])
-def test_a_task_needs_two_classes(setting: dict[str, int]) -> None:
+def test_a_task_needs_two_classes(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="needs at least 2"):
         RotationPredictionLossHead("unlabeled.rotation", **setting)
 
