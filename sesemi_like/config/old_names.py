@@ -19,7 +19,7 @@ EARLIER = {
     "data.facts": "data.checks.facts",
     "data.files": "data.sources.image_files",
     "data.files.PictureFiles": "data.sources.image_files.ImageFiles",
-    "data.first_look": "data.checks.first_look",
+    "data.first_look": "data.checks.first_batch",
     "data.folders": "data.sources.image_listing",
     "data.images": "data.checks.images",
     "data.labels": "data.checks.labels",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..distributed import gather_objects
-from .labels import Datasets
 from .loading.names import display_name
+from .run_labels import Datasets
 from .samples import Samples
 
 

@@ -16,13 +16,13 @@ from ..config.instantiate import plain
 from ..errors import Problems
 from .batches import Batch
 from .checks.labels import class_problems
-from .checks.oddities import data_warnings
-from .labels import Datasets, RunLabels, trains_on_labels
+from .checks.warnings import data_warnings
 from .loading.named import NamedLoaders
 from .loading.names import EVALUATED, TRAIN, config_key
 from .loading.parts import LoaderParts, PartsBuilder, step_fields
 from .loading.workers import AUTO, assign_workers, usable_cpus
 from .progress import Progress, log_task
+from .run_labels import Datasets, RunLabels, trains_on_labels
 from .samples import Samples, StreamedSamples
 
 log = logging.getLogger(__name__)

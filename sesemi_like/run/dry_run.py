@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..data import DataModule
-from ..data.checks.images import odd_images
+from ..data.checks.images import unsupported_images
 from ..data.loading.names import EVALUATED
 from ..errors import ConfigProblem, Problems
 from ..learners import Learner
@@ -32,7 +32,7 @@ def dry_run_problems(learner: Learner, data: DataModule, *, trains: bool) -> lis
     problems.problems += _evaluation_problems(learner, data)
     if not problems.problems:
         return []
-    return [*odd_images(data.sample_batches), *problems.problems]
+    return [*unsupported_images(data.sample_batches), *problems.problems]
 
 
 def _evaluation_problems(learner: Learner, data: DataModule) -> Iterator[ConfigProblem]:

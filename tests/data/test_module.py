@@ -235,7 +235,7 @@ def test_wrong_views_are_told_before_training() -> None:
     for_three = "{_target_: sesemi_like.views.Normalize, mean: [0, 0, 0], std: [1, 1, 1]}"
     (told,) = problems(f"+{views}.third={for_three}").items()
     assert told[0] == "data.train.unlabeled"
-    assert "first samples do not become a batch" in told[1]
+    assert "first samples cannot be made a batch" in told[1]
     assert "for images with 1 channels" in told[1]
 
 
@@ -289,7 +289,7 @@ def test_images_that_come_twice_are_named(
     given = (f"run.data_root={root}", "data.train.unlabeled.dataset.subset=[train,train]")
     module(*given, name=FOLDERS, read=READ)
     (told,) = caplog.messages
-    assert told.startswith("data.train.unlabeled.dataset: 6 of its samples are there more than")
+    assert told.startswith("data.train.unlabeled.dataset: 6 of its samples occur more than")
     caplog.clear()
     table = root / "all.csv"
     rows = [f"{path.relative_to(root)},{path.parent.name}" for path in root.glob("*/*/*.png")]

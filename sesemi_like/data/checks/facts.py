@@ -1,4 +1,4 @@
-"""What others are given to know of a run's data: learners, checkpoints, and a resumed run."""
+"""Facts about a run's data, for learners, checkpoints and resumed runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..samples import StreamedSamples
 
 
 def inputs_of(data: DataModule) -> Inputs:
-    """What the images that networks are evaluated on are: of `val`, `test`, or training."""
+    """Describes the images that networks are evaluated on: of `val`, `test`, or training."""
     names = [*(name for name in EVALUATED if name in data.loaders), *data.loaders]
     if not names:
         return Inputs()
@@ -29,7 +29,7 @@ def inputs_of(data: DataModule) -> Inputs:
 
 
 def data_facts(data: DataModule, steps_per_epoch: int | None) -> DataFacts:
-    """What a learner may check its hyperparameters against.
+    """Collects what a learner may check its hyperparameters against.
 
     Args:
         data: The data of the run.
@@ -46,10 +46,10 @@ def data_facts(data: DataModule, steps_per_epoch: int | None) -> DataFacts:
 
 
 def resuming_facts(data: DataModule) -> dict[str, Any]:
-    """What decides which rows a step reads, and what does not go on where it stopped.
+    """Facts that determine which rows a step reads, and what cannot be resumed.
 
-    Under ``samplers`` are the keys of those whose order no seed settles, under ``streams`` those of
-    loaders that begin again. In which order shards are read depends on the number of workers.
+    ``samplers`` lists the keys of samplers whose order no seed determines, ``streams`` those of
+    loaders that start again. The order in which shards are read depends on the number of workers.
     """
     facts: dict[str, Any] = {"run.seed": data.seed, "processes": data.world_size}
     samplers, streams = [], []
@@ -65,15 +65,15 @@ def resuming_facts(data: DataModule) -> dict[str, Any]:
         samplers += [
             f"{key}.{kind}"
             for kind in ("sampler", "batch_sampler")
-            if _draws_by_itself(loader.config.get(kind))
+            if _has_own_generator(loader.config.get(kind))
         ]
     return {**facts, "samplers": samplers, "streams": streams}
 
 
-def _draws_by_itself(sampler: Any) -> bool:
-    """Whether a sampler may have a generator of its own; global ones are seeded for each pass."""
+def _has_own_generator(sampler: Any) -> bool:
+    """Whether a sampler may draw from its own generator; global ones are seeded for each pass."""
     if not isinstance(sampler, Mapping):
         return False
-    if _draws_by_itself(sampler.get("sampler")) or sampler.get("generator") is not None:
+    if _has_own_generator(sampler.get("sampler")) or sampler.get("generator") is not None:
         return True
     return not str(sampler.get("_target_")).startswith("torch.utils.data.")

@@ -1,4 +1,4 @@
-"""What the image of a sample is, and what is said of one that is something else.
+"""Which images networks and views accept, and descriptions of those they do not.
 
 Shapes: B samples, C channels, H height, W width.
 """
@@ -21,17 +21,20 @@ _CHANNELS = (1, 3, 4)
 _DTYPES = {torch.uint8, torch.float32, torch.float16, torch.bfloat16}
 
 
-def odd_image(image: Any) -> str:
-    """What an image is where it is not what networks and views take; nothing where it is that.
+def describe_unsupported(image: Any) -> str:
+    """Describes an image that networks and views do not accept; empty for one that they do.
 
     Args:
         image: The field `image` of a sample.
+
+    Returns:
+        Its type and shape, such as ``float64 (3, 8, 8)``.
     """
     if not isinstance(image, torch.Tensor | np.ndarray):
         return f"{type(image).__module__.split('.')[0]} {type(image).__name__}"
     try:
         tensor = torch.as_tensor(image)
-    except TypeError:  # an array of a type that torch has not
+    except TypeError:  # an array of a type that torch does not have
         return f"{image.dtype} {tuple(image.shape)}"
     is_last = tensor.ndim == 3 and tensor.shape[0] not in _CHANNELS and tensor.shape[2] in _CHANNELS
     if tensor.dtype not in _DTYPES:
@@ -39,14 +42,16 @@ def odd_image(image: Any) -> str:
     return f"{tuple(tensor.shape)}" if tensor.ndim != 3 or is_last else ""
 
 
-def odd_images(batches: Mapping[str, Mapping[str, Any]]) -> list[ConfigProblem]:
-    """Says which loaders have odd images, for when a network has refused some batch.
+def unsupported_images(batches: Mapping[str, Mapping[str, Any]]) -> list[ConfigProblem]:
+    """Finds loaders whose images networks and views do not accept.
 
     Args:
         batches: A batch of each loader; its `image`, if it has one, is a tensor (B, ...).
     """
     images = {name: batch["image"][0] for name, batch in batches.items() if "image" in batch}
-    odd = {name: odd_image(image) for name, image in images.items()}
+    descriptions = {name: describe_unsupported(image) for name, image in images.items()}
     return [
-        ConfigProblem(f"data.{name}.dataset", what, AN_IMAGE) for name, what in odd.items() if what
+        ConfigProblem(f"data.{name}.dataset", description, AN_IMAGE)
+        for name, description in descriptions.items()
+        if description
     ]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...errors import ConfigProblem
-from ..labels import RunLabels
 from ..loading.names import EVALUATED, TRAIN, config_key
+from ..run_labels import RunLabels
 from ..samples import UNLABELED, Samples
 
 _LISTED = 10

@@ -1,4 +1,4 @@
-"""What each named loader of a run is made of, from its config on."""
+"""The parts of each named loader of a run, and how they are built from its config."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ...config.sizes import parse_bytes
 from ...errors import ConfigError, ConfigProblem, Problems
 from ..batches import Batch
 from ..cache.plan import CachePlan, plan_cache
-from ..checks.first_look import first_batch
-from ..checks.unreadable import settle_unreadable
+from ..checks.first_batch import first_batch
+from ..checks.unreadable import check_readable
 from ..progress import Progress
 from ..registry import dataset
 from ..samples import Samples, StreamedSamples
@@ -27,17 +27,17 @@ from .views import LoaderViews, build_views
 
 @dataclass
 class LoaderParts:
-    """What one loader of a run is made of.
+    """The parts of one loader of a run.
 
     Attributes:
         name: Its split and name: ``train.<loader name>``, ``val`` or ``test``.
         config: Its config.
         dataset: Its data set.
-        image_transform: What the data set applies to each image.
-        cache_plan: What of the data set is still to be decoded; None where nothing is.
-        batch_size: Rows a step and process.
+        image_transform: The transform that the data set applies to each image.
+        cache_plan: What is still to be decoded; None where nothing is.
+        batch_size: Rows of a batch of one process.
         views: The views of its batches.
-        workers: Its worker processes.
+        workers: The number of its worker processes.
         sample_batch: Two samples with all their views, as a step would see them.
     """
 
@@ -58,7 +58,7 @@ class LoaderParts:
 
     @property
     def is_lookup(self) -> bool:
-        """Whether samples are only looked up, or will be when they are decoded."""
+        """Whether reading a sample takes no decoding, or will take none once they are cached."""
         if self.cache_plan is not None:
             return self.cache_plan.looks_up
         return isinstance(self.dataset, Samples) and self.dataset.reads_batches
@@ -69,10 +69,10 @@ class LoaderParts:
         Args:
             seed: The run's seed.
             rank: The number of this process.
-            world_size: How many processes there are.
+            world_size: The number of processes.
 
         Raises:
-            ConfigError: If the config cannot work, or no batch would come of it.
+            ConfigError: If the config cannot work, or the data set does not fill a batch.
         """
         return build_loader(
             {**self.config, "num_workers": self.workers},
@@ -100,23 +100,23 @@ class LoaderParts:
         )
 
     def decode(self, processes: int, progress: Progress) -> bool:
-        """Decodes what is planned to be kept decoded, and checks that images can be read.
+        """Decodes what is planned to be cached, and checks that images can be read.
 
         Args:
             processes: Processes that decode.
             progress: Shows how many images have been decoded.
 
         Returns:
-            Whether nothing is kept although it was planned, as no place was left.
+            Whether a planned cache was not built, as no place was left for it.
 
         Raises:
-            ConfigError: If it cannot be kept where it should, or images cannot be read.
+            ConfigError: If a requested cache cannot be built, or images cannot be read.
         """
         plan, self.cache_plan = self.cache_plan, None
         with problems_under(f"{self.key}.dataset"):
             if plan is not None:
                 self.dataset = plan.build(processes, progress)
-            settle_unreadable(self.dataset, self.key, plan.folder if plan else None)
+            check_readable(self.dataset, self.key, plan.folder if plan else None)
         return plan is not None and self.dataset is plan.samples
 
 
@@ -131,8 +131,8 @@ def step_fields(
     Args:
         loaders: The parts of all loaders.
         batches: A batch of each train loader, by the names that users give them.
-        number: Training batches of the run before this one, which seeds the draws.
-        share: This process's number, and how many processes share the step.
+        number: The number of training batches before this one, which seeds the draws.
+        share: The number of this process, and the number of processes.
     """
     views = {name: loaders[TRAIN + name].views for name in batches}
     return {
@@ -143,7 +143,7 @@ def step_fields(
 
 
 class PartsBuilder:
-    """Builds the parts of a run's loaders, and tries each on its first samples.
+    """Builds the parts of a run's loaders, and checks each on its first samples.
 
     Args:
         run: The section `run`.
@@ -152,7 +152,7 @@ class PartsBuilder:
 
     Attributes:
         processes: Processes of the run on this machine.
-        datasets: The data sets that could be read, of loaders that could not be built as well.
+        datasets: The data sets built so far, including those of loaders that failed otherwise.
     """
 
     def __init__(self, run: Mapping[str, Any], *, world_size: int, seed: int) -> None:
@@ -208,7 +208,7 @@ class PartsBuilder:
 
 @contextmanager
 def problems_under(key: str) -> Iterator[None]:
-    """Puts a config key before those of problems raised inside, unless they begin with it."""
+    """Prefixes the keys of problems raised inside with a config key that they lack."""
     try:
         yield
     except ConfigError as error:

@@ -25,8 +25,8 @@ class LoaderViews:
 
     Args:
         name: The loader's split and name; it seeds what the views draw.
-        views: The views by name. One may say by an attribute `source` which field it is made of;
-            it is `image` of others.
+        views: The views by name. A view is computed from the field that its attribute `source`
+            names, or from `image` if it has none.
         seed: The run's seed.
     """
 
@@ -50,8 +50,8 @@ class LoaderViews:
 
         Args:
             batch: Its fields.
-            number: Training batches of the run before this one, which seeds the draws.
-            share: This process's number, and how many processes share the batch.
+            number: The number of training batches before this one, which seeds the draws.
+            share: The number of this process, and the number of processes that share the batch.
         """
         fields = dict(batch)
         for view, compute in self.views.items():
@@ -59,7 +59,7 @@ class LoaderViews:
                 source = batch[getattr(compute, "source", "image")]
                 generator = batch_generator(self.seed, f"{self.name}.{view}:{number}", *share)
                 fields |= _fields_of(view, compute(source, generator))
-        return {field: _as_networks_take_it(value) for field, value in fields.items()}
+        return {field: _network_input(value) for field, value in fields.items()}
 
     def of_step(self, batch: Batch, number: int, share: tuple[int, int]) -> Batch:
         """The fields of a training batch that are needed, views included.
@@ -104,7 +104,7 @@ def _fields_of(view: str, result: Tensor | Mapping[str, Tensor]) -> Batch:
     return {f"{view}.{part}": value for part, value in result.items()}
 
 
-def _as_networks_take_it(value: Any) -> Any:
+def _network_input(value: Any) -> Any:
     """Scales uint8 images to [0, 1], and lays images out as convolutions read them fastest."""
     if not isinstance(value, Tensor) or value.ndim != 4:
         return value

@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Path:
 def test_a_subset_that_is_read_twice(root: Path) -> None:
     twice = indexed("image_folder", str(root), ["train", "train"])
     told = repeated_images(twice)
-    assert told.startswith("3 of its samples are there more than once: ")
+    assert told.startswith("3 of its samples occur more than once: ")
     assert "train/cat/a.png" in told
     assert repeated_images(indexed("image_folder", str(root))) is None
     assert repeated_images(twice.select(np.arange(3))) is None
@@ -38,8 +38,8 @@ def test_files_of_training_and_evaluation(root: Path) -> None:
     table = root / "table.csv"
     table.write_text("path,label\nlink/dog/b.png,dog\nval/cat/a.png,cat\n")
     listed = indexed("csv", str(table))
-    assert shared_images(listed, train) == "1 of its 2 images are there too: link/dog/b.png"
-    assert shared_images(train, listed) == "1 of its 3 images are there too: train/dog/b.png"
+    assert shared_images(listed, train) == "1 of its 2 images occur in both: link/dog/b.png"
+    assert shared_images(train, listed) == "1 of its 3 images occur in both: train/dog/b.png"
     assert shared_images(listed.select(np.array([1])), train) is None
 
 

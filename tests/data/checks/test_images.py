@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from sesemi_like.config.check import check
 from sesemi_like.data import register_dataset
-from sesemi_like.data.checks.images import AN_IMAGE, odd_image
+from sesemi_like.data.checks.images import AN_IMAGE, describe_unsupported
 from sesemi_like.errors import ConfigError
 from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare
@@ -40,7 +40,7 @@ COLOR, GRAY = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8))
 def test_what_an_image_is_instead_is_said(
     image: Image.Image | NDArray[Any] | torch.Tensor, said: str
 ) -> None:
-    assert odd_image(image) == said
+    assert describe_unsupported(image) == said
 
 
 class Same(Dataset[Any]):
@@ -78,12 +78,12 @@ learner: {{hparams: {{num_classes: 2, model: {{backbone: {{in_chans: {channels}}
 
 
 @pytest.mark.parametrize("image", [GRAY, COLOR, np.zeros((3, 8, 8)), Image.new("RGB", (8, 8))])
-def test_a_run_on_odd_images_is_refused_with_what_an_image_is(
+def test_a_run_on_describe_unsupporteds_is_refused_with_what_an_image_is(
     tmp_path: Path, image: Image.Image | NDArray[Any]
 ) -> None:
     found = told(tmp_path, image, channels=1 if image is GRAY else 3)
     said = [text for text in found.values() if AN_IMAGE in text]
-    assert all(odd_image(image) in text for text in said)
+    assert all(describe_unsupported(image) in text for text in said)
     assert len(said) == 2
     assert AN_IMAGE in next(iter(found.values()))
 

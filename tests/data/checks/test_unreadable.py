@@ -14,10 +14,10 @@ from readers import indexed
 
 from sesemi_like.data import DataModule
 from sesemi_like.data.cache.plan import cache_samples
-from sesemi_like.data.checks import unreadable
-from sesemi_like.data.checks.unreadable import first_readable, settle_unreadable
+from sesemi_like.data.checks.unreadable import check_readable, first_readable_samples
 from sesemi_like.data.counts import gather_skipped, unreadable_counts
 from sesemi_like.data.samples import Samples
+from sesemi_like.data.sources.image_files import ImageFiles
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
@@ -120,7 +120,7 @@ def settled(
 ) -> Samples | None:
     samples = indexed("image_folder", str(root), "train", **settings)
     samples = cache_samples(samples, cache, folder=root.parent / "c")
-    settle_unreadable(samples, "x", folder)
+    check_readable(samples, "x", folder)
     return samples
 
 
@@ -135,7 +135,7 @@ def test_sound_images_pass_in_silence(
 def test_rows_that_are_not_read_may_be_broken(root: Path) -> None:
     spoil(root, 3)
     samples = cache_samples(indexed("image_folder", str(root), "train"), "ram")
-    settle_unreadable(samples.select(np.array([0, 1, 2])), "x")
+    check_readable(samples.select(np.array([0, 1, 2])), "x")
 
 
 def test_long_lists_go_to_a_file(root: Path) -> None:
@@ -158,16 +158,17 @@ def test_nothing_to_go_on_with_is_refused_though_it_is_skipped(root: Path) -> No
     assert "skip" not in text
 
 
-def test_images_that_are_not_decoded_before_are_looked_at(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_images_that_are_not_cached_are_probed(
+    root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = spoil(root, 3, 9)
     assert told(lambda: settled(root, cache="none"))["on_error"].startswith("2 of 40 images")
     found = settled(root, cache="none", on_error="skip")
     assert found.skipped == names
     assert "2 of 40" in caplog.text
-    monkeypatch.setattr(unreadable, "_MOST_LOOKED_AT", 39)
-    assert settled(root, cache="none", on_error="skip").skipped == []
+    large = indexed("image_folder", str(root), "train", on_error="skip")
+    check_readable(large, "data.train.supervised", max_probed=39)
+    assert large.skipped == []
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
@@ -176,10 +177,10 @@ def test_no_format_is_taken_for_broken(
 ) -> None:
     for path in sorted((root / "train").rglob("*.png")):
         Image.open(path).save(path, kind)
-    tried = []
-    monkeypatch.setattr(unreadable, "_loads", lambda _, position: tried.append(position) or True)
+    decoded = []
+    monkeypatch.setattr(ImageFiles, "__call__", lambda _, position: decoded.append(position))
     assert settled(root, cache="none").skipped == []
-    assert tried == [0, 1]
+    assert decoded == [0, 1]
 
 
 def test_images_that_begin_oddly_but_can_be_read_pass(root: Path) -> None:
@@ -191,7 +192,7 @@ def test_images_that_begin_oddly_but_can_be_read_pass(root: Path) -> None:
 def test_the_first_images_that_can_be_read_are_found(root: Path) -> None:
     spoil(root, 0, 2)
     samples = indexed("image_folder", str(root), "train")
-    assert [sample["index"] for sample in first_readable(samples)] == [1, 3]
+    assert [sample["index"] for sample in first_readable_samples(samples)] == [1, 3]
     spoil(root, *range(40))
     with pytest.raises(UnreadableSampleError, match=r"00\.png cannot be read"):
-        first_readable(samples)
+        first_readable_samples(samples)

@@ -1,18 +1,18 @@
-"""What is odd about the data of a run, though nothing forbids it."""
+"""Warnings about the data of a run that do not prevent it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..labels import RunLabels
 from ..loading.names import TRAIN
 from ..loading.parts import LoaderParts
+from ..run_labels import RunLabels
 from .duplicates import duplicate_warnings
 from .labels import label_warnings
 
 
 def data_warnings(loaders: Mapping[str, LoaderParts], labels: RunLabels) -> Iterator[str]:
-    """Warns of images that come twice, and of labels that are missing or spread unevenly.
+    """Warns of duplicate images, and of labels that are missing or spread unevenly.
 
     Args:
         loaders: The parts of all loaders.

@@ -1,4 +1,4 @@
-"""A look at the first samples of a loader, so that mistakes show before anything is trained."""
+"""The first batch of a loader, built before training so that mistakes are reported early."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..batches import Batch
 from ..loading.collating import build_collation
 from ..loading.names import EVALUATED
 from ..samples import Sample, Samples, StreamedSamples
-from .images import AN_IMAGE, odd_image
-from .unreadable import first_readable
+from .images import AN_IMAGE, describe_unsupported
+from .unreadable import first_readable_samples
 
 
 def first_batch(
@@ -20,7 +20,7 @@ def first_batch(
     key: str,
     with_views: Callable[[Batch], Batch],
 ) -> Batch:
-    """Collates two samples and makes every view of them.
+    """Collates two samples and computes every view of them.
 
     Args:
         source: The data set.
@@ -29,22 +29,22 @@ def first_batch(
         with_views: Adds the loader's views to a batch.
 
     Raises:
-        ConfigError: If there is no sample, or none that can be read, made a batch of or evaluated.
+        ConfigError: If there is no sample, or samples cannot be read, collated or evaluated.
     """
     try:
         samples = _first_two(source)
-    except Exception as error:  # whatever a data set or transform of anybody's raises
-        raise ConfigError([_unreadable(error, key, loader)]) from error
+    except Exception as error:  # custom data sets and transforms raise anything
+        raise ConfigError([_reading_problem(error, key, loader)]) from error
     if not samples:
-        raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples at all")])
+        raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples")])
     try:
         batch = with_views(build_collation(loader, key)(samples))
     except ConfigError:
         raise
-    except Exception as error:  # whatever a collation or view of anybody's raises
-        expected = f"its first samples do not become a batch: {type(error).__name__}: {error}"
-        odd = odd_image(samples[0]["image"]) if "image" in samples[0] else ""
-        hint = f"; its image is {odd}, and {AN_IMAGE}" if odd else ""
+    except Exception as error:  # custom collations and views raise anything
+        expected = f"its first samples cannot be made a batch: {type(error).__name__}: {error}"
+        unsupported = describe_unsupported(samples[0]["image"]) if "image" in samples[0] else ""
+        hint = f"; its image is {unsupported}, and {AN_IMAGE}" if unsupported else ""
         name = key.removeprefix("data.")
         raise ConfigError([ConfigProblem(key, name, expected + hint)]) from error
     lacking = {"target", "index"} - set(batch)
@@ -54,8 +54,8 @@ def first_batch(
     return batch
 
 
-def _unreadable(error: Exception, key: str, loader: Mapping[str, Any]) -> ConfigProblem:
-    """What is wrong with a loader's first samples: the transform, the files, or the data set."""
+def _reading_problem(error: Exception, key: str, loader: Mapping[str, Any]) -> ConfigProblem:
+    """The problem of samples that cannot be read: in the transform, the files, or the data set."""
     config = loader["dataset"]
     if isinstance(error.__cause__, TransformError):
         transform = config.get("image_transform")
@@ -70,4 +70,4 @@ def _unreadable(error: Exception, key: str, loader: Mapping[str, Any]) -> Config
 def _first_two(source: Samples | StreamedSamples) -> list[Sample]:
     if isinstance(source, StreamedSamples):
         return [sample for sample, _ in zip(source, range(2), strict=False)]
-    return first_readable(source)
+    return first_readable_samples(source)
