@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from composing import composed
+from fixture_types import OpenCli
 from omegaconf import DictConfig, OmegaConf
 
 from sesemi_like.config.check import check
@@ -150,6 +151,17 @@ def test_shown_commands_compose(page: Path, words: list[str], tmp_path: Path) ->
     if options["-cn"] != "sesemi_config":
         assert problems_of(config) == []
     assert OmegaConf.to_yaml(config)
+
+
+CONSOLES = [pytest.param(body, id=name_of(page))
+            for page in PAGES for body in blocks(page, "console")]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", CONSOLES)
+def test_shown_output_is_what_the_command_prints(open_cli: OpenCli, body: str) -> None:
+    command, _, output = body.partition("\n")
+    done = open_cli(*shlex.split(command.removeprefix("$ open_cli ")))
+    assert done.stdout + done.stderr == output
 
 
 SHOWN = re.compile(r"^```yaml\n# configs/(\w+)\.yaml\n", re.M)
