@@ -180,7 +180,7 @@ class Counting(nn.Module):
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, rows: Any) -> Any:
-        self.calls = self.calls + 1
+        self.calls += 1
         return rows
 
 
