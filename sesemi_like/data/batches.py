@@ -33,5 +33,5 @@ class StackedSamples(Sequence[dict[str, Any]]):
     def __getitem__(self, row: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
-        place = range(len(self))[row]  # counts from the end, or raises an IndexError
+        place = range(len(self))[row]  # negative ones count from the end; raises IndexError
         return {name: values[place] for name, values in self.fields.items()}

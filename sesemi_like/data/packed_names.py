@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 
 class PackedNames(Sequence[str]):
-    """A sequence of texts that never changes: their bytes one after the other, and where each ends.
+    """An immutable sequence of texts: their bytes one after the other, and where each ends.
 
     A list would be copied by every forked worker process, text by text as it is read, since reading
-    one counts a reference to it; N texts of L bytes take N (L + 8) bytes here, once.
+    a text changes its reference count; N texts of L bytes take N (L + 8) bytes here, once.
 
     Args:
         texts: The texts; file names that are not UTF-8 keep their bytes.
@@ -40,6 +40,6 @@ class PackedNames(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]  # counts from the end, or raises an IndexError
+        place = range(len(self))[index]  # negative ones count from the end; raises IndexError
         content = self._bytes[self._ends[place] : self._ends[place + 1]].tobytes()
         return content.decode("utf-8", "surrogateescape")

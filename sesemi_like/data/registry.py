@@ -66,49 +66,56 @@ def dataset(
         name: Its kind as registered, or the path of a builder, such as ``my_data.my_images``.
         root: Its folder or file.
         subset: The subset or subsets to read; None means all.
-        image_transform: Applied to each PIL image; None hands on uint8 tensors (C, H, W).
+        image_transform: Applied to each PIL image; None returns uint8 tensors (C, H, W).
         **kwargs: The label budget (`part`, `labels_per_class`, `num_labels`, `label_fraction`,
             `label_seed`, `hide_labels`; see :func:`~sesemi_like.data.splits.choose_part`); the
-            rest goes to the builder. Null is as good as no key where the builder has no such key.
+            others are passed to the builder. Null is the same as a missing key where the builder
+            has no such key.
 
     Returns:
         A data set of dict samples with the fields `image`, `target` and `index`.
 
     Raises:
-        ConfigError: If the kind or a key is unknown, or the builder finds its data wanting.
+        ConfigError: If the kind or a key is unknown, or the builder reports problems of its data.
     """
-    builder = _builder(name)
+    builder = _find_builder(name)
     budget = {key: kwargs.pop(key) for key in list(kwargs) if key in _PART_KEYS}
     on_error = kwargs.pop("on_error", "raise")
-    built = _built(name, builder, root, subset, image_transform, _taken(name, builder, kwargs))
-    built.on_error = on_error
-    if isinstance(built, StreamedSamples):
-        wanted = {k: v for k, v in budget.items() if v not in (None, "all") and k != "label_seed"}
-        if wanted:
-            expected = "a streamed data set cannot be split; its builder has to"
-            raise ConfigError([ConfigProblem(key, v, expected) for key, v in wanted.items()])
-        if on_error == "skip" and not built.can_skip:
-            expected = "this streamed data set cannot go on after a sample; its builder has to"
-            raise ConfigError([ConfigProblem("on_error", on_error, expected)])
-        return built
-    return choose_part(built, **budget)
+    keys = _builder_keys(name, builder, kwargs)
+    samples = _build(name, builder, root, subset, image_transform, keys)
+    samples.on_error = on_error
+    if isinstance(samples, StreamedSamples):
+        _check_stream(samples, budget)
+        return samples
+    return choose_part(samples, **budget)
 
 
-def _builder(name: str) -> Builder:
+def _check_stream(samples: StreamedSamples, budget: dict[str, Any]) -> None:
+    """Checks that nothing is asked of a stream that only a map-style data set can do."""
+    given = {k: v for k, v in budget.items() if v not in (None, "all") and k != "label_seed"}
+    if given:
+        expected = "a streamed data set cannot be split here; split it in its builder"
+        raise ConfigError([ConfigProblem(key, value, expected) for key, value in given.items()])
+    if samples.on_error == "skip" and not samples.can_skip:
+        expected = "this streamed data set cannot skip samples; skip them in its builder"
+        raise ConfigError([ConfigProblem("on_error", samples.on_error, expected)])
+
+
+def _find_builder(name: str) -> Builder:
     if name in _BUILDERS:
         return _BUILDERS[name]
     expected = f"no such kind of data set; {suggest(name, _BUILDERS, noun='kinds')}"
     if "." in name:
         try:
-            found: Builder = hydra.utils.get_method(name)
-            return found
+            builder: Builder = hydra.utils.get_method(name)
+            return builder
         except (ImportError, ValueError) as error:
             expected = f"cannot be imported: {error}"
     raise ConfigError([ConfigProblem("name", name, expected)])
 
 
-def _taken(name: str, builder: Builder, given: dict[str, Any]) -> dict[str, Any]:
-    """The keys that a builder takes; null for another one takes back what a config had before."""
+def _builder_keys(name: str, builder: Builder, given: dict[str, Any]) -> dict[str, Any]:
+    """The keys that a builder takes; other keys may be null, as an override that removes them."""
     parameters = inspect.signature(builder).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return given
@@ -123,7 +130,7 @@ def _taken(name: str, builder: Builder, given: dict[str, Any]) -> dict[str, Any]
     return {key: value for key, value in given.items() if key in known}
 
 
-def _built(
+def _build(
     name: str,
     builder: Builder,
     root: str,

@@ -1,4 +1,4 @@
-"""Which labels are kept: a deterministic, stratified choice, the same on every machine."""
+"""The choice of labels that are kept: deterministic, stratified, the same on every machine."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def choose_labels(
 ) -> Rows:
     """Chooses the rows whose labels are kept.
 
-    Each class's rows are put in an order drawn from ``PCG64((seed, class))`` and the first ones are
-    taken, so a larger budget keeps what a smaller one kept.
+    The rows of each class are ordered by a permutation drawn from ``PCG64((seed, class))`` and the
+    first ones are kept, so a larger budget keeps all that a smaller one keeps.
 
     Args:
         targets: A class index for each row (N,), -1 for none.
-        labels_per_class: Labels of each class.
-        num_labels: Labels in all, spread over the classes as evenly as possible: see
-            :func:`evenly`; lower classes get one more where it does not divide.
-        label_fraction: Share of each class's labels, in (0, 1]; rounded, at least one.
+        labels_per_class: The number of labels of each class.
+        num_labels: The total number of labels, divided among the classes as evenly as possible: see
+            :func:`divide_evenly`; lower classes get one more where a remainder is left.
+        label_fraction: The fraction of each class's labels, in (0, 1]; rounded, at least one.
         seed: Seeds the choice.
         classes: The names of the classes, for messages.
 
@@ -47,27 +47,27 @@ def choose_labels(
     sizes = np.array([len(rows) for rows in rows_by_class], dtype=np.int64)
     names = [classes[label] if classes else str(label) for label in labels]
     if labels_per_class is not None:
-        wanted = _of_each(labels_per_class, sizes, names)
+        counts = _equal_counts(labels_per_class, sizes, names)
     elif num_labels is not None:
-        wanted = evenly(num_labels, sizes)
+        counts = divide_evenly(num_labels, sizes)
     else:
-        wanted = np.maximum(1, np.round(float(label_fraction or 0) * sizes).astype(np.int64))
+        counts = np.maximum(1, np.round(float(label_fraction or 0) * sizes).astype(np.int64))
     kept = [
         rows[
             np.random.Generator(np.random.PCG64([seed, int(label)])).permutation(len(rows))[:count]
         ]
-        for label, rows, count in zip(labels, rows_by_class, wanted, strict=True)
+        for label, rows, count in zip(labels, rows_by_class, counts, strict=True)
     ]
     return np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
 
 
-def _of_each(count: int, sizes: Rows, names: list[str]) -> Rows:
-    """As many labels of every class."""
+def _equal_counts(count: int, sizes: Rows, names: list[str]) -> Rows:
+    """The same number of labels for every class, each of which must have as many."""
     problems = [
         ConfigProblem(
             "labels_per_class",
             count,
-            f"class {name!r} has only {size} samples, and {count} are wanted",
+            f"class {name!r} has only {size} samples, fewer than {count}",
         )
         for name, size in zip(names, sizes, strict=True)
         if size < count
@@ -77,30 +77,33 @@ def _of_each(count: int, sizes: Rows, names: list[str]) -> Rows:
     return np.full_like(sizes, count)
 
 
-def evenly(count: int, sizes: Rows) -> Rows:
-    """Deals labels to the classes in turn until there are no more; a class that is used up is out.
+def divide_evenly(count: int, sizes: Rows) -> Rows:
+    """Divides a number of labels among the classes as evenly as their sizes allow.
+
+    Labels are dealt to the classes in turn; a class without further rows is skipped.
 
     Args:
-        count: Labels in all.
-        sizes: Rows of each class (C,).
+        count: The total number of labels.
+        sizes: The number of rows of each class (C,).
 
     Returns:
-        Labels of each class (C,).
+        The number of labels of each class (C,).
 
     Raises:
-        ConfigError: If there are not so many.
+        ConfigError: If the classes have fewer rows in total.
     """
     if count > sizes.sum():
         expected = f"there are only {sizes.sum()} samples with a label"
         raise ConfigError([ConfigProblem("num_labels", count, expected)])
-    given = np.zeros_like(sizes)
-    while (left := count - int(given.sum())) > 0:
-        takers = np.flatnonzero(given < sizes)
-        if left < len(takers):
-            given[takers[:left]] += 1
+    counts = np.zeros_like(sizes)
+    while (remaining := count - int(counts.sum())) > 0:
+        open_classes = np.flatnonzero(counts < sizes)
+        if remaining < len(open_classes):
+            counts[open_classes[:remaining]] += 1
         else:
-            given[takers] = np.minimum(sizes[takers], given[takers] + left // len(takers))
-    return given
+            share = counts[open_classes] + remaining // len(open_classes)
+            counts[open_classes] = np.minimum(sizes[open_classes], share)
+    return counts
 
 
 def _check_budget(
@@ -137,22 +140,22 @@ def choose_part(
     label_seed: int = 0,
     hide_labels: bool = True,
 ) -> Samples:
-    """Applies a label budget: which rows are read, and which of their labels are seen.
+    """Applies a label budget: selects the rows that are read, and the labels that are visible.
 
     Args:
         samples: A data set, labeled or not.
         part: ``labelled`` reads the rows whose labels are kept, ``unlabelled`` the others, ``all``
             every row. Without a budget every given label is kept.
-        labels_per_class: See :func:`choose_labels`, as the next two.
-        num_labels: Labels kept in all.
-        label_fraction: Share of labels kept.
+        labels_per_class: See :func:`choose_labels`, as for the next two.
+        num_labels: The total number of labels kept.
+        label_fraction: The fraction of labels kept.
         label_seed: Seeds the choice.
-        hide_labels: Whether labels that are not kept read -1. False shows them, for measuring how
-            well unlabeled data are classified; never train on them.
+        hide_labels: Whether labels that are not kept are replaced by -1. False keeps them visible,
+            to measure how well unlabeled data are classified; never train on them.
 
     Raises:
-        ConfigError: If the part is unknown, data without labels are asked for labels, or
-            :func:`choose_labels` raises it.
+        ConfigError: If the part is unknown, a part or labels of data without labels are requested,
+            or :func:`choose_labels` raises it.
     """
     budget = (labels_per_class, num_labels, label_fraction)
     if part not in PARTS:
@@ -173,12 +176,12 @@ def choose_part(
             seed=label_seed,
             classes=samples.classes,
         )
-    shown = np.full_like(samples.targets, UNLABELED)
-    shown[kept] = samples.targets[kept]
+    visible = np.full_like(samples.targets, UNLABELED)
+    visible[kept] = samples.targets[kept]
     everything = np.arange(len(samples))
     rows = {
         "labelled": kept,
         "unlabelled": np.setdiff1d(everything, kept),
         "all": everything,
     }[part]
-    return samples.select(rows, (shown if hide_labels else samples.targets)[rows])
+    return samples.select(rows, (visible if hide_labels else samples.targets)[rows])

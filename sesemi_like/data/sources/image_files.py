@@ -1,4 +1,4 @@
-"""Data sets made of image files: class folders and loose files."""
+"""Data sets of image files: class folders and loose files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def image_folder(
 ) -> Samples:
     """Images in class folders: ``root/subset/class/image``.
 
-    Images that lie in a subset's folder itself, in no class folder, are unlabeled. Where the
-    root's folders hold images and no further folders, and no subset is asked for, they are the
-    classes: ``root/class/image``.
+    Images directly in a subset's folder, outside class folders, are unlabeled. If the root's
+    folders hold images but no further folders, and no subset is given, they are the classes:
+    ``root/class/image``.
 
     Args:
         root: The folder.
@@ -37,8 +37,8 @@ def image_folder(
     Raises:
         ConfigError: If the root, a subset or its images are missing.
     """
-    top = _folder(root)
-    subsets = _subsets(top, subset)
+    top = _existing_folder(root)
+    subsets = _subset_folders(top, subset)
     if subset is None and subsets and not any(folders_in(s) for s in subsets):
         subsets = [top]
     listing = ImageListing()
@@ -54,10 +54,10 @@ def image_folder(
             names += [comparable(kind.name)] * len(images)
     classes = sorted({comparable(kind.name) for folder in subsets for kind in folders_in(folder)})
     for name, other in look_alikes(classes):
-        log.warning("%s: class folder %r looks like %r, and is another class", top, name, other)
+        log.warning("%s: class folder %r looks like %r, but is a different class", top, name, other)
     number = {name: index for index, name in enumerate(classes)}
     targets = [UNLABELED if name is None else number[name] for name in names]
-    _check_found(files, top, listing)
+    _check_not_empty(files, top, listing)
     return image_samples(top, files, targets, classes, image_transform)
 
 
@@ -75,11 +75,11 @@ def image_files(
     Raises:
         ConfigError: If the root, a subset or its images are missing.
     """
-    top = _folder(root)
-    folders = [top] if subset is None else _subsets(top, subset)
+    top = _existing_folder(root)
+    folders = [top] if subset is None else _subset_folders(top, subset)
     listing = ImageListing()
     files = [path for folder in folders for path in listing.below(folder)]
-    _check_found(files, top, listing)
+    _check_not_empty(files, top, listing)
     return image_samples(top, files, [UNLABELED] * len(files), None, image_transform)
 
 
@@ -90,7 +90,7 @@ def image_samples(
     classes: list[str] | None,
     image_transform: ImageTransform | None,
 ) -> Samples:
-    """Makes a data set of image files, which are named by their paths below a folder.
+    """Builds a data set of image files, which are named by their paths below a folder.
 
     Args:
         top: The folder.
@@ -127,10 +127,10 @@ class ImageFiles:
             return file.read(size)
 
     def fingerprint(self, position: int) -> str:
-        """What tells this file from others and from what it was before: path, size, time."""
+        """Identifies a file and its content by path, size and time of modification."""
         path = Path(self.files[position])
-        found = path.stat()
-        return f"{printable(str(path.absolute()))} {found.st_size} {found.st_mtime_ns}"
+        status = path.stat()
+        return f"{printable(str(path.absolute()))} {status.st_size} {status.st_mtime_ns}"
 
 
 def image_files_of(samples: Samples) -> ImageFiles | None:
@@ -139,7 +139,7 @@ def image_files_of(samples: Samples) -> ImageFiles | None:
     return load if isinstance(load, ImageFiles) else None
 
 
-def _folder(root: str) -> Path:
+def _existing_folder(root: str) -> Path:
     top = Path(root)
     if top.is_file():
         raise ConfigError([ConfigProblem("root", root, "is a file; give a folder")])
@@ -150,27 +150,31 @@ def _folder(root: str) -> Path:
     return top
 
 
-def _subsets(top: Path, subset: str | list[str] | None) -> list[Path]:
+def _subset_folders(top: Path, subset: str | list[str] | None) -> list[Path]:
     names, folders = subset_names(subset), folders_in(top)
     if names is None:
         return folders
     known = {comparable(folder.name): folder for folder in folders}
-    wanted = [known.get(comparable(name), top / name) for name in names]
+    chosen = [known.get(comparable(name), top / name) for name in names]
     problems = [
         ConfigProblem(
             "subset", name, f"no such folder in {top}; {suggest(name, known, noun='it has')}"
         )
-        for name, folder in zip(names, wanted, strict=True)
+        for name, folder in zip(names, chosen, strict=True)
         if not folder.is_dir()
     ]
     if problems:
         raise ConfigError(problems)
-    return wanted
+    return chosen
 
 
-def _check_found(files: list[Path], top: Path, listing: ImageListing) -> None:
-    listing.tell(top)
+def _check_not_empty(files: list[Path], top: Path, listing: ImageListing) -> None:
+    listing.log_omissions(top)
     if not files:
-        beside = f"; {listing.unread} are there, which are not read" if listing.unread else ""
+        beside = (
+            f"; {listing.unread} are there, in formats that are not supported"
+            if listing.unread
+            else ""
+        )
         expected = f"holds no images ({', '.join(sorted(EXTENSIONS))}){beside}"
         raise ConfigError([ConfigProblem("root", str(top), expected)])

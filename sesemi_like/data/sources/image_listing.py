@@ -1,4 +1,4 @@
-"""Image files below folders: which ones are read, and which are left out, and told."""
+"""Listing of image files below folders, and of what is left out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OTHER_IMAGES = frozenset(
     {".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".jxl", ".tga", ".pbm", ".pnm", ".svg"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".dcm", ".npy"}
 )
-# What file managers, archives and network storage leave beside images, mostly copies of them.
+# Folders of file managers, archives and network storage, which mostly hold copies of images.
 _SYSTEM_FOLDERS = frozenset(
     {"@eadir", "__macosx", "#recycle", "#snapshot", "$recycle.bin", "lost+found"}
     | {"system volume information"}
@@ -41,12 +41,12 @@ class ImageListing:
         Raises:
             ConfigError: If a folder cannot be read.
         """
-        found: list[Path] = []
-        for place, folders, names in os.walk(folder, onerror=_refuse):
+        images: list[Path] = []
+        for place, folders, names in os.walk(folder, onerror=_raise_problem):
             self._count_hidden(place, folders)
             folders[:] = [name for name in folders if not is_hidden(name)]
-            found += self._images(place, names)
-        return sorted(found)
+            images += self._images(place, names)
+        return sorted(images)
 
     def within(self, folder: Path) -> list[Path]:
         """The image files in a folder itself, in order.
@@ -60,45 +60,49 @@ class ImageListing:
 
     def _count_hidden(self, place: str | Path, names: Iterable[str]) -> None:
         for name in filter(is_hidden, names):
-            self.hidden[name] += sum(map(_counted, os.walk(os.path.join(place, name))))
+            self.hidden[name] += sum(map(_count_images, os.walk(os.path.join(place, name))))
 
     def _images(self, place: str | Path, names: Iterable[str]) -> list[Path]:
-        found = []
+        images = []
         for name in names:
             suffix = os.path.splitext(name)[1].lower()
             if suffix in EXTENSIONS and (path := Path(place, name)).is_file():
                 if is_hidden(name):
                     self.hidden["hidden files"] += 1
                 else:
-                    found.append(path)
+                    images.append(path)
             elif suffix in _OTHER_IMAGES:
                 self.others[suffix] += 1
-        return found
+        return images
 
-    def tell(self, top: Path) -> None:
-        """Says what was left out below a folder, if anything."""
+    def log_omissions(self, top: Path) -> None:
+        """Logs what was left out below a folder, if anything.
+
+        Args:
+            top: The folder.
+        """
         hidden = {name: count for name, count in self.hidden.items() if count}
         if hidden:
-            _info_once(
+            _log_once(
                 f"{top}: left out {sum(hidden.values()):,} images in hidden and system folders "
                 f"({', '.join(sorted(hidden)[:_SHOWN])})"
             )
         if self.others:
-            _info_once(f"{top}: left out {self.unread}, which are not read")
+            _log_once(f"{top}: left out {self.unread}, which are not read")
 
     @property
     def unread(self) -> str:
-        """The images of formats that are not read, in words: ``3 .heic files``."""
+        """The images of unsupported formats that were found, as in ``3 .heic files``."""
         return ", ".join(f"{n:,} {suffix} files" for suffix, n in self.others.most_common(_SHOWN))
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or one that systems make."""
+    """Whether a file or folder is hidden, or created by a system."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder that are neither hidden nor made by systems, in order.
+    """The folders in a folder that are neither hidden nor created by systems, in order.
 
     Raises:
         ConfigError: If it cannot be read.
@@ -112,23 +116,23 @@ def _names(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
     except OSError as error:
-        raise _refused(error) from error
+        raise _unreadable_folder(error) from error
 
 
-def _counted(walked: tuple[str, list[str], list[str]]) -> int:
+def _count_images(walked: tuple[str, list[str], list[str]]) -> int:
     return sum(os.path.splitext(name)[1].lower() in EXTENSIONS for name in walked[2])
 
 
-def _refuse(error: OSError) -> None:
-    raise _refused(error) from error
+def _raise_problem(error: OSError) -> None:
+    raise _unreadable_folder(error) from error
 
 
-def _refused(error: OSError) -> ConfigError:
+def _unreadable_folder(error: OSError) -> ConfigError:
     expected = f"this folder cannot be read: {error.strerror or error}"
     return ConfigError([ConfigProblem("root", str(error.filename), expected)])
 
 
 @functools.cache
-def _info_once(text: str) -> None:
-    """Says something that every loader of one folder would say."""
+def _log_once(text: str) -> None:
+    """Logs a text once, though every loader of a folder repeats it."""
     log.info("%s", text)

@@ -1,4 +1,4 @@
-"""Images as samples: from a loaded image, through its transform, to the fields of a sample.
+"""Reading images as samples: loading, the transform, and the fields that result.
 
 Shapes: N samples, C channels, H height, W width.
 """
@@ -20,7 +20,7 @@ _TRANSFORMS_OF_TENSORS = "torchvision.transforms.v2"
 
 
 class ImageReader:
-    """Reads an image as a sample; an object, so that worker processes can be handed it.
+    """Reads an image as a sample; an object, so that it can be sent to worker processes.
 
     Args:
         load: Maps a position to a PIL image, or to a uint8 array (H, W) or (H, W, C). A
@@ -46,7 +46,7 @@ class ImageReader:
         return self.sample_of(image)
 
     def sample_of(self, image: Any) -> Sample:
-        """Makes a sample of a loaded image.
+        """Converts a loaded image to a sample.
 
         Args:
             image: A PIL image, or a uint8 array (H, W) or (H, W, C).
@@ -67,17 +67,17 @@ class ImageReader:
 
 
 def file_loader_of(samples: Samples) -> FileLoader | None:
-    """The loader of a data set whose images are files that are decoded when they are read.
+    """The loader of a data set whose images are files; None of cached and of other data sets.
 
     Args:
-        samples: A data set; of one that is read from a cache, and of others, it is None.
+        samples: The data set.
     """
     load = samples.read.load if isinstance(samples.read, ImageReader) else None
     return load if isinstance(load, FileLoader) else None
 
 
 def draws_of(transform: ImageTransform | None) -> Draws:
-    """What a transform is known to draw from: nothing, or torch's generator alone, or anything.
+    """The generators that a transform draws from, as far as is known.
 
     Args:
         transform: Applied to an image; None draws nothing.
@@ -101,9 +101,12 @@ _DETERMINISTIC = {"Resize", "CenterCrop", "PILToTensor", "ToImage", "ToPureTenso
 
 
 def is_deterministic(transform: Any) -> bool:
-    """Whether a transform is known to be the same each time: none, or torchvision's resizing.
+    """Whether a transform is known to be deterministic: none, or the resizing of torchvision's v2.
 
-    Those of `torchvision.transforms.v2`, which take tensors as well as Pillow images.
+    Transforms of `torchvision.transforms.v2` take tensors as well as Pillow images.
+
+    Args:
+        transform: Applied to an image; None is deterministic.
     """
     if transform is None:
         return True
@@ -115,10 +118,16 @@ def is_deterministic(transform: Any) -> bool:
 
 
 def least_side(transform: Any) -> int | None:
-    """The shorter side that an image needs for a transform that begins by resizing it.
+    """The shorter side that suffices for a transform that begins by resizing.
 
-    Twice the side it is resized to: decoded so, images differ from whole ones by less than the
-    rounding of most formats. None where the transform begins otherwise.
+    It is twice the side resized to: the result then differs from that of all pixels by less than
+    the rounding of most formats.
+
+    Args:
+        transform: Applied to an image.
+
+    Returns:
+        Pixels, or None where the transform begins with something else.
     """
     first = transform
     while type(first).__name__ == "Compose" and getattr(first, "transforms", None):
@@ -131,9 +140,12 @@ def least_side(transform: Any) -> int | None:
 
 
 def to_uint8(image: Any) -> torch.Tensor:
-    """Makes a uint8 tensor (C, H, W) of a PIL image or an array (H, W) or (H, W, C).
+    """Converts a PIL image or an array (H, W) or (H, W, C) to a uint8 tensor (C, H, W).
 
-    It lies in memory as the image did, channel by channel of each pixel.
+    The memory layout stays that of the image: the channels of each pixel are adjacent.
+
+    Args:
+        image: The image, with values in [0, 255].
     """
     array = np.array(image, dtype=np.uint8)
     array = array[:, :, None] if array.ndim == 2 else array
@@ -141,7 +153,11 @@ def to_uint8(image: Any) -> torch.Tensor:
 
 
 def to_pil(image: Any) -> Any:
-    """Makes a PIL image of an array (H, W) or (H, W, C); a PIL image stays as it is."""
+    """Converts an array to a PIL image, which is returned unchanged if it is one already.
+
+    Args:
+        image: A PIL image or a uint8 array (H, W) or (H, W, C).
+    """
     from PIL import Image
 
     return Image.fromarray(image) if isinstance(image, np.ndarray) else image

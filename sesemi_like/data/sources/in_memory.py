@@ -1,4 +1,4 @@
-"""Data sets that lie in memory as arrays: torchvision's small ones, and scikit-learn's digits."""
+"""Data sets kept in memory as arrays: torchvision's small ones, and scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .names import subset_names
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
-# How each set is asked for its files: subset -> arguments of the torchvision class.
+# For each kind the torchvision class, and its arguments for each subset.
 _TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
 _SPLITS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "cifar10": ("CIFAR10", _TRAIN_TEST),
@@ -33,7 +33,7 @@ _VAL_SHARE = 10
 
 
 def _torchvision_kind(kind: str) -> Callable[..., Samples]:
-    """Makes the builder of a torchvision data set."""
+    """Creates the builder of a torchvision data set."""
 
     def build(
         root: str,
@@ -43,11 +43,11 @@ def _torchvision_kind(kind: str) -> Callable[..., Samples]:
         holdout: bool = False,
     ) -> Samples:
         files = _SPLITS[kind][1]
-        wanted = _wanted(subset, [*files, _VAL], default=list(files))
-        parts = [_read(kind, name, root, download, holdout) for name in wanted]
+        names = _chosen_names(subset, [*files, _VAL], default=list(files))
+        parts = [_read(kind, name, root, download, holdout) for name in names]
         images = np.concatenate([part[0] for part in parts])
         labels = np.concatenate([part[1] for part in parts])
-        ids = [f"{name}/{i}" for name, part in zip(wanted, parts, strict=True) for i in part[2]]
+        ids = [f"{name}/{i}" for name, part in zip(names, parts, strict=True) for i in part[2]]
         return _samples(images, labels, ids, parts[0][3], image_transform)
 
     build.__name__ = build.__qualname__ = kind
@@ -58,7 +58,7 @@ def _torchvision_kind(kind: str) -> Callable[..., Samples]:
         subset: {", ".join(_SPLITS[kind][1])}, or ``val``, the last tenth of each class of the train
             files; a list of them; None means all files.
         image_transform: Applied to each image.
-        download: Whether missing files are fetched.
+        download: Whether missing files are downloaded.
         holdout: Whether ``train`` leaves out what ``val`` reads.
 
     Raises:
@@ -100,7 +100,7 @@ def digits(
         np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=split_seed
     )
     parts = {"train": np.sort(train), "test": np.sort(test)}
-    rows = np.concatenate([parts[name] for name in _wanted(subset, list(parts))])
+    rows = np.concatenate([parts[name] for name in _chosen_names(subset, list(parts))])
     classes = [str(name) for name in content.target_names]
     ids = [str(row) for row in rows]
     return _samples(images[rows], labels[rows], ids, classes, image_transform)
@@ -117,7 +117,7 @@ def _samples(
 
 
 def array_reader(images: Images, image_transform: ImageTransform | None) -> ImageReader:
-    """Reads images that lie in an array, whole batches at once where nothing is done to them.
+    """Builds a reader of the images in an array; without a transform it reads whole batches.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, C).
@@ -129,7 +129,7 @@ def array_reader(images: Images, image_transform: ImageTransform | None) -> Imag
 
 
 class ArrayImages:
-    """Looks images up in an array.
+    """Loads images from an array.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, C).
@@ -139,13 +139,13 @@ class ArrayImages:
         self.images = images
 
     def __call__(self, position: int) -> Images:
-        """Looks one up: (H, W) or (H, W, C)."""
+        """Returns the image at a position: (H, W) or (H, W, C)."""
         image: Images = self.images[position]
         return image
 
 
 class UntransformedArrayReader(ImageReader):
-    """Reads images of an array as they are, one by one or whole batches at once.
+    """Reads images of an array without a transform, one by one or whole batches at once.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, C).
@@ -162,7 +162,7 @@ class UntransformedArrayReader(ImageReader):
         return {"image": torch.from_numpy(chosen).permute(0, 3, 1, 2)}
 
 
-def _wanted(
+def _chosen_names(
     subset: str | list[str] | None, known: list[str], default: list[str] | None = None
 ) -> list[str]:
     given = subset_names(subset)
@@ -204,7 +204,7 @@ def _files(
         content = getattr(datasets, set_name)(root, download=download, **files[name])
     except (RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        expected = f"{set_name} is not there ({reason}); download: true fetches it"
+        expected = f"{set_name} is missing or damaged ({reason}); download: true downloads it"
         raise ConfigError([ConfigProblem("root", root, expected)]) from error
     images = np.asarray(content.data, dtype=np.uint8)
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):

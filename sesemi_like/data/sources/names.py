@@ -1,4 +1,4 @@
-"""Names that come from files, folders and configs, made comparable: subsets, classes, splits."""
+"""Names from files, folders and configs in a comparable form: subsets, classes, splits."""
 
 from __future__ import annotations
 
@@ -10,32 +10,43 @@ from ...errors import ConfigError, ConfigProblem
 
 
 def comparable(text: str) -> str:
-    """A name as it is compared and shown: NFC, without spaces around it, and printable."""
+    """Normalizes a name for comparison and display: NFC, without surrounding spaces, printable.
+
+    Args:
+        text: The name.
+    """
     return (text if text.isascii() else unicodedata.normalize("NFC", printable(text))).strip()
 
 
 def printable(text: str) -> str:
-    r"""A file name that any file can hold: bytes that are no UTF-8 are escaped, as ``\udce9``."""
+    r"""Escapes the bytes of a file name that are not UTF-8, as in ``\udce9``.
+
+    Args:
+        text: The file name, as Python decodes it.
+    """
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, str]]:
-    """The names that look like an earlier one and are another, each with that one.
+    """Finds names that look like an earlier one without being equal to it.
 
-    Case, widths, spaces and invisible characters are what the eye hardly sees.
+    Names that differ only in case, width, spaces or invisible characters look alike.
+
+    Returns:
+        Each such name, and the first one that it looks like.
     """
     seen: dict[str, str] = {}
-    pairs = [(name, seen.setdefault(_looks(name), name)) for name in names]
+    pairs = [(name, seen.setdefault(_skeleton(name), name)) for name in names]
     return [(name, first) for name, first in pairs if name != first]
 
 
-def _looks(name: str) -> str:
-    wide = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(c for c in wide if not c.isspace() and unicodedata.category(c) != "Cf")
+def _skeleton(name: str) -> str:
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
 
 
 def subset_names(subset: Any) -> list[str] | None:
-    """The names that `subset` of a data set gives; a number is the name that it is written as.
+    """Reads the names in `subset` of a data set's config; numbers are converted to text.
 
     Args:
         subset: A name, a list of names, or None.
@@ -44,7 +55,7 @@ def subset_names(subset: Any) -> list[str] | None:
         The names; None means everything.
 
     Raises:
-        ConfigError: If something else is given, or no name at all.
+        ConfigError: If something else is given, or an empty list.
     """
     if subset is None:
         return None

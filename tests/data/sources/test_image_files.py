@@ -178,7 +178,7 @@ def test_formats_that_are_not_read_are_named_where_nothing_else_is_there(tmp_pat
     (tmp_path / "a" / "cat").mkdir(parents=True)
     (tmp_path / "a" / "cat" / "phone.heic").write_bytes(b"")
     ((_, _, expected),) = problems(dataset, name="image_folder", root=str(tmp_path))
-    assert "1 .heic files are there, which are not read" in expected
+    assert "1 .heic files are there, in formats that are not supported" in expected
 
 
 def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_class_folders_that_look_alike_are_reported(
     assert "looks like" not in caplog.text
     write_image(root / "train" / "Cat" / "g.png")
     assert indexed("image_folder", str(root), "train").classes == ["Cat", "cat", "dog"]
-    assert "class folder 'cat' looks like 'Cat', and is another class" in caplog.text
+    assert "class folder 'cat' looks like 'Cat', but is a different class" in caplog.text
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes there alone")

@@ -101,13 +101,13 @@ def test_a_damaged_download_is_reported(
     folder, address = server
     (folder / "cifar.tar.gz").write_bytes(cifar[0][:-100])
     monkeypatch.setattr(datasets.CIFAR10, "url", f"{address}/cifar.tar.gz")
-    with pytest.raises(ConfigError, match="CIFAR10 is not there"):
+    with pytest.raises(ConfigError, match="CIFAR10 is missing or damaged"):
         indexed("cifar10", str(tmp_path / "data"), "train", download=True)
 
 
 def test_missing_files_are_told_with_the_way_to_get_them(tmp_path: Path) -> None:
     for kind in ("cifar10", "cifar100", "mnist", "fashion_mnist", "stl10", "svhn"):
-        with pytest.raises(ConfigError, match="download: true fetches it") as caught:
+        with pytest.raises(ConfigError, match="download: true downloads it") as caught:
             indexed(kind, str(tmp_path), "train")
         assert caught.value.problems[0].key == "root"
 
