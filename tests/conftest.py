@@ -7,6 +7,7 @@ import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fixture_types import OpenCli
@@ -75,3 +76,11 @@ def cifar10_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert content is not None
             target.write_bytes(content.read())
     return root
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder and the summary of a run of seconds, see `tiny_runs`."""
+    from tiny_runs import fit  # imports torch, which most tests need not
+
+    return fit(tmp_path_factory.mktemp("finished"))

@@ -1,1 +1,1 @@
-"""From a composed config to a prepared run, and to what its mode leaves behind."""
+"""A run, from a composed config to its summary: `prepare`, then `execute` what its mode says."""

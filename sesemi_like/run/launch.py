@@ -1,10 +1,11 @@
-"""What the processes of a run agree on before they are joined: its seed."""
+"""The seed that the processes of a run agree on before they are joined."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -23,46 +24,53 @@ from ..distributed import gather_objects, world_size
 from ..errors import ConfigError, ConfigProblem
 
 _SEED = "SESEMI_LIKE_SEED"
-"""Tells the processes that Lightning launches which seed the first one has drawn."""
+"""Passes the seed that the first process has drawn to those that Lightning launches."""
 
-_PATIENCE = timedelta(minutes=5)
-_questions = itertools.count()
+_TIMEOUT = timedelta(minutes=5)
+_exchanges = itertools.count()
 
-_Meeting = tuple[str, int, int, int]
-"""Where processes that were launched apart find each other: address, port, own number, count."""
+
+@dataclass(frozen=True)
+class _Peers:
+    """Where processes that were launched apart find each other."""
+
+    address: str
+    port: int
+    rank: int
+    count: int
 
 
 def choose_seed(given: int | None, *, resumed: str | None = None, num_nodes: int = 1) -> int:
-    """Settles the seed of a run, the same on all of its processes however they were launched.
+    """Chooses the seed of a run, the same on all of its processes however they were launched.
 
     Args:
         given: `run.seed`, or None to draw one.
-        resumed: The checkpoint that the run goes on from, whose seed is taken instead of a new one.
+        resumed: The checkpoint that is resumed from, whose seed is taken instead of a new one.
         num_nodes: `run.num_nodes`.
 
     Raises:
-        ConfigError: If one is to be drawn and the other processes cannot be reported.
+        ConfigError: If one is to be drawn and the other processes cannot be reached.
     """
     if given is not None:
         return given
     if world_size() > 1:  # a further run of processes that have been joined
-        return gather_objects(_drawn(resumed))[0]
-    environment = _environment()
+        return gather_objects(_draw_seed(resumed))[0]
+    environment = _launch_environment()
     is_launched_here = isinstance(environment, LightningEnvironment)
     if is_launched_here and environment.local_rank() > 0 and _SEED in os.environ:
         return int(os.environ[_SEED])
-    meeting = _meeting(environment, num_nodes)
-    seed = _drawn(resumed) if meeting is None else _told(meeting, lambda: _drawn(resumed))
+    peers = _peers(environment, num_nodes)
+    seed = _draw_seed(resumed) if peers is None else _exchange(peers, lambda: _draw_seed(resumed))
     os.environ[_SEED] = str(seed)
     return seed
 
 
-def _drawn(resumed: str | None) -> int:
-    noted = _noted(resumed) if resumed else None
-    return int.from_bytes(os.urandom(4), "big") if noted is None else noted
+def _draw_seed(resumed: str | None) -> int:
+    seed = _seed_in_checkpoint(resumed) if resumed else None
+    return int.from_bytes(os.urandom(4), "big") if seed is None else seed
 
 
-def _noted(path: str) -> int | None:
+def _seed_in_checkpoint(path: str) -> int | None:
     """The seed of the run that wrote a checkpoint; whether that can be read is checked later."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -71,50 +79,49 @@ def _noted(path: str) -> int | None:
         return None
 
 
-def _environment() -> ClusterEnvironment:
-    """How this process was launched, as Lightning is going to see it."""
-    known = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
-    found = next((kind for kind in known if kind.detect()), LightningEnvironment)
-    return found()
+def _launch_environment() -> ClusterEnvironment:
+    """How this process was launched, as Lightning is going to detect it."""
+    kinds = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
+    return next((kind for kind in kinds if kind.detect()), LightningEnvironment)()
 
 
-def _meeting(environment: ClusterEnvironment, num_nodes: int) -> _Meeting | None:
+def _peers(environment: ClusterEnvironment, num_nodes: int) -> _Peers | None:
     """Where the processes meet, or None for a process that launches all others itself."""
-    number, count = environment.global_rank(), environment.world_size()
-    if isinstance(environment, LightningEnvironment):  # whose first process of a node is by hand
-        number, count = environment.node_rank(), num_nodes
+    rank, count = environment.global_rank(), environment.world_size()
+    if isinstance(environment, LightningEnvironment):  # one process of each node by hand
+        rank, count = environment.node_rank(), num_nodes
     if count == 1:
         return None
-    return environment.main_address, environment.main_port, number, count
+    return _Peers(environment.main_address, environment.main_port, rank, count)
 
 
-def _told(meeting: _Meeting, draw: Callable[[], int]) -> int:
-    """Has the first process draw, and tells the others."""
-    *_, number, count = meeting
+def _exchange(peers: _Peers, draw: Callable[[], int]) -> int:
+    """Has the first process draw, and send its seed to the others."""
     try:
-        store = dist.PrefixStore(_question(), _store(*meeting))  # type: ignore[attr-defined]
-        if number > 0:
+        store = dist.PrefixStore(_exchange_name(), _store(peers))  # type: ignore[attr-defined]
+        if peers.rank > 0:
             seed = int(store.get("seed"))
-            store.set(f"heard by {number}", "")
+            store.set(f"received by {peers.rank}", "")
             return seed
         seed = draw()
         store.set("seed", str(seed))
-        store.wait([f"heard by {other}" for other in range(1, count)])
+        store.wait([f"received by {rank}" for rank in range(1, peers.count)])
         return seed
-    except RuntimeError as error:  # also what torch raises when nobody returns
+    except RuntimeError as error:  # also what torch raises at a timeout
         reason = str(error).strip().splitlines()[0]
         expected = f"no seed could be agreed on with the other processes ({reason}); give one"
         raise ConfigError([ConfigProblem("run.seed", None, expected)]) from error
 
 
-def _question() -> str:
-    """A name for what is asked now that every process finds, and that is used once."""
+def _exchange_name() -> str:
+    """A name for this exchange that every process finds, and that is used once."""
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return f"sesemi_like/{attempt}/{next(_questions)}"
+    return f"sesemi_like/{attempt}/{next(_exchanges)}"
 
 
-@lru_cache  # kept, because the first process's end of it is what returns the others
-def _store(address: str, port: int, number: int, count: int) -> Any:
-    url = f"tcp://{address}:{port}"
-    store, *_ = next(rendezvous(url, rank=number, world_size=count, timeout=_PATIENCE))
+@lru_cache  # kept, because the store of the first process is what serves the others
+def _store(peers: _Peers) -> Any:
+    url = f"tcp://{peers.address}:{peers.port}"
+    rank, count = peers.rank, peers.count
+    store, *_ = next(rendezvous(url, rank=rank, world_size=count, timeout=_TIMEOUT))
     return store

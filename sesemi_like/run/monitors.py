@@ -13,16 +13,16 @@ from ..errors import ConfigError, ConfigProblem, suggest
 from .prepared import Prepared
 
 _ALWAYS = ("lr", "epoch", "step", "train/loss")
-_OURS = ("pytorch_lightning", "lightning", "sesemi_like")
+_KNOWN = ("pytorch_lightning", "lightning", "sesemi_like")
 
 
 def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[ConfigProblem]:
     """Finds callbacks and schedules that watch a metric which this run does not measure.
 
-    Nothing is said where a callback or learner of one's own may log what others watch.
+    None is reported where a callback or learner from outside the package may log the metric.
 
     Args:
-        prepared: What is to be run.
+        prepared: The run.
         callbacks: The callbacks of the section `trainer`, built.
     """
     watched = {
@@ -35,9 +35,9 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
     schedule = prepared.learner.settings.get("lr_scheduler")
     if isinstance(schedule, Mapping) and schedule.get("monitor") and schedule.get("strict", True):
         watched["learner.hparams.lr_scheduler.monitor"] = schedule["monitor"]
-    logging = [*callbacks, prepared.learner]
-    is_open = any(type(one).__module__.split(".")[0] not in _OURS for one in logging)
-    known = None if is_open or not watched else _measured(prepared)
+    loggers = [*callbacks, prepared.learner]
+    is_open = any(type(logger).__module__.split(".")[0] not in _KNOWN for logger in loggers)
+    known = None if is_open or not watched else _logged_metrics(prepared)
     if known is None:
         return []
     return [
@@ -49,8 +49,8 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
     ]
 
 
-def _measured(prepared: Prepared) -> Collection[str] | None:
-    """The names of what is logged, or None where evaluators do not say on a few samples."""
+def _logged_metrics(prepared: Prepared) -> Collection[str] | None:
+    """The names of all metrics; None where evaluators do not work on a few samples."""
     known = {*_ALWAYS, *prepared.learner.logged_names}
     samples = prepared.data.sample_batches.get("val")
     if samples is None:

@@ -1,4 +1,4 @@
-"""What came of a run: its figures, and of which weights and how many images each of them is."""
+"""The summary of a run: its metrics, and of which weights and how many images each of them is."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..learners.checkpoints.saving import LastCheckpoint
 from ..learners.nonfinite import skipped_steps
 from ..report import print_summary, write_summary
 from ..trainer.best import best_checkpoint
-from .ending import ending
 from .prepared import Prepared
+from .status import run_status
 
 
 def scalar_metrics(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
@@ -36,11 +36,11 @@ def summarize(
     training: Mapping[str, float],
     seconds: float,
 ) -> dict[str, Any]:
-    """What came of a run, as plain values.
+    """Summarizes a run in plain values.
 
     Args:
-        prepared: What was run.
-        trainer: What ran it.
+        prepared: The run.
+        trainer: The Trainer that ran it.
         folder: The run's folder.
         training: The metrics of the last training step that was logged.
         seconds: How long it took, start-up included.
@@ -55,7 +55,7 @@ def summarize(
         headline = best.score
     chosen = choices()
     return {
-        **ending(trainer, prepared.mode),
+        **run_status(trainer, prepared.mode),
         "mode": prepared.mode.name,
         "id": prepared.config.run.id,
         "config": chosen.config,
@@ -69,7 +69,7 @@ def summarize(
         "headline": headline,
         "best": asdict(best) if best else None,
         "metrics": metrics,
-        "measured": measured(prepared, trainer, metrics),
+        "measured": describe_metrics(prepared, trainer, metrics),
         "labels": prepared.data.labels.counts(),
         "skipped": gather_skipped(prepared.data.datasets),
         "skipped_steps": skipped_steps(trainer),
@@ -81,14 +81,14 @@ def summarize(
     }
 
 
-def measured(
+def describe_metrics(
     prepared: Prepared, trainer: pl.Trainer, metrics: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
-    """Says of each metric which weights and images it is of.
+    """Reports of each metric which weights and images it was measured on.
 
     Args:
-        prepared: What was run.
-        trainer: What ran it.
+        prepared: The run.
+        trainer: The Trainer that ran it.
         metrics: The values of evaluators, by full name.
 
     Returns:
@@ -97,35 +97,35 @@ def measured(
         at, None where that is not known; the number of `images`; and for accuracies `interval`,
         in which the true value is with a confidence of 95 %.
     """
-    found: dict[str, dict[str, Any]] = {}
+    described: dict[str, dict[str, Any]] = {}
     weights: dict[tuple[str, int], dict[str, Any]] = {}
     for name, origin in prepared.evaluation.origins.items():
         if name not in metrics:
             continue
         key = (name.partition("/")[0], origin.step)
         if key not in weights:
-            weights[key] = _weights(*key, prepared, trainer)
-        found[name] = {"network": origin.network, **weights[key], "images": origin.images}
+            weights[key] = _evaluated_weights(*key, prepared, trainer)
+        described[name] = {"network": origin.network, **weights[key], "images": origin.images}
         if re.search(r"top\d+$", name) and origin.images:
-            found[name]["interval"] = list(wilson_interval(metrics[name], origin.images))
-    return found
+            described[name]["interval"] = list(wilson_interval(metrics[name], origin.images))
+    return described
 
 
 def report_run(content: Mapping[str, Any], prepared: Prepared, folder: Path) -> None:
-    """Writes and shows what came of a run.
+    """Writes the summary of a run and prints it.
 
     Args:
-        content: What :func:`summarize` answered.
-        prepared: What was run.
+        content: What :func:`summarize` returned.
+        prepared: The run.
         folder: The run's folder.
     """
     write_summary(folder / "summary.json", content)
     matrices = [prepared.evaluation.last.get(f"{split}/confusion") for split in ("test", "val")]
-    found = [matrix.numpy() for matrix in matrices if isinstance(matrix, Tensor)]
-    print_summary(content, found[0] if found else None, prepared.data.labels.classes)
+    confusion = next((matrix.numpy() for matrix in matrices if isinstance(matrix, Tensor)), None)
+    print_summary(content, confusion, prepared.data.labels.classes)
 
 
-def _weights(
+def _evaluated_weights(
     split: str, step: int, prepared: Prepared, trainer: pl.Trainer
 ) -> dict[str, str | int | None]:
     """The checkpoint that holds the weights that were evaluated, its path and its step."""

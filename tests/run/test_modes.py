@@ -1,17 +1,24 @@
-"""Every mode with every evaluator and every way of giving weights."""
+"""Every mode with every evaluator and way of giving weights, and a mode that is one entry."""
 
 import itertools
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 from composing import composed
 
+from sesemi_like.cli import command as cli
 from sesemi_like.config.check import check
+from sesemi_like.config.modes import Mode
 from sesemi_like.errors import ConfigError
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
+from sesemi_like.run.prepare import prepare
+from sesemi_like.run.prepared import Prepared
 
 TINY = [
     "run.gpus=0",
@@ -27,7 +34,7 @@ TINY = [
 WAYS = ["resume_from_checkpoint", "pretrained_checkpoint_path", None]
 
 
-def done(folder: Path, *overrides: str) -> Any:
+def fit(folder: Path, *overrides: str) -> Any:
     """Runs a tiny quickstart; returns its folder and summary."""
     config = composed("quickstart", *TINY, f"run.dir={folder}", *overrides)
     run(config, check(config, MODES))
@@ -38,7 +45,7 @@ def done(folder: Path, *overrides: str) -> Any:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Checkpoints of a finished run by name, and what was measured of the last one."""
-    folder, summary = done(tmp_path_factory.mktemp("trained"), "evaluation=knn")
+    folder, summary = fit(tmp_path_factory.mktemp("trained"), "evaluation=knn")
     found = {path.stem.split("=")[0]: path for path in (folder / "checkpoints").iterdir()}
     assert set(found) == {"last", "epoch"}
     return found, summary["metrics"]
@@ -60,9 +67,9 @@ def test_every_mode_with_every_evaluator_and_way_of_giving_weights(
     overrides += [f"run.{way}='{checkpoints[which]}'"] if way else []
     if (mode, way, which) == ("FIT", WAYS[0], "epoch"):
         with pytest.raises(ConfigError, match=r"weights without what training needs.*last\.ckpt"):
-            done(tmp_path, *overrides)
+            fit(tmp_path, *overrides)
         return
-    _, summary = done(tmp_path, *overrides)
+    _, summary = fit(tmp_path, *overrides)
     assert summary["status"] == "finished"
     assert summary["mode"] == mode
     split = "test" if mode == "TEST" else "val"
@@ -75,4 +82,71 @@ def test_every_mode_with_every_evaluator_and_way_of_giving_weights(
 
 def test_an_evaluator_of_data_that_are_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.evaluators\.knn: found 'superviesd'"):
-        done(tmp_path, "run.mode=TEST", "evaluation=knn", "run.evaluators.knn.data=superviesd")
+        fit(tmp_path, "run.mode=TEST", "evaluation=knn", "run.evaluators.knn.data=superviesd")
+
+
+def count_predictions(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
+    """Predicts the validation data, with the weights that were loaded."""
+    data, rows = prepared.data, 0
+    for batch in data.val_dataloader():
+        fields = data.loaders["val"].views.apply(batch)
+        prepared.learner.predict_batch(fields)
+        rows += len(fields["index"])
+    return {"predicted": float(rows)}
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Mode:
+    """A further mode, registered by one entry in the table."""
+    mode = Mode(
+        name="COUNT",
+        summary="Counts what it predicts",
+        carry_out=count_predictions,
+        loads=("val",),
+        needs=("val",),
+    )
+    monkeypatch.setitem(MODES, mode.name, mode)
+    return mode
+
+
+def test_an_entry_in_the_table_is_enough_to_check_load_and_run(
+    counting: Mode, tmp_path: Path
+) -> None:
+    without = composed("quickstart", *TINY, "run.mode=COUNT", "data.val=null")
+    assert [str(p) for p in check(without, MODES) if p.key == "data.val"] == [
+        "data.val: found null; COUNT needs a data loader"
+    ]
+    config = composed("quickstart", *TINY, "run.mode=COUNT", "run.num_iterations=null")
+    assert check(config, MODES) == []  # what does not train needs no length
+    assert set(prepare(config).data.datasets) == {"val"}
+    _, summary = fit(tmp_path, "run.mode=COUNT")
+    assert (summary["mode"], summary["status"]) == ("COUNT", "finished")
+    assert summary["training"] == {"predicted": 1397}
+
+
+def test_a_mode_that_trains_needs_a_length_and_an_optimizer(counting: Mode) -> None:
+    MODES["COUNT"] = replace(counting, trains=True)
+    config = composed("quickstart", *TINY, "run.mode=COUNT", "run.num_iterations=null")
+    config.learner.hparams.optimizer = None
+    keys = {problem.key: problem.expected for problem in check(config, MODES)}
+    assert keys["run.num_epochs"] == "COUNT needs num_epochs or num_iterations"
+    assert "learner.hparams.optimizer" in keys
+
+
+def test_the_help_lists_every_mode(
+    counting: Mode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["open_cli", "-h"])
+    cli.main()
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    for mode in MODES.values():
+        (line,) = (line for line in lines if line.startswith(f"{mode.name}:"))
+        assert mode.summary.startswith(line.partition(":")[2].strip())
+
+
+def test_evaluating_without_a_checkpoint_warns_of_random_weights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", logger="sesemi_like"):
+        fit(tmp_path, "run.mode=VALIDATE")
+    assert "the learner has random weights" in caplog.text

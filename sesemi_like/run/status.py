@@ -1,4 +1,4 @@
-"""How a run came to its end: after all its steps, or stopped before by time or a callback."""
+"""The status of a run: finished, or stopped before its last step by time or a callback."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ..schedulers.durations import steps_of_run
 FINISHED = "finished"
 
 
-def ending(trainer: pl.Trainer, mode: Mode) -> dict[str, Any]:
-    """Says whether a run went to its end.
+def run_status(trainer: pl.Trainer, mode: Mode) -> dict[str, Any]:
+    """Reports whether a run made all of its steps.
 
     Args:
-        trainer: What ran it.
+        trainer: The Trainer that ran it.
         mode: What it did.
 
     Returns:
         `status`: ``finished``, or ``stopped: <by what>`` where steps were left; and `reason`: why
         early stopping found enough was learned, which counts as finished, else None.
     """
-    most = steps_of_run(trainer)
-    if not mode.trains or (most is not None and trainer.global_step >= most):
+    max_steps = steps_of_run(trainer)
+    if not mode.trains or (max_steps is not None and trainer.global_step >= max_steps):
         return {"status": FINISHED, "reason": None}
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    if any(isinstance(c, Timer) and _is_over(c) for c in callbacks):
+    if any(isinstance(callback, Timer) and _has_expired(callback) for callback in callbacks):
         return {"status": "stopped: max_time", "reason": None}
     for callback in callbacks:
         if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
@@ -36,6 +36,6 @@ def ending(trainer: pl.Trainer, mode: Mode) -> dict[str, Any]:
     return {"status": "stopped: by a callback", "reason": None}
 
 
-def _is_over(timer: Timer) -> bool:
-    left = timer.time_remaining()
-    return left is not None and left <= 0
+def _has_expired(timer: Timer) -> bool:
+    remaining = timer.time_remaining()
+    return remaining is not None and remaining <= 0
