@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..compat.torch import copy_tensors
 from ..config.choices import EMA_KINDS
 
+_average_of = lru_cache(maxsize=1)(get_ema_multi_avg_fn)
+"""Making torch's function anew in each step would take a tenth of the update."""
+
 _Pairs = tuple[list[Tensor], list[Tensor]]
+"""Own tensors and given ones."""
+
+_Anchor = tuple[nn.Module, str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The tensors to average and to copy for a network, as long as they are in place."""
+
+    module: nn.Module
+    anchors: list[_Anchor]
+    pairs: tuple[_Pairs, _Pairs]
+
+    def is_of(self, module: nn.Module) -> bool:
+        is_same = module is self.module
+        return is_same and all(getattr(owner, name) is t for owner, name, t in self.anchors)
 
 
 class EMATeacher(nn.Module):
@@ -49,7 +73,7 @@ class EMATeacher(nn.Module):
         self.decay = decay
         self.warmup = warmup
         self.kind = kind
-        self._known: tuple[nn.Module, tuple[_Pairs, _Pairs]] | None = None
+        self._listed: _Listed | None = None
 
     @property
     def out_features(self) -> int:
@@ -79,41 +103,52 @@ class EMATeacher(nn.Module):
         Raises:
             ValueError: If the network has other tensors than the copy; nothing is changed then.
         """
-        if self._known is None or self._known[0] is not module:
-            self._known = module, self._pairs(module)
-        averaged, copied = self._known[1]
+        averaged, copied = self._listed_pairs(module)
         if averaged[0]:
-            torch._foreach_lerp_(*averaged, 1 - self.decay_at(step))
+            _average_of(self.decay_at(step))(*averaged, step)
         if copied[0]:
-            torch._foreach_copy_(*copied)
-
-    def _apply(self, *args: Any, **kwargs: Any) -> EMATeacher:
-        """Forgets which tensors there are: moving to a device makes new ones."""
-        self._known = None
-        super()._apply(*args, **kwargs)
-        return self
+            copy_tensors(*copied)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out what a copy must find anew."""
-        return {**self.__dict__, "_known": None}
+        """Leaves out the listed tensors, which are not those of a copy."""
+        return {**self.__dict__, "_listed": None}
+
+    def _listed_pairs(self, module: nn.Module) -> tuple[_Pairs, _Pairs]:
+        """Lists the tensors once, which takes as long as averaging them.
+
+        Moving a network replaces its buffers, and loading it with ``assign=True`` all its tensors.
+        """
+        if self._listed is None or not self._listed.is_of(module):
+            anchors = [*_anchor(self.module), *_anchor(module)]
+            self._listed = _Listed(module, anchors, self._pairs(module))
+        return self._listed.pairs
 
     def _pairs(self, module: nn.Module) -> tuple[_Pairs, _Pairs]:
         """Lists (own tensors, given tensors) to average and to copy."""
-        averaged = _paired(self.module.parameters(), module.parameters())
+        averaged = _pair(self.module.parameters(), module.parameters())
         copied: list[tuple[Tensor, Tensor]] = []
-        for own, given in _paired(self.module.buffers(), module.buffers()):
+        for own, given in _pair(self.module.buffers(), module.buffers()):
             is_averaged = self.kind == "states" and own.is_floating_point()
             (averaged if is_averaged else copied).append((own, given))
-        return _unzipped(averaged), _unzipped(copied)
+        return _unzip(averaged), _unzip(copied)
 
 
-def _unzipped(pairs: list[tuple[Tensor, Tensor]]) -> _Pairs:
+def _anchor(module: nn.Module) -> list[_Anchor]:
+    """Finds the first buffer, else parameter, with the module that has it and its name there."""
+    named = itertools.chain(module.named_buffers(), module.named_parameters())
+    for path, tensor in itertools.islice(named, 1):
+        owner, _, name = path.rpartition(".")
+        return [(module.get_submodule(owner), name, tensor)]
+    return []
+
+
+def _unzip(pairs: list[tuple[Tensor, Tensor]]) -> _Pairs:
     return [own for own, _ in pairs], [given for _, given in pairs]
 
 
-def _paired(own: Iterable[Tensor], given: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    mine, others = list(own), list(given)
+def _pair(own: Iterable[Tensor], given: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    mine, theirs = list(own), list(given)
     # Without this, tensors of other shapes would be broadcast into the average unnoticed.
-    if [tensor.shape for tensor in mine] != [tensor.shape for tensor in others]:
+    if [tensor.shape for tensor in mine] != [tensor.shape for tensor in theirs]:
         raise ValueError("the network is of another structure than the one that was copied")
-    return list(zip(mine, others, strict=True))
+    return list(zip(mine, theirs, strict=True))
