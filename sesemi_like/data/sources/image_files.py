@@ -171,10 +171,7 @@ def _subset_folders(top: Path, subset: str | list[str] | None) -> list[Path]:
 def _check_not_empty(files: list[Path], top: Path, listing: ImageListing) -> None:
     listing.log_omissions(top)
     if not files:
-        beside = (
-            f"; {listing.unread} are there, in formats that are not supported"
-            if listing.unread
-            else ""
-        )
+        unread = listing.unread
+        beside = f"; {unread} are there, in formats that are not supported" if unread else ""
         expected = f"holds no images ({', '.join(sorted(EXTENSIONS))}){beside}"
         raise ConfigError([ConfigProblem("root", str(top), expected)])
