@@ -38,31 +38,13 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from sesemi_like.run.prepare import run
-from sesemi_like.views.base import Compose, single
 from sesemi_like.views.crops import RandomResizedCrop
-from sesemi_like.views.draws import uniform
-from sesemi_like.views.geometry import HorizontalFlip, RandomCrop
 from sesemi_like.views.images import as_float
-from sesemi_like.views.moves import looked_up
 from sesemi_like.views.normalize import Normalize
 
 ALL = "all of them"
 MALLOPT = "mallopt"
 WARM_UP = 3
-
-
-def stepwise(view: Compose, images: Tensor, generator: torch.Generator | None = None) -> Any:
-    """A composition of views of floats, each made by itself."""
-    result: Any = as_float(images)
-    for step in view.steps:
-        if isinstance(step, RandomCrop):
-            result = looked_up(result, [step], generator)
-        elif isinstance(step, HorizontalFlip):
-            mirrored = uniform(result, 0, 1, generator) < step.p
-            result = torch.where(mirrored[:, None, None, None], result.flip(-1), result)
-        else:
-            result = step(single(result), generator)
-    return result
 
 
 def crop_of_floats(
@@ -79,7 +61,6 @@ def normalized(view: Normalize, images: Tensor, generator: torch.Generator | Non
 
 
 WITHOUT: Mapping[str, tuple[type, str, Callable[..., Any]]] = {
-    "moves.py": (Compose, "__call__", stepwise),
     "Uint8View": (RandomResizedCrop, "of_uint8", crop_of_floats),
     "normalize.scaled": (Normalize, "__call__", normalized),
 }

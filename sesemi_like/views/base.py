@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Protocol
 
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from sesemi_like.views.checks import check
 from sesemi_like.views.images import as_float, check_images
-from sesemi_like.views.moves import PixelMove, moved
 
 
 class View(Protocol):
@@ -83,7 +81,6 @@ class Compose:
             check(callable(step), "steps", step, "views, each a callable (images, generator)")
         self.steps = tuple(steps)
         self.source = source
-        self.stages = [list(group) for _, group in groupby(self.steps, _is_move)]
 
     def __call__(
         self, images: Tensor, generator: torch.Generator | None = None
@@ -102,12 +99,8 @@ class Compose:
                 returns several tensors.
         """
         result: Tensor | dict[str, Tensor] = check_images(images)
-        for stage in self.stages:
-            if _is_move(stage[0]):
-                result = moved(single(result), stage, generator)  # type: ignore[arg-type]
-                continue
-            for step in stage:
-                result = _made(step, single(result), generator)
+        for step in self.steps:
+            result = _made(step, single(result), generator)
         return as_float(result) if isinstance(result, Tensor) else result
 
 
@@ -117,10 +110,6 @@ def _made(
     if isinstance(step, Uint8View) and images.dtype == torch.uint8:
         return step.of_uint8(images, generator)
     return step(images if isinstance(step, TensorView) else as_float(images), generator)
-
-
-def _is_move(step: View) -> bool:
-    return isinstance(step, PixelMove)
 
 
 def single(result: Tensor | dict[str, Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sesemi_like.views.base import TensorView
@@ -19,12 +20,11 @@ from sesemi_like.views.checks import (
     number,
     whole_number,
 )
-from sesemi_like.views.draws import applied, integers, moved_to, rand, uniform
-from sesemi_like.views.moves import PixelMove, Places
+from sesemi_like.views.draws import applied, integers, uniform
 from sesemi_like.views.warping import affine_matrices, warp
 
 
-class RandomCrop(PixelMove):
+class RandomCrop(TensorView):
     """Pads each image and cuts out a window at a random position.
 
     Args:
@@ -44,19 +44,16 @@ class RandomCrop(PixelMove):
         check(mode in ("reflect", "constant"), "mode", mode, "reflect or constant")
         self.mode = mode
         self.size = None if size is None else height_and_width("size", size)
-        self.leaves_gaps = mode == "constant" and self.padding > 0
 
-    def places(self, source: Places, generator: torch.Generator | None) -> Places:
-        """Draws a window of each image."""
-        sides = source.rows.shape[1], source.columns.shape[1]
-        size = self.size or sides
-        self.check_sizes(sides, size)
-        spare = [side + 2 * self.padding - kept for side, kept in zip(sides, size, strict=True)]
-        tops = integers(source.rows, spare[0] + 1, generator) - self.padding
-        lefts = integers(source.rows, spare[1] + 1, generator) - self.padding
-        return Places(
-            self.window(source.rows, tops, size[0]), self.window(source.columns, lefts, size[1])
-        )
+    def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Cuts each image's window by its own draw."""
+        sides = images.shape[-2], images.shape[-1]
+        height, width = self.size or sides
+        self.check_sizes(sides, (height, width))
+        padded = F.pad(images, [self.padding] * 4, mode=self.mode)
+        tops = integers(images, padded.shape[-2] - height + 1, generator)
+        lefts = integers(images, padded.shape[-1] - width + 1, generator)
+        return windows(padded, tops, lefts, height, width)
 
     def check_sizes(self, sides: tuple[int, int], size: tuple[int, int]) -> None:
         """Raises ValueError where images (H, W) are too small."""
@@ -67,21 +64,28 @@ class RandomCrop(PixelMove):
         fits = size[0] <= padded[0] and size[1] <= padded[1]
         check(fits, "size", list(size), f"at most the padded {padded}")
 
-    def window(self, source: Tensor, starts: Tensor, length: int) -> Tensor:
-        """Takes `length` places of each row of `source` (N, L) from `starts` (N,) on: (N, length).
 
-        Places before the first and after the last are mirrored, or -1.
-        """
-        last = source.shape[1] - 1
-        wanted = starts[:, None] + torch.arange(length, device=source.device)
-        mirrored = last - (last - wanted.abs()).abs()
-        if self.mode == "reflect":
-            return source.gather(1, mirrored)
-        inside = (wanted >= 0) & (wanted <= last)
-        return torch.where(inside, source.gather(1, wanted.clamp(0, last)), -1)
+def windows(images: Tensor, tops: Tensor, lefts: Tensor, height: int, width: int) -> Tensor:
+    """Cuts a window out of each image.
+
+    Args:
+        images: (N, C, H, W) of any type.
+        tops: int64 (N,), the first row of each window.
+        lefts: int64 (N,), the first column.
+        height: Rows of a window.
+        width: Columns of a window.
+
+    Returns:
+        (N, C, height, width) of the same type.
+    """
+    rows = tops[:, None] + torch.arange(height, device=images.device)
+    columns = lefts[:, None] + torch.arange(width, device=images.device)
+    places = (rows[:, :, None] * images.shape[-1] + columns[:, None, :]).flatten(1)[:, None]
+    pixels = images.flatten(2).gather(2, places.expand(-1, images.shape[1], -1))
+    return pixels.reshape(*images.shape[:2], height, width)
 
 
-class HorizontalFlip(PixelMove):
+class HorizontalFlip(TensorView):
     """Mirrors left and right.
 
     Args:
@@ -94,26 +98,9 @@ class HorizontalFlip(PixelMove):
     def __init__(self, p: float = 0.5) -> None:
         self.p = number("p", p, 0, 1)
 
-    def alone(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Mirrors some of the images, touching no others."""
-        if self.p == 1:
-            return images.flip(-1)
-        chosen = (rand((len(images),), generator) < self.p).nonzero()[:, 0]
-        if images.device.type == "cpu":
-            mirrored = images.clone()
-            for row in chosen.tolist():
-                mirrored[row] = images[row].flip(-1)
-            return mirrored
-        rows = moved_to(chosen, images)
-        return images.index_copy(0, rows, images.index_select(0, rows).flip(-1))
-
-    def places(self, source: Places, generator: torch.Generator | None) -> Places:
+    def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Mirrors some of the images."""
-        mirrored = source.columns.flip(1)
-        if self.p < 1:
-            chosen = uniform(source.columns, 0, 1, generator) < self.p
-            mirrored = torch.where(chosen[:, None], mirrored, source.columns)
-        return Places(source.rows, mirrored)
+        return applied(images, images.flip(-1), self.p, generator)
 
 
 class RandomAffine(TensorView):

@@ -43,6 +43,12 @@ def test_random_crop_says_what_does_not_fit() -> None:
         RandomCrop(1, mode="mirror")
 
 
+def test_crops_and_flips_of_an_empty_batch_are_empty() -> None:
+    images = torch.zeros(0, 3, 8, 8, dtype=torch.uint8)
+    assert RandomCrop(2, size=6)(images).shape == (0, 3, 6, 6)
+    assert HorizontalFlip()(images).shape == (0, 3, 8, 8)
+
+
 @pytest.mark.parametrize(("p", "share"), [(0.0, 0.0), (0.3, 0.3), (1.0, 1.0)])
 def test_horizontal_flip_mirrors_a_share_of_the_images(p: float, share: float) -> None:
     images = numbered(1, 2, 3).repeat(2000, 1, 1, 1)

@@ -138,6 +138,17 @@ def test_other_shapes_and_types_are_refused(images: Tensor, message: str) -> Non
             view(images)
 
 
+def test_custom_steps_of_a_composition_receive_floats() -> None:
+    dtypes = []
+
+    def custom(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        dtypes.append(images.dtype)
+        return images
+
+    views.Compose([custom, views.RandomCrop(1), custom])(batch_of())
+    assert dtypes == [torch.float32, torch.float32]
+
+
 def test_compose_applies_steps_in_order() -> None:
     chain = views.Compose([views.Normalize(0, 0.5), views.Normalize(1, 1)])
     assert single(chain(torch.ones(1, 1, 1, 1))).item() == 1.0
