@@ -38,20 +38,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from sesemi_like.run.prepare import run
-from sesemi_like.views.crops import RandomResizedCrop
 from sesemi_like.views.images import as_float
 from sesemi_like.views.normalize import Normalize
 
 ALL = "all of them"
 MALLOPT = "mallopt"
 WARM_UP = 3
-
-
-def crop_of_floats(
-    view: RandomResizedCrop, images: Tensor, generator: torch.Generator | None
-) -> Tensor:
-    """A resized crop that begins with floats."""
-    return view.transform(as_float(images), generator)
 
 
 def normalized(view: Normalize, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -61,7 +53,6 @@ def normalized(view: Normalize, images: Tensor, generator: torch.Generator | Non
 
 
 WITHOUT: Mapping[str, tuple[type, str, Callable[..., Any]]] = {
-    "Uint8View": (RandomResizedCrop, "of_uint8", crop_of_floats),
     "normalize.scaled": (Normalize, "__call__", normalized),
 }
 VARIANTS: Mapping[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sesemi_like.views.checks import check
-from sesemi_like.views.images import as_float, check_images
+from sesemi_like.views.images import as_float
 
 
 class View(Protocol):
@@ -55,14 +55,6 @@ class TensorView(ABC):
         """Makes the view of float32 images (N, C, H, W)."""
 
 
-class Uint8View(TensorView):
-    """A view that can also be made of uint8 images, without going through floats."""
-
-    @abstractmethod
-    def of_uint8(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Makes the view of uint8 images (N, C, H, W): uint8, or float in [0, 1]."""
-
-
 class Compose:
     """Views one after the other.
 
@@ -98,18 +90,10 @@ class Compose:
             ValueError: The images have another shape or type, or a step before the last one
                 returns several tensors.
         """
-        result: Tensor | dict[str, Tensor] = check_images(images)
+        result: Tensor | dict[str, Tensor] = as_float(images)
         for step in self.steps:
-            result = _made(step, single(result), generator)
+            result = step(single(result), generator)
         return as_float(result) if isinstance(result, Tensor) else result
-
-
-def _made(
-    step: View, images: Tensor, generator: torch.Generator | None
-) -> Tensor | dict[str, Tensor]:
-    if isinstance(step, Uint8View) and images.dtype == torch.uint8:
-        return step.of_uint8(images, generator)
-    return step(images if isinstance(step, TensorView) else as_float(images), generator)
 
 
 def single(result: Tensor | dict[str, Tensor]) -> Tensor:

@@ -11,14 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sesemi_like.views.base import Compose, TensorView, Uint8View, View, single
+from sesemi_like.views.base import Compose, TensorView, View, single
 from sesemi_like.views.boxes import Boxes, random_boxes
 from sesemi_like.views.checks import check, height_and_width, interval, whole_number
-from sesemi_like.views.images import as_float, check_images
+from sesemi_like.views.images import as_float
 from sesemi_like.views.warping import sample_at
 
 SMALLEST_SHARE = 1e-4
-_MOST_CHANNELS = 4
 
 
 class Resize(TensorView):
@@ -81,7 +80,7 @@ def center_crop(images: Tensor, height: int, width: int) -> Tensor:
     return images[..., top : top + height, left : left + width]
 
 
-class RandomResizedCrop(Uint8View):
+class RandomResizedCrop(TensorView):
     """Cuts a random rectangle out of each image and resizes it, bilinearly.
 
     Pixels are read without a low-pass filter, so a crop that shrinks to less than half its side
@@ -111,35 +110,12 @@ class RandomResizedCrop(Uint8View):
         boxes = random_boxes(images, self.scale, self.ratio, generator)
         return resized_crops(images, boxes, *self.size)
 
-    def of_uint8(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Crops 8-bit images: on a CPU one by one, with its kernel for such, else as floats.
-
-        torch's kernel resizes more than four channels wrongly.
-        """
-        if images.device.type != "cpu" or images.shape[1] > _MOST_CHANNELS:
-            return self.transform(as_float(images), generator)
-        boxes = random_boxes(images, self.scale, self.ratio, generator)
-        return resized_crops_of_uint8(images, boxes, *self.size)
-
 
 def resized_crops(images: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
     """Resizes one rectangle of each image (N, C, H, W) to (N, C, height, width)."""
     vertical = spread(boxes.top, boxes.height, height)[:, :, None].expand(-1, -1, width)
     horizontal = spread(boxes.left, boxes.width, width)[:, None, :].expand(-1, height, -1)
     return sample_at(images, horizontal, vertical)
-
-
-def resized_crops_of_uint8(images: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
-    """Does what `resized_crops` does to uint8 images on a CPU, rounded to whole levels."""
-    count, channels = images.shape[:2]
-    shape = (count, channels, height, width)
-    result = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-    boxes_in_pixels = torch.stack(boxes, dim=1).long().tolist()
-    for row, (top, left, box_height, box_width) in enumerate(boxes_in_pixels):
-        window = images[row : row + 1, :, top : top + box_height, left : left + box_width]
-        resized = F.interpolate(window, (height, width), mode="bilinear")
-        result[row] = resized[0]
-    return result
 
 
 def spread(start: Tensor, length: Tensor, count: int) -> Tensor:
@@ -202,5 +178,5 @@ class MultiCrop:
         Returns:
             float32 (N, C, size, size) under `global_0`, `global_1`, ..., `local_0`, ...
         """
-        images = check_images(images)
+        images = as_float(images)
         return {name: single(crop(images, generator)) for name, crop in self.crops.items()}

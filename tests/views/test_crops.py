@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import resize, resized_crop
 
-from sesemi_like.views import CenterCrop, Compose, MultiCrop, Normalize, RandomResizedCrop, Resize
+from sesemi_like.views import CenterCrop, MultiCrop, Normalize, RandomResizedCrop, Resize
 from sesemi_like.views.boxes import Boxes, random_boxes
 from sesemi_like.views.crops import resized_crops
 
@@ -94,14 +94,3 @@ def test_multi_crop_names_its_crops() -> None:
 def test_multi_crop_names_what_is_wrong(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MultiCrop(**arguments)
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4, 5, 6])
-@pytest.mark.parametrize("size", [[23, 1], [7, 9]])
-def test_crops_of_8_bits_are_those_of_floats(channels: int, size: list[int]) -> None:
-    images = torch.randint(256, (6, channels, 20, 31), dtype=torch.uint8)
-    crop = RandomResizedCrop(size)
-    of_bytes = Compose([crop])(images, torch.Generator().manual_seed(1))
-    of_floats = crop(images.float() / 255, torch.Generator().manual_seed(1))
-    assert isinstance(of_bytes, torch.Tensor)
-    torch.testing.assert_close(of_bytes, of_floats, rtol=0, atol=1.1 / 255)
