@@ -14,7 +14,6 @@ from torch import Tensor
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, is_number, is_sequence
 from sesemi_like.views.draws import constant
-from sesemi_like.views.images import check_images
 
 
 class Normalize(TensorView):
@@ -34,34 +33,10 @@ class Normalize(TensorView):
         self.std = per_channel("std", std)
         check(min(self.std) > 0, "std", std, "numbers above 0")
 
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Makes the view; uint8 images are scaled and normalized in one go."""
-        levels = 255 if check_images(images).dtype == torch.uint8 else 1
-        given, images = images, images.float()
-        mean, std = (shaped(name, getattr(self, name), images) for name in ("mean", "std"))
-        out = None if images is given else images
-        return scaled(images, 1 / (levels * std), -mean / std, out)
-
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Normalizes all images alike; draws nothing."""
-        return self(images)
-
-
-def scaled(images: Tensor, factors: Tensor, offsets: Tensor, out: Tensor | None) -> Tensor:
-    """Computes images * factors + offsets, each factor and offset (C, 1, 1) or (1, 1, 1).
-
-    The result is written to `out`, which is `images` itself, or to new memory for None.
-    """
-    count, channels, height, width = images.shape
-    is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
-    if channels == 1 or not is_channels_last:
-        return torch.addcmul(offsets, images, factors, out=out)
-    # Rows of pixels with their channels: long vectors, where three numbers at a time are slow.
-    rows = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
-    pair = (v.expand(channels, 1, 1).flatten().repeat(width) for v in (factors, offsets))
-    factors, offsets = pair
-    result = torch.addcmul(offsets, rows, factors, out=None if out is None else rows)
-    return result.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+        mean, std = (broadcast(name, getattr(self, name), images) for name in ("mean", "std"))
+        return (images - mean) / std
 
 
 def per_channel(name: str, value: Any) -> list[float]:
@@ -72,8 +47,8 @@ def per_channel(name: str, value: Any) -> list[float]:
     return [float(number) for number in values]
 
 
-def shaped(name: str, values: list[float], images: Tensor) -> Tensor:
-    """Returns the values as (C, 1, 1), or (1, 1, 1) for all channels, or raises ValueError."""
+def broadcast(name: str, values: list[float], images: Tensor) -> Tensor:
+    """Shapes values to (C, 1, 1), or (1, 1, 1) for all channels, or raises ValueError."""
     channels = images.shape[1]
     fits = len(values) in (1, channels)
     check(fits, name, values, f"one number, or {channels} for images with {channels} channels")
