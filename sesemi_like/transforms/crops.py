@@ -19,14 +19,15 @@ from sesemi_like.transforms.parts import (
     to_normalized_tensor,
 )
 from sesemi_like.views.checks import check, interval, number, whole_number
+from sesemi_like.views.crops import SMALLEST_SHARE, multi_crop_settings
 
-SMALLEST_SHARE = 1e-4
+RATIO = (3 / 4, 4 / 3)
 
 
 def train_transforms(
     crop_dim: int = 224,
     scale: Sequence[float] = (0.2, 1.0),
-    ratio: Sequence[float] = (3 / 4, 4 / 3),
+    ratio: Sequence[float] = RATIO,
     resize: int | None = None,
     flip: float = 0.5,
     color_jitter: float = 0.0,
@@ -36,7 +37,7 @@ def train_transforms(
     std: float | Sequence[float] = IMAGENET_STD,
     interpolation: str = "bilinear",
 ) -> ImageTransform:
-    """Makes the transform of training images: a random crop, a flip, and more when asked.
+    """Builds the transform of training images: a random crop, a flip, and more on request.
 
     Args:
         crop_dim: Side of the square result in pixels.
@@ -58,18 +59,19 @@ def train_transforms(
         ValueError: An argument is out of range.
     """
     mode = interpolation_mode(interpolation)
+    side = whole_number("crop_dim", crop_dim, 1)
     jitter = number("color_jitter", color_jitter, 0, float("inf"))
     erase = number("erasing", erasing, 0, 1)
     steps = [
         *shorter_side(resize, mode),
-        random_crop("crop_dim", crop_dim, "scale", scale, mode, ratio),
+        random_crop((side, side), interval("scale", scale, SMALLEST_SHARE, 1), mode, ratio),
         v2.RandomHorizontalFlip(number("flip", flip, 0, 1)),
         *([v2.ColorJitter(jitter, jitter, jitter)] if jitter else []),
         *augmentations,
         *to_normalized_tensor(mean, std),
         *([v2.RandomErasing(erase)] if erase else []),
     ]
-    return composed(steps)
+    return compose(steps)
 
 
 def center_crop_transforms(
@@ -79,7 +81,7 @@ def center_crop_transforms(
     std: float | Sequence[float] = IMAGENET_STD,
     interpolation: str = "bilinear",
 ) -> ImageTransform:
-    """Makes the transform of images to be evaluated: the middle of the resized image.
+    """Builds the transform of images to be evaluated: the middle of the resized image.
 
     Args:
         resize: Length to which the shorter side is resized, at least `crop_dim`.
@@ -98,7 +100,7 @@ def center_crop_transforms(
     mode = interpolation_mode(interpolation)
     enough = whole_number("resize", resize, 1) >= side
     check(enough, "resize", resize, f"at least crop_dim, which is {side}")
-    return composed(
+    return compose(
         [*shorter_side(resize, mode), v2.CenterCrop(side), *to_normalized_tensor(mean, std)]
     )
 
@@ -106,8 +108,8 @@ def center_crop_transforms(
 def multi_crop_transforms(
     num_global: int = 2,
     num_local: int = 6,
-    global_size: int = 224,
-    local_size: int = 96,
+    global_size: int | Sequence[int] = 224,
+    local_size: int | Sequence[int] = 96,
     global_scale: Sequence[float] = (0.4, 1.0),
     local_scale: Sequence[float] = (0.05, 0.4),
     flip: float = 0.5,
@@ -115,14 +117,14 @@ def multi_crop_transforms(
     mean: float | Sequence[float] = IMAGENET_MEAN,
     std: float | Sequence[float] = IMAGENET_STD,
     interpolation: str = "bilinear",
-) -> MultiCrop:
-    """Makes the transform to a few large and many small crops (SwAV, arXiv:2006.09882).
+) -> ApplyEach:
+    """Builds the transform to a few large and many small crops (SwAV, arXiv:2006.09882).
 
     Args:
         num_global: Number of large crops.
         num_local: Number of small crops.
-        global_size: Side of a large crop in pixels.
-        local_size: Side of a small crop in pixels.
+        global_size: Side of a large crop in pixels, or [height, width].
+        local_size: Side of a small crop in pixels, or [height, width].
         global_scale: Range of a large crop's share of the image's area, in (0, 1].
         local_scale: Range of a small crop's share of the image's area, in (0, 1].
         flip: Probability of mirroring left and right, in [0, 1].
@@ -139,18 +141,17 @@ def multi_crop_transforms(
         ValueError: An argument is out of range.
     """
     mode = interpolation_mode(interpolation)
+    crops = multi_crop_settings(
+        num_global, num_local, global_size, local_size, global_scale, local_scale
+    )
     after = [v2.RandomHorizontalFlip(number("flip", flip, 0, 1)), *augmentations]
     after += to_normalized_tensor(mean, std)
-    large = random_crop("global_size", global_size, "global_scale", global_scale, mode)
-    small = random_crop("local_size", local_size, "local_scale", local_scale, mode)
-    counts = whole_number("num_global", num_global, 0), whole_number("num_local", num_local, 0)
-    check(sum(counts) > 0, "num_global, num_local", list(counts), "at least one crop")
-    return MultiCrop(
-        [composed([large, *after])] * counts[0] + [composed([small, *after])] * counts[1]
+    return ApplyEach(
+        [compose([random_crop(size, scale, mode), *after]) for size, scale in crops.values()]
     )
 
 
-class MultiCrop:
+class ApplyEach:
     """Applies several transforms to one image.
 
     Args:
@@ -166,17 +167,12 @@ class MultiCrop:
 
 
 def random_crop(
-    size_name: str,
-    size: int,
-    scale_name: str,
-    scale: Sequence[float],
-    mode: Any,
-    ratio: Sequence[float] = (3 / 4, 4 / 3),
+    size: tuple[int, int], scale: tuple[float, float], mode: Any, ratio: Sequence[float] = RATIO
 ) -> Callable[[Any], Any]:
-    """Makes a random resized crop, its arguments checked under the names they have outside."""
+    """Builds a random resized crop of an image."""
     crop: Callable[[Any], Any] = v2.RandomResizedCrop(
-        whole_number(size_name, size, 1),
-        scale=interval(scale_name, scale, SMALLEST_SHARE, 1),
+        size,
+        scale=scale,
         ratio=interval("ratio", ratio, SMALLEST_SHARE, 1 / SMALLEST_SHARE),
         interpolation=mode,
         antialias=True,
@@ -191,7 +187,7 @@ def shorter_side(resize: int | None, mode: Any) -> list[Callable[[Any], Any]]:
     return [v2.Resize(whole_number("resize", resize, 1), interpolation=mode, antialias=True)]
 
 
-def composed(steps: list[Callable[[Any], Any]]) -> ImageTransform:
+def compose(steps: list[Callable[[Any], Any]]) -> ImageTransform:
     """Applies steps one after the other, the last of which returns a tensor."""
     transform: ImageTransform = v2.Compose(steps)
     return transform

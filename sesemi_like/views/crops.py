@@ -6,6 +6,7 @@ Shapes: N images, C channels, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -126,17 +127,68 @@ def spread(start: Tensor, length: Tensor, count: int) -> Tensor:
     return points.clamp((start + 0.5)[:, None], (start + length - 0.5)[:, None])
 
 
+class CropSettings(NamedTuple):
+    """What a kind of random crop is made with.
+
+    Attributes:
+        size: (height, width) of the result in pixels.
+        scale: Range of the crop's share of the image's area, in (0, 1].
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float]
+
+
+def multi_crop_settings(
+    num_global: int,
+    num_local: int,
+    global_size: int | Sequence[int],
+    local_size: int | Sequence[int],
+    global_scale: Sequence[float],
+    local_scale: Sequence[float],
+) -> dict[str, CropSettings]:
+    """Checks the arguments of multi-crop and lists the crops.
+
+    Args:
+        num_global: Number of large crops.
+        num_local: Number of small crops.
+        global_size: Side of a large crop, or [height, width].
+        local_size: Side of a small crop, or [height, width].
+        global_scale: Range of a large crop's share of the image's area, in (0, 1].
+        local_scale: Range of a small crop's share of the image's area, in (0, 1].
+
+    Returns:
+        The settings by the name of the crop: `global_0`, `global_1`, ..., `local_0`, ...
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    large = CropSettings(
+        height_and_width("global_size", global_size),
+        interval("global_scale", global_scale, SMALLEST_SHARE, 1),
+    )
+    small = CropSettings(
+        height_and_width("local_size", local_size),
+        interval("local_scale", local_scale, SMALLEST_SHARE, 1),
+    )
+    counts = whole_number("num_global", num_global, 0), whole_number("num_local", num_local, 0)
+    check(sum(counts) > 0, "num_global, num_local", list(counts), "at least 1")
+    return {f"global_{i}": large for i in range(counts[0])} | {
+        f"local_{i}": small for i in range(counts[1])
+    }
+
+
 class MultiCrop:
     """A few large and many small crops of each image (SwAV, arXiv:2006.09882, section 3.2).
 
     Args:
         num_global: Number of large crops.
         num_local: Number of small crops.
-        global_size: Side of a large crop.
-        local_size: Side of a small crop.
+        global_size: Side of a large crop, or [height, width].
+        local_size: Side of a small crop, or [height, width].
         global_scale: Range of a large crop's share of the image's area, in (0, 1].
         local_scale: Range of a small crop's share of the image's area, in (0, 1].
-        steps: Views that every crop then goes through, each with its own draws.
+        steps: Views that are then applied to every crop, each with its own draws.
 
     Raises:
         ValueError: An argument is out of range.
@@ -146,25 +198,19 @@ class MultiCrop:
         self,
         num_global: int = 2,
         num_local: int = 6,
-        global_size: int = 224,
-        local_size: int = 96,
+        global_size: int | Sequence[int] = 224,
+        local_size: int | Sequence[int] = 96,
         global_scale: Sequence[float] = (0.4, 1.0),
         local_scale: Sequence[float] = (0.05, 0.4),
         steps: Sequence[View] = (),
     ) -> None:
-        large = RandomResizedCrop(
-            height_and_width("global_size", global_size),
-            interval("global_scale", global_scale, SMALLEST_SHARE, 1),
+        crops = multi_crop_settings(
+            num_global, num_local, global_size, local_size, global_scale, local_scale
         )
-        small = RandomResizedCrop(
-            height_and_width("local_size", local_size),
-            interval("local_scale", local_scale, SMALLEST_SHARE, 1),
-        )
-        num_global = whole_number("num_global", num_global, 0)
-        num_local = whole_number("num_local", num_local, 0)
-        self.crops = {f"global_{i}": Compose([large, *steps]) for i in range(num_global)}
-        self.crops |= {f"local_{i}": Compose([small, *steps]) for i in range(num_local)}
-        check(bool(self.crops), "num_global, num_local", [num_global, num_local], "at least 1")
+        self.crops = {
+            name: Compose([RandomResizedCrop(crop.size, crop.scale), *steps])
+            for name, crop in crops.items()
+        }
 
     def __call__(
         self, images: Tensor, generator: torch.Generator | None = None
