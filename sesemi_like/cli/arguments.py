@@ -11,7 +11,7 @@ from ..config.store import PRIMARY_CONFIG
 _SHELLS = "install=bash | fish | zsh, uninstall=bash, query=bash"
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Describes the command line, in the order in which `-h` shows it."""
     command = argparse.ArgumentParser(
         prog="open_cli",
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     return command
 
 
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads a command line.
 
     Args:
@@ -52,19 +52,13 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         SystemExit: With 2 if an option does not exist or lacks its value, or if several of those
             that show something are given; with 0 after `--version`.
     """
-    command = parser()
-    found = command.parse_intermixed_args(arguments)
+    command = build_parser()
+    options = command.parse_intermixed_args(arguments)
     shows = ("multirun", "help", "info", "cfg", "run", "shell_completion", "hydra_info")
-    given = [f"--{name.replace('_', '-')}" for name in shows if getattr(found, name)]
-    if len(given) > 1 and not found.help:
+    given = [f"--{name.replace('_', '-')}" for name in shows if getattr(options, name)]
+    if len(given) > 1 and not options.help:
         command.error(f"give only one of {', '.join(given)}")
     for option in ("package", "resolve"):
-        if getattr(found, option) and not (found.cfg or found.help):
+        if getattr(options, option) and not (options.cfg or options.help):
             command.error(f"--{option} goes with --cfg")
-    return found
-
-
-def runs_nothing(arguments: argparse.Namespace) -> bool:
-    """Says whether something is to be shown in place of a run."""
-    shows = ("help", "hydra_help", "info", "hydra_info", "cfg", "shell_completion")
-    return any(getattr(arguments, name) for name in shows)
+    return options

@@ -8,25 +8,19 @@ import sys
 import traceback
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hydra import version
-from hydra._internal.hydra import Hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode as HydraMode
-from hydra.types import TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ..config.check import check
-from ..config.command_line import alike_in_all_runs
 from ..config.diagnose import composition_problems
 from ..config.from_run import begin_from_run, refuse_elsewhere
 from ..config.places import missing_data
 from ..config.resolvers import register_resolvers
-from ..config.search import composer
+from ..config.search import own_configs
 from ..config.store import register_configs
 from ..errors import (
     SKIP_HINT,
@@ -36,9 +30,10 @@ from ..errors import (
     UnreadableSampleError,
 )
 from ..run.modes import MODES
-from . import help as told
-from .arguments import parsed, parser, runs_nothing
+from .arguments import read_arguments
 from .failures import failure
+from .help import FIRST_STEPS, config_text, help_text, info_text
+from .hydra_main import is_sweeping, run_hydra, run_jobs
 from .sweep import Sweep
 
 _FULL_ERROR, _ASKED_FOR = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
@@ -54,10 +49,9 @@ def main() -> None:
     cannot be read or asks for nothing.
     """
     if not sys.argv[1:]:
-        print(told.FIRST_STEPS, file=sys.stderr)
+        print(FIRST_STEPS, file=sys.stderr)
         sys.exit(2)
-    arguments = parsed(sys.argv[1:])
-    version.setbase("1.3")
+    arguments = read_arguments(sys.argv[1:])
     register_resolvers()
     register_configs()
     # Hydra prints with a logger, whose stack trace nobody wants after `open_cli --info | head`.
@@ -94,51 +88,80 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
             return "".join(traceback.format_exception(error)).rstrip()
         return str(_explained(error, arguments, bool(composed)))
 
-    def noted(config: DictConfig) -> dict[str, Any]:
+    def run_once(config: DictConfig) -> dict[str, Any]:
         composed.append(config)
         refuse_elsewhere(config, arguments.config_name)
         return job(config)
 
-    def once(config: DictConfig) -> None:
+    sweep = Sweep(run_once, explain, arguments.overrides)
+
+    def task(config: DictConfig) -> float | None:
+        if is_sweeping():
+            return sweep(config)
         try:
-            noted(config)
+            run_once(config)
         except Exception as error:
             print(explain(error), file=sys.stderr)
             sys.exit(1)
+        return None
 
-    sweep = Sweep(noted, explain, arguments.overrides)
     try:
-        arguments.config_name = begin_from_run(arguments.config_name, arguments.overrides, MODES)
-        app = composer(arguments.config_dir)
-        if runs_nothing(arguments):
-            with _readers_may_leave():
-                _show(app, arguments)
-        else:
-            _start(app, arguments, once, sweep)
+        with own_configs(arguments.config_dir):
+            _show_or_run(arguments, task)
     except Exception as error:
-        if not sweep.rows:  # which told it when it happened
+        if not sweep.rows:  # which reports it when it happens
             print(explain(error), file=sys.stderr)
         sys.exit(1)
     finally:
         sweep.finish()
-        GlobalHydra.instance().clear()
 
 
-def _show(app: Hydra, arguments: Namespace) -> None:
-    """Shows what was asked for in place of a run."""
+def _show_or_run(arguments: Namespace, task: Callable[[DictConfig], float | None]) -> None:
     name, overrides = arguments.config_name, arguments.overrides
-    if arguments.help:
-        print(told.help_text(app, name, arguments.config_dir, overrides))
-    elif arguments.hydra_help:
-        app.hydra_help(None, parser(), arguments)
-    elif arguments.info:
-        print(told.info_text(app, name, arguments.config_dir, overrides))
-    elif arguments.hydra_info:
-        app.show_info("all", name, overrides)
-    elif arguments.cfg:
-        app.show_cfg(name, overrides, arguments.cfg, arguments.package, arguments.resolve)
-    else:
-        app.shell_completion(name, overrides)
+    arguments.config_name = begin_from_run(name, overrides, MODES)
+    for option, show in _SHOWS.items():
+        if getattr(arguments, option):
+            with _readers_may_leave():
+                show(arguments)
+            return
+    run_jobs(task, arguments.config_name, overrides, sweeps=arguments.multirun)
+
+
+def _show_help(arguments: Namespace) -> None:
+    print(help_text(arguments.config_name, arguments.config_dir, arguments.overrides))
+
+
+def _show_info(arguments: Namespace) -> None:
+    print(info_text(arguments.config_name, arguments.config_dir, arguments.overrides))
+
+
+def _show_config(arguments: Namespace) -> None:
+    sections, package, resolve = arguments.cfg, arguments.package, arguments.resolve
+    print(config_text(arguments.config_name, arguments.overrides, sections, package, resolve))
+
+
+def _show_hydra_help(arguments: Namespace) -> None:
+    run_hydra(["--hydra-help"])
+
+
+def _show_hydra_info(arguments: Namespace) -> None:
+    run_hydra(["--config-name", arguments.config_name, "--info", "all", *arguments.overrides])
+
+
+def _complete(arguments: Namespace) -> None:
+    name, words = arguments.config_name, arguments.overrides
+    run_hydra(["--config-name", name, "--shell-completion", *words])
+
+
+_SHOWS: dict[str, Callable[[Namespace], None]] = {
+    "help": _show_help,
+    "hydra_help": _show_hydra_help,
+    "info": _show_info,
+    "hydra_info": _show_hydra_info,
+    "cfg": _show_config,
+    "shell_completion": _complete,
+}
+"""Options that show something in place of a run; of several, the first counts."""
 
 
 @contextmanager
@@ -149,17 +172,6 @@ def _readers_may_leave() -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _start(app: Hydra, arguments: Namespace, once: TaskFunction, sweep: Sweep) -> None:
-    """Carries out one run, or the runs of a sweep."""
-    name, overrides = arguments.config_name, arguments.overrides
-    mode = HydraMode.MULTIRUN if arguments.multirun else app.get_mode(name, overrides)
-    own = [*overrides, f"hydra.mode={(mode or HydraMode.RUN).name}"]
-    if mode == HydraMode.MULTIRUN:
-        app.multirun(name, sweep, [*own, alike_in_all_runs(overrides)])
-        return
-    app.run(name, once, own)
 
 
 def job(config: DictConfig) -> dict[str, Any]:

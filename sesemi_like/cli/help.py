@@ -7,14 +7,15 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hydra._internal.hydra import Hydra
-from omegaconf import OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from ..config.learners import LEARNERS
-from ..config.origins import COMMAND_LINE, DEFAULT, Part, leaves, origins, parts
-from ..config.search import composed, config_files, covered, groups, opening
+from ..config.origins import COMMAND_LINE, DEFAULT, Part, compose_parts, leaves, origins
+from ..config.search import compose_config, config_files, covered, groups, opening
+from ..errors import ConfigError, ConfigProblem
 from ..run.modes import MODES
-from .arguments import parser
+from .arguments import build_parser
 
 _TITLE = "open_cli trains image classifiers from few labels and plenty of unlabeled images."
 
@@ -31,20 +32,19 @@ Start with
 _COMMENT_COLUMN = 64
 
 
-def help_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides: list[str]) -> str:
+def help_text(config_name: str, config_dir: str | None, overrides: list[str]) -> str:
     """What `-h` prints: how to call the command, what there is to choose, and the keys.
 
     Args:
-        hydra: Hydra, with its search path.
         config_name: The config whose keys are shown.
         config_dir: A person's own folder of configs, or None.
         overrides: The overrides of the command line.
     """
-    config = composed(hydra, config_name, overrides)
+    config = compose_config(config_name, overrides)
     configs = {name: opening(path) for name, path in config_files(config_dir).items()}
     choices = {name: ", ".join(names) for name, names in groups(config_dir).items()}
     learners = ", ".join(entry.name for entry in LEARNERS.values())
-    usage, _, options = parser().format_help().rstrip().partition("\n\n")
+    usage, _, options = build_parser().format_help().rstrip().partition("\n\n")
     sections = [
         f"{_TITLE}\n\n{usage}",
         "Configs, open_cli -cn NAME:\n\n" + _list(configs),
@@ -58,21 +58,56 @@ def help_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides:
     return "\n\n".join(sections)
 
 
-def info_text(hydra: Hydra, config_name: str, config_dir: str | None, overrides: list[str]) -> str:
+def info_text(config_name: str, config_dir: str | None, overrides: list[str]) -> str:
     """What `--info` prints: the files of a config, then its values, each with its file.
 
     Args:
-        hydra: Hydra, with its search path.
         config_name: The config that is shown.
         config_dir: A person's own folder of configs, or None.
         overrides: The overrides of the command line.
     """
-    config = composed(hydra, config_name, overrides)
-    found = [p for p in parts(hydra.config_loader, config_name, overrides) if p.content]
+    config, parts = compose_parts(config_name, overrides)
+    parts = [part for part in parts if part.content]
     content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+    content.pop("hydra")
     title = f"# The config `{config_name}` is composed of these; what stands lower wins."
-    lines = [title, *_sources(found, overrides), *_covered(config_dir), ""]
-    return "\n".join([*lines, *_annotated(content, origins(found))])
+    lines = [title, *_sources(parts, overrides), *_covered(config_dir), ""]
+    return "\n".join([*lines, *_annotated(content, origins(parts))])
+
+
+def config_text(
+    config_name: str, overrides: list[str], sections: str, package: str | None, resolve: bool
+) -> str:
+    """What `--cfg` prints: a config as YAML.
+
+    Args:
+        config_name: The config that is shown.
+        overrides: The overrides of the command line.
+        sections: ``job`` leaves out Hydra's own section, ``hydra`` all others, ``all`` none.
+        package: Shows only what is below this key; None shows everything.
+        resolve: Whether values stand in place of ``${...}``.
+
+    Raises:
+        ConfigError: If there is no such key.
+    """
+    config = compose_config(config_name, overrides, with_hydra=True)
+    HydraConfig.instance().set_config(config)  # which ${hydra:...} refers to
+    OmegaConf.set_readonly(config.hydra, False)
+    own = [section for section in map(str, config) if section != "hydra"]
+    left_out = {"all": [], "job": ["hydra"], "hydra": [*own, "hydra.help", "hydra.hydra_help"]}
+    with open_dict(config), open_dict(config.hydra):
+        for key in left_out[sections]:
+            parent, _, name = key.rpartition(".")
+            del (config[parent] if parent else config)[name]
+    shown = OmegaConf.select(config, package) if package else config
+    if shown is None:
+        raise ConfigError([ConfigProblem("--package", package, "the config has no such key")])
+    if not isinstance(shown, DictConfig | ListConfig):
+        return str(shown)
+    if resolve:
+        OmegaConf.resolve(shown)
+    heading = f"# @package {package}\n" if package else ""
+    return heading + OmegaConf.to_yaml(shown).rstrip()
 
 
 def _list(entries: Mapping[str, str]) -> str:
@@ -86,9 +121,9 @@ def _list(entries: Mapping[str, str]) -> str:
     return "\n".join(rows)
 
 
-def _sources(found: Sequence[Part], overrides: Sequence[str]) -> Iterator[str]:
-    width = max(len(part.name) for part in found)
-    for part in found:
+def _sources(parts: Sequence[Part], overrides: Sequence[str]) -> Iterator[str]:
+    width = max(len(part.name) for part in parts)
+    for part in parts:
         source = " ".join(overrides) if part.name == COMMAND_LINE else part.source
         yield f"#   {part.name:<{width}}  {source}"
 

@@ -9,13 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from ..config.command_line import choices, values_by_key
@@ -160,9 +160,18 @@ def _planned(overrides: Sequence[str]) -> list[dict[str, str]]:
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     given += [override for override in overrides if not override.lstrip("+~").startswith("hydra.")]
     parsed = OverridesParser.create().parse_overrides(given)
-    (runs,) = BasicSweeper.split_arguments(parsed, None)
+    values = {override.get_key_element(): _values(override) for override in parsed}
+    runs = product(*values.values())
     alike = HydraConfig.get().job.config.override_dirname.exclude_keys
     return [{k: v for k, v in values_by_key(run).items() if k not in alike} for run in runs]
+
+
+def _values(override: Override) -> list[str]:
+    """The overrides of single values that one of a sweep stands for."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _free_path(folder: Path) -> Path:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.hydra import Hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -20,7 +18,7 @@ from ..errors import ConfigError, ConfigProblem, suggest
 from .check import typed_problems
 from .modes import Modes, mode_problems
 from .overrides import forced_override, override_problems, split
-from .search import composed, composer, config_files, covered
+from .search import compose_config, config_files, covered, is_group, own_configs
 from .store import register_configs
 from .targets import target_problems
 
@@ -50,11 +48,11 @@ def composition_problems(
     Returns:
         At least one problem.
     """
+    runs = _single_runs(list(overrides)) if is_sweep else [list(overrides)]
     try:
-        runs = _single_runs(list(overrides)) if is_sweep else [list(overrides)]
-        problems = [p for run in runs for p in _problems(config_name, config_dir, run, modes)]
+        with own_configs(config_dir):
+            problems = [p for run in runs for p in _problems(config_name, config_dir, run, modes)]
     finally:
-        GlobalHydra.instance().clear()
         register_configs()
     return problems or [ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))]
 
@@ -88,10 +86,10 @@ def _problems(
     """Composes without types, leaving out one wrong override after the other."""
     while True:
         try:
-            app = _composer(config_dir, typed=False)
-            choices, values = split(app.config_loader, overrides)
+            register_configs(typed=False)
+            choices, values = split(overrides, is_group)
             forced = [forced_override(value) for value in values if not value.is_delete()]
-            config = composed(app, config_name, [*choices, *forced])
+            config = compose_config(config_name, [*choices, *forced])
         except MissingConfigException as error:
             yield _missing_config(error, config_name, config_dir)
             wrong = [o for o in overrides if _is_choice_of(o, error.missing_cfg_file)]
@@ -121,7 +119,7 @@ def _problems(
             ]
             yield from problems
             known = {problem.key for problem in problems}
-            base = _without_values(config_name, config_dir, choices)
+            base = _without_values(config_name, choices)
             yield from override_problems(base, values, known)
             return
         if not wrong:
@@ -129,17 +127,14 @@ def _problems(
         overrides = [o for o in overrides if o not in wrong]
 
 
-def _composer(config_dir: str | None, *, typed: bool) -> Hydra:
-    register_configs(typed=typed)
-    return composer(config_dir)
-
-
-def _without_values(config_name: str, config_dir: str | None, choices: list[str]) -> DictConfig:
+def _without_values(config_name: str, choices: list[str]) -> DictConfig:
     """The config of the files alone; with its types, if there are no mistakes in them."""
     try:
-        return composed(_composer(config_dir, typed=True), config_name, choices)
+        register_configs(typed=True)
+        return compose_config(config_name, choices)
     except (HydraException, OmegaConfBaseException):
-        return composed(_composer(config_dir, typed=False), config_name, choices)
+        register_configs(typed=False)
+        return compose_config(config_name, choices)
 
 
 def _missing_config(

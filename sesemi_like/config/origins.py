@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.plugins.config_source import ConfigResult
+from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+
+from .search import initialized
 
 COMMAND_LINE, BUILT_IN, DEFAULT = "command line", "built-in", "default"
 
@@ -41,43 +44,71 @@ class Part:
         return f"the built-in {self.name}" if self.source == BUILT_IN else self.source
 
 
-def parts(loader: ConfigLoaderImpl, config_name: str, overrides: Sequence[str]) -> list[Part]:
-    """The files behind a config and the command line, those that win last.
+def compose_parts(config_name: str, overrides: Sequence[str]) -> tuple[DictConfig, list[Part]]:
+    """Composes a config with its overrides, and finds what it is composed of.
 
     Args:
-        loader: Hydra's loader of configs, with its search path.
-        config_name: The primary config.
+        config_name: The primary config (`-cn`).
         overrides: The overrides of the command line.
+
+    Returns:
+        The config with Hydra's own section, and its parts, those that take precedence last.
+
+    Raises:
+        HydraException: If it cannot be composed; so do OmegaConf's and YAML's errors.
     """
+    with initialized():
+        config: DictConfig = compose(config_name, list(overrides), return_hydra_config=True)
+        return config, _parts(config, config_name, overrides)
+
+
+def _parts(config: DictConfig, config_name: str, overrides: Sequence[str]) -> list[Part]:
+    """The files behind a config that Hydra has composed, then the command line."""
+    loader = GlobalHydra.instance().config_loader()
     chosen = loader.compute_defaults_list(config_name, list(overrides), RunMode.RUN)
-    # With the folders that `hydra.searchpath` adds, which the loader's own files lack.
-    _, files = loader._parse_overrides_and_create_caching_repo(config_name, list(overrides))
-    found = []
+    sources = _sources(config)
+    loaded = []
     for default in chosen.defaults:
-        loaded = None
-        if default.config_path and not default.config_path.startswith("hydra/"):
-            loaded = files.load_config(default.config_path)
-        if loaded is None:
-            continue
-        content: Any = OmegaConf.to_container(loaded.config, throw_on_missing=False)
-        content.pop("defaults", None)
-        content.pop("hydra", None)
-        source = _source(loaded, default.config_path)
-        found.append(Part(default.config_path, source, _under(default.package, content)))
+        name = default.config_path
+        source = None
+        if name and not name.startswith("hydra/"):
+            source = next((source for source in sources if source.is_config(name)), None)
+        if source is not None:
+            loaded.append(_part_of_file(source.load_config(name), name, default.package))
+    typed = chosen.config_overrides
+    return [*loaded, _part_of_command_line(typed)] if typed else loaded
+
+
+def _sources(config: DictConfig) -> list[ConfigSource]:
+    """The places that a config was composed from, those that `hydra.searchpath` adds included."""
+    known = GlobalHydra.instance().config_loader().get_sources()
+    kinds = {source.scheme(): type(source) for source in known}
+    return [
+        kinds[place.schema](place.provider, f"{place.schema}://{place.path}")
+        for place in config.hydra.runtime.config_sources
+    ]
+
+
+def _part_of_file(loaded: ConfigResult, name: str, package: str | None) -> Part:
+    content: Any = OmegaConf.to_container(loaded.config, throw_on_missing=False)
+    content.pop("defaults", None)
+    content.pop("hydra", None)
+    return Part(name, _source(loaded, name), _under(package, content))
+
+
+def _part_of_command_line(overrides: Sequence[Override]) -> Part:
     typed: Any = OmegaConf.create()
-    for override in chosen.config_overrides:
+    for override in overrides:
         if not override.is_delete() and not override.is_sweep_override():
             OmegaConf.update(typed, override.key_or_group, override.value(), force_add=True)
-    if chosen.config_overrides:
-        typed.pop("hydra", None)
-        content = OmegaConf.to_container(typed, throw_on_missing=False)
-        found.append(Part(COMMAND_LINE, COMMAND_LINE, content))
-    return found
+    typed.pop("hydra", None)
+    content: Any = OmegaConf.to_container(typed, throw_on_missing=False)
+    return Part(COMMAND_LINE, COMMAND_LINE, content)
 
 
-def origins(found: Sequence[Part]) -> dict[str, Part]:
+def origins(parts: Sequence[Part]) -> dict[str, Part]:
     """The part that each value comes from, by its dotted key; a list counts as one value."""
-    return {key: part for part in found for key in leaves(part.content) if key}
+    return {key: part for part in parts for key in leaves(part.content) if key}
 
 
 def left_over(key: str, target_key: str) -> str | None:
@@ -92,11 +123,11 @@ def left_over(key: str, target_key: str) -> str | None:
     """
     if not (HydraConfig.initialized() and GlobalHydra.instance().is_initialized()):
         return None
-    job = HydraConfig.get()
-    loader: Any = GlobalHydra.instance().config_loader()
-    found = parts(loader, str(job.job.config_name), job.overrides.task)
-    written, target = (_at_or_above(name, origins(found)) for name in (key, target_key))
-    if written is None or target is None or found.index(written) >= found.index(target):
+    hydra = HydraConfig.get()
+    config = OmegaConf.create({"hydra": {"runtime": hydra.runtime}})
+    parts = _parts(config, str(hydra.job.config_name), hydra.overrides.task)
+    written, target = (_at_or_above(name, origins(parts)) for name in (key, target_key))
+    if written is None or target is None or parts.index(written) >= parts.index(target):
         return None
     return f"from {written.where}; `_target_` is from {target.where}"
 

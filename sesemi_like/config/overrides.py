@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
+from ..compat.hydra import apply_as_hydra, apply_overrides_with, is_null_mapping
 from ..errors import ConfigError, ConfigProblem, suggest
 from .keys import field_behind
 from .structs import RunConfig
 
-_apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
-
 
 def reach_below_nulls() -> None:
     """Has Hydra apply overrides as :func:`apply` does."""
-    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)
+    apply_overrides_with(apply)
 
 
 def apply(overrides: Sequence[Override], config: DictConfig) -> None:
@@ -40,7 +38,7 @@ def apply(overrides: Sequence[Override], config: DictConfig) -> None:
     """
     for override in overrides:
         if override.is_delete() or override.is_hydra_override():
-            _apply_as_hydra([override], config)
+            apply_as_hydra([override], config)
             continue
         parent, _, name = override.key_or_group.rpartition(".")
         adds = override.is_add() or override.is_force_add()
@@ -49,11 +47,17 @@ def apply(overrides: Sequence[Override], config: DictConfig) -> None:
         if (is_mapping and _lacks_mapping(owner, name, adds=adds)) or (adds and is_new):
             _merge(owner, name, override.value())
         else:
-            _apply_as_hydra([override], config)
+            apply_as_hydra([override], config)
 
 
-def split(loader: ConfigLoaderImpl, overrides: Sequence[str]) -> tuple[list[str], list[Override]]:
+def split(
+    overrides: Sequence[str], is_group: Callable[[str], bool]
+) -> tuple[list[str], list[Override]]:
     """Parts the choices of groups, as texts, from the values that keys are given.
+
+    Args:
+        overrides: The overrides of the command line.
+        is_group: Says whether there are configs to choose from under a name.
 
     Raises:
         OverrideParseException: If one cannot be read.
@@ -62,10 +66,10 @@ def split(loader: ConfigLoaderImpl, overrides: Sequence[str]) -> tuple[list[str]
     choices, values = [], []
     for text in overrides:
         [override] = OverridesParser.create().parse_overrides([text])
-        is_group = loader.repository.group_exists(override.key_or_group)
+        key, is_mapping = override.key_or_group, isinstance(override.value(), dict)
         if override.is_sweep_override():
             raise ConfigError([_sweep_problem(override)])
-        if override.is_hydra_override() or (is_group and not isinstance(override.value(), dict)):
+        if override.is_hydra_override() or (not is_mapping and is_group(key)):
             if override.value() is None and not override.is_delete():
                 raise ConfigError([_no_choice_problem(override)])
             choices.append(text)
@@ -116,7 +120,7 @@ def _problem(config: DictConfig, override: Override, error: Exception) -> Config
     key, (text, _, value) = override.key_or_group, str(override.input_line).partition("=")
     parent, _, name = key.rpartition(".")
     owner = OmegaConf.select(config, parent, throw_on_missing=False) if parent else config
-    has = list(owner) if isinstance(owner, DictConfig) and not owner._is_none() else []
+    has = list(owner) if isinstance(owner, DictConfig) else []
     if override.is_delete() and name in has:
         return ConfigProblem(key, text, f"a key that is always there; {key}=null empties it")
     if name not in has:
@@ -146,8 +150,7 @@ def _lacks_mapping(node: Any, name: str, *, adds: bool) -> bool:
     """Says whether a mapping at this key is null, or is not there and to be added."""
     if not isinstance(node, DictConfig) or name not in node:
         return isinstance(node, DictConfig) and adds
-    child = node._get_node(name)
-    return isinstance(child, DictConfig) and child._is_none()
+    return is_null_mapping(node, name)
 
 
 def _merge(node: DictConfig, name: str, value: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
+from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 
 from ..errors import ConfigError, ConfigProblem
@@ -20,45 +21,72 @@ OWN = "-cd"
 """The name under which Hydra knows a person's own folder."""
 
 
-def search_path(config_dir: str | None) -> ConfigSearchPath:
-    """The folders in which Hydra looks for configs, the first one that has a file wins.
+class OwnFolder(SearchPathPlugin):  # type: ignore[misc]
+    """Puts a person's own folder before the built-in configs, wherever Hydra looks for configs.
+
+    Attributes:
+        path: The folder, or None.
+    """
+
+    path: Path | None = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Adds the folder; called by Hydra whenever it sets out to compose."""
+        if self.path is not None:
+            search_path.prepend(OWN, f"file://{self.path}", anchor="main")
+
+
+@contextmanager
+def own_configs(config_dir: str | None) -> Iterator[None]:
+    """Has Hydra look into a person's own folder first, as long as the context lasts.
 
     Args:
-        config_dir: A person's own folder (`-cd`), or None.
+        config_dir: The folder (`-cd`), or None.
 
     Raises:
         ConfigError: If the folder does not exist.
     """
-    path = create_config_search_path(str(builtin_configs()))
-    if config_dir is not None:
-        if not Path(config_dir).is_dir():
-            raise ConfigError([ConfigProblem(OWN, config_dir, "no such folder")])
-        path.prepend(OWN, f"file://{Path(config_dir).absolute()}", anchor="main")
-    return path
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError([ConfigProblem(OWN, config_dir, "no such folder")])
+    if OwnFolder not in Plugins.instance().discover(SearchPathPlugin):
+        Plugins.instance().register(OwnFolder)
+    before, OwnFolder.path = OwnFolder.path, Path(config_dir).absolute() if config_dir else None
+    try:
+        yield
+    finally:
+        OwnFolder.path = before
 
 
-def composer(config_dir: str | None) -> Hydra:
-    """Hydra, which composes configs from these folders; it is also the one that runs them.
-
-    Args:
-        config_dir: A person's own folder, or None.
-
-    Raises:
-        ConfigError: If the folder does not exist.
-    """
+@contextmanager
+def initialized() -> Iterator[None]:
+    """Has Hydra know the folders of configs, to compose and to list them."""
     GlobalHydra.instance().clear()
-    return Hydra.create_main_hydra2("open_cli", search_path(config_dir))
+    with initialize_config_dir(str(builtin_configs()), job_name="open_cli", version_base="1.3"):
+        yield
 
 
-def composed(app: Hydra, config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """A config with its overrides, without Hydra's own section.
+def compose_config(
+    config_name: str, overrides: Sequence[str], *, with_hydra: bool = False
+) -> DictConfig:
+    """Composes a config with its overrides.
+
+    Args:
+        config_name: The primary config (`-cn`).
+        overrides: The overrides of the command line.
+        with_hydra: Whether Hydra's own section is kept.
 
     Raises:
         HydraException: If it cannot be composed; so do OmegaConf's and YAML's errors.
     """
-    config = app.compose_config(config_name, list(overrides), RunMode.RUN)
-    shown: DictConfig = app.get_sanitized_cfg(config, "job")
-    return shown
+    with initialized():
+        config: DictConfig = compose(config_name, list(overrides), return_hydra_config=with_hydra)
+    return config
+
+
+def is_group(name: str) -> bool:
+    """Says whether there are configs to choose from under a name."""
+    with initialized():
+        return bool(GlobalHydra.instance().config_loader().get_group_options(name))
 
 
 def covered(config_dir: str | None) -> list[str]:

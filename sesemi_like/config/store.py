@@ -39,9 +39,6 @@ def register_configs(*, typed: bool = True) -> None:
         ConfigStore.instance().store(name=name, node=node, group=group, provider="sesemi_like")
     ConfigStore.instance().store(name="config", node=_hydra_settings(), group="hydra")
     reach_below_nulls()
-    # Hydra copies the store for each group that `-h` lists, half of the time `-h` takes. There is
-    # one store, and what is loaded from it is copied anyway.
-    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
 def _hydra_settings() -> HydraConf:
