@@ -20,7 +20,7 @@ def own_rule_afterwards() -> Iterator[None]:
 
 
 def test_hydra_applies_overrides_with_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    applied = []
+    applied: list[str | None] = []
 
     def apply(overrides: Sequence[Override], config: DictConfig) -> None:
         applied.extend(override.input_line for override in overrides)
