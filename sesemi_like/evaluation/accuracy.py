@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch.nn.functional as F
+from torch import Tensor
 
 from .base import Evaluator, Predict, Predictions, Value
 
@@ -49,13 +50,13 @@ class Accuracy(Evaluator):
             for network, outputs in labeled.outputs.items()
         }
 
-    def _measured(self, outputs: Mapping[str, Value], labeled: Predictions) -> dict[str, float]:
+    def _measured(self, outputs: Mapping[str, Tensor], labeled: Predictions) -> dict[str, float]:
         logits, target = outputs["logits"], labeled.target
         values = {}
         for k in self.top_k:
-            if k <= logits.shape[1]:  # type: ignore[union-attr]
-                hits = (logits.topk(k, dim=1).indices == target[:, None]).any(dim=1)  # type: ignore[union-attr]
+            if k <= logits.shape[1]:
+                hits = (logits.topk(k, dim=1).indices == target[:, None]).any(dim=1)
                 values[f"top{k}"] = float(hits.double().mean())
         if self.loss:
-            values["loss"] = float(F.cross_entropy(logits, target))  # type: ignore[arg-type]
+            values["loss"] = float(F.cross_entropy(logits, target))
         return values

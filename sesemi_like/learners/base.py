@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -148,7 +148,8 @@ class Learner(pl.LightningModule):
     @property
     def terms(self) -> dict[str, LossTerm]:
         """The loss terms that are not switched off."""
-        return {name: t for name, t in self.loss_terms.items() if not t.is_off}  # type: ignore[misc, operator, union-attr]
+        terms = cast(Mapping[str, LossTerm], self.loss_terms)
+        return {name: term for name, term in terms.items() if not term.is_off}
 
     def make_plan(self, fields: Fields) -> ForwardPlan:
         """Settles what a step runs, from what every loss head asks for.
@@ -263,7 +264,8 @@ class Learner(pl.LightningModule):
         key = f"{self.key}.lr_scheduler.scheduler"
         built = {"scheduler": instantiate(schedule["scheduler"], optimizer, key=key)}
         rest = {k: v for k, v in schedule.items() if k != "scheduler" and v is not None}
-        return {"optimizer": optimizer, "lr_scheduler": {**rest, **built}}  # type: ignore[return-value, typeddict-item]
+        settings: Any = {**rest, **built}
+        return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds every process's generators, how forwards are run, and what run and data are."""

@@ -85,7 +85,7 @@ class Networks(nn.Module):
     def __getitem__(self, name: str) -> Callable[..., Any]:
         network, _, method = self.canonical(name).partition(".")
         module = self.modules_by_name[network]
-        return getattr(module, method) if method else module  # type: ignore[no-any-return]
+        return getattr(module, method) if method else module
 
     def module(self, name: str) -> nn.Module:
         """The module behind a name; of a method's name, the module that has the method."""

@@ -98,7 +98,7 @@ def _peers(environment: ClusterEnvironment, num_nodes: int) -> _Peers | None:
 def _exchange(peers: _Peers, draw: Callable[[], int]) -> int:
     """Has the first process draw, and send its seed to the others."""
     try:
-        store = dist.PrefixStore(_exchange_name(), _store(peers))  # type: ignore[attr-defined]
+        store = dist.PrefixStore(_exchange_name(), _store(peers))
         if peers.rank > 0:
             seed = int(store.get("seed"))
             store.set(f"received by {peers.rank}", "")

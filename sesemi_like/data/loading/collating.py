@@ -31,7 +31,7 @@ def build_collation(loader: Mapping[str, Any], key: str) -> Collation:
         key: Its config key.
     """
     built = instantiate(loader.get("collate_fn"), key=f"{key}.collate_fn")
-    return built or stack_fields  # type: ignore[no-any-return]
+    return built or stack_fields
 
 
 def collate(

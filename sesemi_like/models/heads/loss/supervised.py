@@ -88,13 +88,13 @@ class SupervisedLossHead(LossHead):
         return LossOutputs(losses, weights, metrics, count)
 
     def _one_per_row(self, losses: Any, rows: int) -> Tensor:
-        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-        if shape != (rows,):
+        if not isinstance(losses, Tensor) or losses.shape != (rows,):
+            shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise ValueError(
                 f"callable: {self.criterion} returned {shape} for {rows} rows; needs one loss per "
                 "row, shape (N,), as with reduction='none'"
             )
-        return losses  # type: ignore[no-any-return]
+        return losses
 
     def _weights(self, logits: Tensor, target: Tensor, labeled: Tensor) -> Tensor | None:
         if self.class_weights is None:
