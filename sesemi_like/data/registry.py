@@ -19,7 +19,9 @@ _KEYS_OF_ALL = frozenset(
 
 Builder = Callable[..., "Dataset[Any]"]
 
-_BUILDERS: dict[str, Builder] = {}
+BUILDERS: dict[str, Builder] = {}
+"""The registered kinds of data set, and what builds them."""
+
 _PART_KEYS = frozenset(inspect.signature(choose_part).parameters) - {"samples"}
 
 
@@ -49,7 +51,7 @@ def register_dataset(builder: Builder | str) -> Any:
 
 
 def _register(name: str, builder: Builder) -> Builder:
-    _BUILDERS[name] = builder
+    BUILDERS[name] = builder
     return builder
 
 
@@ -102,9 +104,9 @@ def _check_stream(samples: StreamedSamples, budget: dict[str, Any]) -> None:
 
 
 def _find_builder(name: str) -> Builder:
-    if name in _BUILDERS:
-        return _BUILDERS[name]
-    expected = f"no such kind of data set; {suggest(name, _BUILDERS, noun='kinds')}"
+    if name in BUILDERS:
+        return BUILDERS[name]
+    expected = f"no such kind of data set; {suggest(name, BUILDERS, noun='kinds')}"
     if "." in name:
         try:
             builder: Builder = hydra.utils.get_method(name)

@@ -359,7 +359,7 @@ def test_classes_of_streams_are_counted(streamed: Callable[..., Any]) -> None:
 
 def test_data_that_cannot_be_evaluated_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [torch.zeros(1, 8, 8)] * 3
-    monkeypatch.setitem(registry._BUILDERS, "bare", lambda *_, **__: images)
+    monkeypatch.setitem(registry.BUILDERS, "bare", lambda *_, **__: images)
     found = problems("data.test.dataset={name: bare}")
     assert found == {"data.test": "['image', 'index']: its batches have no target to evaluate with"}
 
@@ -405,7 +405,7 @@ def test_a_transform_that_fails_is_told_with_its_key(pets: Callable[..., Any], c
 
 
 def test_a_data_set_that_fails_is_told_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._BUILDERS, "crooked", lambda *_, **__: Crooked([1, 2]))
+    monkeypatch.setitem(registry.BUILDERS, "crooked", lambda *_, **__: Crooked([1, 2]))
     found = problems("data.test.dataset={name: crooked}", "data.test.dataset.subset=null")
     expected = "crooked: its first samples cannot be read: ZeroDivisionError: no such row"
     assert found == {"data.test.dataset": expected}

@@ -1,7 +1,6 @@
 """Samples as named fields: what becomes of any data set, and of samples that cannot be read."""
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,15 @@ from PIL import Image
 from readers import indexed
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from sesemi_like.data import dataset, register_dataset
-from sesemi_like.data.registry import _BUILDERS
+from sesemi_like.data import dataset, register_dataset, registry
 from sesemi_like.data.samples import Samples, StreamedSamples, as_samples, check_target
 from sesemi_like.data.sources.image_reader import to_uint8
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 
 @pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    before = dict(_BUILDERS)
-    yield
-    _BUILDERS.clear()
-    _BUILDERS.update(before)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "BUILDERS", dict(registry.BUILDERS))
 
 
 @pytest.fixture
