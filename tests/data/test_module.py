@@ -1,4 +1,4 @@
-"""The data module: fields and views of a step, evaluation data, and mistakes told at once."""
+"""The data module: fields and views of a step, evaluation data, and mistakes reported together."""
 
 import csv
 from collections.abc import Callable
@@ -84,26 +84,26 @@ def test_a_step_is_flat_and_has_each_loaders_fields_and_views() -> None:
 
 def test_the_fields_it_promises_are_those_of_a_step() -> None:
     data = module()
-    found = {name for loader, fields in data.fields.items() for name in
+    names = {name for loader, fields in data.fields.items() for name in
              (f"{loader}.{field}" for field in fields)}  # fmt: skip
-    assert found == set(step(data))
+    assert names == set(step(data))
 
 
-def test_only_what_is_kept_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_views_that_are_kept_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     data = module()
     data.keep({"supervised.image", "unlabeled.rotation.target"})
-    made = []
+    computed = []
     views = data.loaders["train.unlabeled"].views.views
     for name, view in views.items():
 
         def note(*arguments: Any, name: str = name, view: Any = view) -> Any:
-            made.append(name)
+            computed.append(name)
             return view(*arguments)
 
         views[name] = note
     rows = {"supervised.index", "unlabeled.index"}  # so that a batch that fails can be named
     assert set(step(data)) == {"supervised.image", "unlabeled.rotation.target"} | rows
-    assert made == ["rotation"]
+    assert computed == ["rotation"]
 
 
 def test_views_depend_on_seed_step_process_and_name_alone() -> None:
@@ -175,9 +175,9 @@ def test_validation_batches_have_the_views_of_val() -> None:
     data.trainer = training()
     data.trainer.training = False
     (batch, *_) = list(data.val_dataloader())
-    made = data.on_after_batch_transfer(batch, 0)
-    assert set(made) == {"image", "target", "index"}
-    np.testing.assert_allclose(made["image"], batch["image"] / 255, rtol=1e-6)
+    fields = data.on_after_batch_transfer(batch, 0)
+    assert set(fields) == {"image", "target", "index"}
+    np.testing.assert_allclose(fields["image"], batch["image"] / 255, rtol=1e-6)
 
 
 def test_evaluation_loader_reads_each_sample_once_in_order_without_augmentation() -> None:
@@ -206,37 +206,37 @@ def test_null_switches_a_loader_off() -> None:
     assert data.test_dataloader() == []
 
 
-def test_only_the_splits_that_are_asked_for_are_loaded() -> None:
+def test_only_the_splits_that_are_requested_are_loaded() -> None:
     assert set(module(splits=("val",)).datasets) == {"val"}
     assert set(module(splits=("test",)).datasets) == {"test"}
 
 
-def test_every_mistake_of_every_loader_is_told_at_once() -> None:
-    found = problems(
+def test_the_mistakes_of_all_loaders_are_reported_together() -> None:
+    reported = problems(
         "data.train.supervised.dataset.subset=trian",
         "data.train.unlabeled.batch_size_per_gpu=2000",
         "data.val.dataset.name=digit",
         "data.test.dataset.subset=tset",
     )
-    assert set(found) == {
+    assert set(reported) == {
         "data.train.supervised.dataset.subset",
         "data.train.unlabeled.drop_last",
         "data.val.dataset.name",
         "data.test.dataset.subset",
     }
-    assert "did you mean 'digits'" in found["data.val.dataset.name"]
+    assert "did you mean 'digits'" in reported["data.val.dataset.name"]
 
 
-def test_wrong_views_are_told_before_training() -> None:
+def test_wrong_views_are_reported_before_training() -> None:
     views = "data.train.unlabeled.views"
-    found = problems(f"{views}.strong.steps.2._target_=sesemi_like.views.Cutuot")
-    assert set(found) == {f"{views}.strong.steps.2._target_"}
-    assert "did you mean 'Cutout'" in found[f"{views}.strong.steps.2._target_"]
+    reported = problems(f"{views}.strong.steps.2._target_=sesemi_like.views.Cutuot")
+    assert set(reported) == {f"{views}.strong.steps.2._target_"}
+    assert "did you mean 'Cutout'" in reported[f"{views}.strong.steps.2._target_"]
     for_three = "{_target_: sesemi_like.views.Normalize, mean: [0, 0, 0], std: [1, 1, 1]}"
-    (told,) = problems(f"+{views}.third={for_three}").items()
-    assert told[0] == "data.train.unlabeled"
-    assert "first samples cannot be made a batch" in told[1]
-    assert "for images with 1 channels" in told[1]
+    (problem,) = problems(f"+{views}.third={for_three}").items()
+    assert problem[0] == "data.train.unlabeled"
+    assert "first samples cannot be made a batch" in problem[1]
+    assert "for images with 1 channels" in problem[1]
 
 
 @pytest.fixture
@@ -260,9 +260,9 @@ FOLDERS = ("imagewang", "data=image_folder", "data.image_size=32",
 
 def test_classes_of_evaluation_must_be_those_of_training(pets: Callable[..., Any]) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dgo=2)
-    found = problems(f"run.data_root={root}", name=FOLDERS)
-    assert set(found) == {"data.val.dataset"}
-    assert "only here: dgo; missing: dog" in found["data.val.dataset"]
+    reported = problems(f"run.data_root={root}", name=FOLDERS)
+    assert set(reported) == {"data.val.dataset"}
+    assert "only here: dgo; missing: dog" in reported["data.val.dataset"]
 
 
 READ = {"supervised": {"image", "target"}, "unlabeled": {"weak", "strong"}}
@@ -274,9 +274,9 @@ def test_labels_are_spread_as_evenly_as_they_can_be(
     root = pets(train_cat=13, train_dog=7, train_eel=20, val_cat=2, val_dog=2, val_eel=2)
     data = module(f"run.data_root={root}", "data.num_labels=30", name=FOLDERS, read=READ)
     assert data.labels.counts() == {"supervised": {"cat": 12, "dog": 7, "eel": 11}}
-    (told,) = caplog.messages
-    assert told.startswith("data.train.supervised.dataset: num_labels: 30 are spread unevenly")
-    assert "from 7 (dog, which has no more) to 12 a class" in told
+    (warning,) = caplog.messages
+    assert warning.startswith("data.train.supervised.dataset: num_labels: 30 are spread unevenly")
+    assert "from 7 (dog, which has no more) to 12 a class" in warning
     caplog.clear()
     module(f"run.data_root={root}", "data.num_labels=20", name=FOLDERS, read=READ)
     assert caplog.messages == []
@@ -286,18 +286,20 @@ def test_images_that_come_twice_are_named(
     pets: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
-    given = (f"run.data_root={root}", "data.train.unlabeled.dataset.subset=[train,train]")
-    module(*given, name=FOLDERS, read=READ)
-    (told,) = caplog.messages
-    assert told.startswith("data.train.unlabeled.dataset: 6 of its samples occur more than")
+    settings = (f"run.data_root={root}", "data.train.unlabeled.dataset.subset=[train,train]")
+    module(*settings, name=FOLDERS, read=READ)
+    (warning,) = caplog.messages
+    assert warning.startswith("data.train.unlabeled.dataset: 6 of its samples occur more than")
     caplog.clear()
     table = root / "all.csv"
     rows = [f"{path.relative_to(root)},{path.parent.name}" for path in root.glob("*/*/*.png")]
     table.write_text("\n".join(["path,label", *rows]))
     listed = ("data.val.dataset.name=csv", "data.val.dataset.subset=null")
-    module(*given[:1], *listed, "++data.val.dataset.root=all.csv", name=FOLDERS, read=READ)
-    (told,) = caplog.messages
-    assert told.startswith("data.val.dataset and data.train.supervised.dataset: 6 of its 10 images")
+    module(*settings[:1], *listed, "++data.val.dataset.root=all.csv", name=FOLDERS, read=READ)
+    (warning,) = caplog.messages
+    assert warning.startswith(
+        "data.val.dataset and data.train.supervised.dataset: 6 of its 10 images"
+    )
 
 
 def test_classes_without_a_label_are_named(
@@ -305,8 +307,8 @@ def test_classes_without_a_label_are_named(
 ) -> None:
     root = pets(train_cat=3, train_dog=3, train_eel=3, val_cat=1, val_dog=1, val_eel=1)
     module(f"run.data_root={root}", "data.num_labels=2", name=FOLDERS, read=READ)
-    (told,) = caplog.messages
-    assert told == "data.train.supervised.dataset: no label for 1 of 3 classes: eel"
+    (warning,) = caplog.messages
+    assert warning == "data.train.supervised.dataset: no label for 1 of 3 classes: eel"
     caplog.clear()
     module("data.labels_per_class=null", "data.num_labels=8", read=READ)  # digits have numbers
     assert caplog.messages == ["data.train.supervised.dataset: no label for 2 of 10 classes: 8, 9"]
@@ -333,9 +335,9 @@ def streamed(pets: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_classes_of_streams_must_be_those_of_evaluation(streamed: Callable[..., Any]) -> None:
-    found = problems(*streamed("cat", "eel"), name="base")
-    assert set(found) == {"data.val.dataset"}
-    assert "only here: dog; missing: eel" in found["data.val.dataset"]
+    reported = problems(*streamed("cat", "eel"), name="base")
+    assert set(reported) == {"data.val.dataset"}
+    assert "only here: dog; missing: eel" in reported["data.val.dataset"]
 
 
 def test_what_a_resumed_run_must_share_of_streams_is_noted(streamed: Callable[..., Any]) -> None:
@@ -360,8 +362,10 @@ def test_classes_of_streams_are_counted(streamed: Callable[..., Any]) -> None:
 def test_data_that_cannot_be_evaluated_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [torch.zeros(1, 8, 8)] * 3
     monkeypatch.setitem(registry.BUILDERS, "bare", lambda *_, **__: images)
-    found = problems("data.test.dataset={name: bare}")
-    assert found == {"data.test": "['image', 'index']: its batches have no target to evaluate with"}
+    reported = problems("data.test.dataset={name: bare}")
+    assert reported == {
+        "data.test": "['image', 'index']: its batches have no target to evaluate with"
+    }
 
 
 def test_folders_of_the_heap_are_no_classes(pets: Callable[..., Any]) -> None:
@@ -393,22 +397,24 @@ class Crooked(list[int]):
 
 
 @pytest.mark.parametrize("cache", ["auto", "none", "ram"])
-def test_a_transform_that_fails_is_told_with_its_key(pets: Callable[..., Any], cache: str) -> None:
+def test_a_transform_that_fails_is_reported_with_its_key(
+    pets: Callable[..., Any], cache: str
+) -> None:
     root = pets(train_cat=3, train_dog=3, val_cat=2, val_dog=2)
     key = "data.val.dataset.image_transform"
     settings = (f"run.data_root={root}", f"++data.val.dataset.cache={cache}")
-    found = problems(*settings, f"{key}.transforms.0.size=0", name=FOLDERS)
-    assert "its image_transform failed: " in found[key]
+    reported = problems(*settings, f"{key}.transforms.0.size=0", name=FOLDERS)
+    assert "its image_transform failed: " in reported[key]
     refusing = f"[{{_target_: {__name__}.refuses, _partial_: true}}]"
-    found = problems(*settings, f"{key}.transforms={refusing}", name=FOLDERS)
-    assert "image_transform failed: ZeroDivisionError: no such size" in found[key]
+    reported = problems(*settings, f"{key}.transforms={refusing}", name=FOLDERS)
+    assert "image_transform failed: ZeroDivisionError: no such size" in reported[key]
 
 
-def test_a_data_set_that_fails_is_told_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_that_fails_is_reported_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.BUILDERS, "crooked", lambda *_, **__: Crooked([1, 2]))
-    found = problems("data.test.dataset={name: crooked}", "data.test.dataset.subset=null")
+    reported = problems("data.test.dataset={name: crooked}", "data.test.dataset.subset=null")
     expected = "crooked: its first samples cannot be read: ZeroDivisionError: no such row"
-    assert found == {"data.test.dataset": expected}
+    assert reported == {"data.test.dataset": expected}
 
 
 def test_num_classes_found_counts_names_and_labels(pets: Callable[..., Any]) -> None:
@@ -418,7 +424,7 @@ def test_num_classes_found_counts_names_and_labels(pets: Callable[..., Any]) -> 
     assert module().labels.num_classes == 10
 
 
-def test_the_label_list_says_which_labels_are_used(tmp_path: Path) -> None:
+def test_the_label_list_names_which_labels_are_used(tmp_path: Path) -> None:
     data = module("data.labels_per_class=1")
     data.labels.write_list(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open(newline="") as file:
@@ -499,10 +505,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def of_folder(folder: Path, *overrides: str) -> Any:
-    given = ("data=image_folder", f"run.data_root={folder / 'images'}", "data.image_size=32",
+    settings = ("data=image_folder", f"run.data_root={folder / 'images'}", "data.image_size=32",
              f"run.cache_dir={folder / 'cache'}", "run.gpus=0")  # fmt: skip
     batches = [f"data.train.{n}.batch_size_per_gpu=4" for n in ("supervised", "unlabeled")]
-    return module(*given, *batches, *overrides, name="imagewang")
+    return module(*settings, *batches, *overrides, name="imagewang")
 
 
 def test_images_are_decoded_when_all_else_is_right(folder: Path) -> None:
@@ -512,9 +518,9 @@ def test_images_are_decoded_when_all_else_is_right(folder: Path) -> None:
     before = data.datasets["train.unlabeled"]
     data.decode()
     assert (folder / "cache").exists()
-    found = data.datasets["train.unlabeled"]
-    assert isinstance(found.read, CachedReader)
-    assert all(torch.equal(found[row]["image"], before[row]["image"]) for row in range(16))
+    samples = data.datasets["train.unlabeled"]
+    assert isinstance(samples.read, CachedReader)
+    assert all(torch.equal(samples[row]["image"], before[row]["image"]) for row in range(16))
 
 
 def test_workers_decode_what_no_place_was_found_for(
@@ -528,7 +534,7 @@ def test_workers_decode_what_no_place_was_found_for(
     assert min(workers_of(data).values()) >= 1
 
 
-def test_a_cache_that_cannot_be_kept_is_told_with_its_key(folder: Path) -> None:
+def test_a_cache_that_cannot_be_kept_is_reported_with_its_key(folder: Path) -> None:
     (folder / "cache").write_text("no folder")
     data = of_folder(folder, "++data.train.unlabeled.dataset.cache=disk")
     with pytest.raises(ConfigError, match=r"data\.train\.unlabeled\.dataset\.cache: found 'disk'"):

@@ -24,7 +24,7 @@ def problems(call: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
     [("subest", "subset"), ("image_transfrom", "image_transform"), ("cahce", "cache"),
      ("labels_per_clas", "labels_per_class"), ("split_sed", "split_seed"), ("rot", "root")],
 )  # fmt: skip
-def test_every_key_of_a_data_set_is_near(wrong: str, meant: str) -> None:
+def test_every_key_of_a_data_set_is_suggested(wrong: str, meant: str) -> None:
     ((key, _, expected),) = problems(dataset, "digits", **{wrong: "x"})
     assert key == wrong
     assert f"did you mean {meant!r}" in expected
@@ -55,9 +55,9 @@ def test_a_wrong_key_accuses_no_right_one(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         for number in range(4):
             Image.new("RGB", (9, 9)).save(tmp_path / name / f"{number}.png")
-    given = (f"run.data_root={tmp_path}", "run.batch_size_per_gpu=2", "run.gpus=0")
+    settings = (f"run.data_root={tmp_path}", "run.batch_size_per_gpu=2", "run.gpus=0")
     for wrong in ("subest=train", "subset=trian"):
-        config = composed("base", *given, f"++data.train.supervised.dataset.{wrong}")
-        found = problems(DataModule, config.data, config.run, world_size=1, seed=0)
+        config = composed("base", *settings, f"++data.train.supervised.dataset.{wrong}")
+        reported = problems(DataModule, config.data, config.run, world_size=1, seed=0)
         key = wrong.partition("=")[0]
-        assert [key for key, _, _ in found] == [f"data.train.supervised.dataset.{key}"]
+        assert [key for key, _, _ in reported] == [f"data.train.supervised.dataset.{key}"]

@@ -1,4 +1,4 @@
-"""Samples as named fields: what becomes of any data set, and of samples that cannot be read."""
+"""Samples as named fields: any data set as one of dict samples, and samples that cannot be read."""
 
 import pickle
 from pathlib import Path
@@ -73,9 +73,9 @@ def test_pairs_images_and_mappings_become_fields() -> None:
     class Pairs(TensorDataset):
         classes, targets = ("x", "y"), (1, 0, 1)
 
-    found = as_samples(Pairs(torch.zeros(3, 1, 2, 2), torch.tensor([1, 0, 1])))
-    assert (found.classes, found.targets.tolist()) == (["x", "y"], [1, 0, 1])
-    assert {k: v for k, v in found[2].items() if k != "image"} == {"target": 1, "index": 2}
+    samples = as_samples(Pairs(torch.zeros(3, 1, 2, 2), torch.tensor([1, 0, 1])))
+    assert (samples.classes, samples.targets.tolist()) == (["x", "y"], [1, 0, 1])
+    assert {k: v for k, v in samples[2].items() if k != "image"} == {"target": 1, "index": 2}
 
     alone = as_samples([torch.zeros(1), torch.ones(1)])
     assert set(alone[1]) == {"image", "index"}
@@ -91,9 +91,9 @@ def test_a_registered_kind_gets_its_keys_and_the_label_budget() -> None:
 
         return Blobs((torch.full((1, size, size), float(i)), i % 4) for i in range(20))
 
-    found = dataset("blobs", size=3, labels_per_class=2, part="labelled")
-    assert np.bincount(found.targets).tolist() == [2, 2, 2, 2]
-    assert found[0]["image"].shape == (1, 3, 3)
+    samples = dataset("blobs", size=3, labels_per_class=2, part="labelled")
+    assert np.bincount(samples.targets).tolist() == [2, 2, 2, 2]
+    assert samples[0]["image"].shape == (1, 3, 3)
     with pytest.raises(ConfigError, match="takes no such key; did you mean 'size'"):
         dataset("blobs", sise=3)
     # A config that changes the kind takes keys of the other one back.
@@ -152,14 +152,14 @@ def test_labels_that_come_with_samples_must_be_classes(kind: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample", "told"),
+    ("sample", "message"),
     [({}, "no target"), ({"target": -2}, "is -2"), ({"target": torch.tensor(3)}, "is 3")],
 )
-def test_targets_that_are_no_classes(sample: Any, told: str) -> None:
+def test_targets_that_are_no_classes(sample: Any, message: str) -> None:
     check_target(sample, None)
     for sound in (-1, 0, torch.tensor(2), np.int64(2), torch.tensor([0.1, 0.5, 0.4])):
         check_target({"target": sound}, 3)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         check_target(sample, 3)
 
 
@@ -170,7 +170,7 @@ def test_a_stream_cannot_be_split() -> None:
     assert isinstance(dataset("stream", part="all"), StreamedSamples)
 
 
-def test_samples_can_be_handed_to_another_process() -> None:
+def test_samples_can_be_sent_to_another_process() -> None:
     samples = dataset("digits", subset="train", labels_per_class=1, part="labelled")
     copied = pickle.loads(pickle.dumps(samples))
     assert torch.equal(copied[3]["image"], samples[3]["image"])
@@ -190,7 +190,7 @@ def test_select_keeps_the_positions_of_the_whole() -> None:
     assert (chosen[0], chosen.row_ids()) == ({"image": 1, "target": 2, "index": 1}, ["b"])
 
 
-def test_an_error_of_a_worker_says_what_was_said_there() -> None:
+def test_an_error_of_a_worker_has_the_message_raised_there() -> None:
     error = UnreadableSampleError(
         "Caught UnreadableSampleError in DataLoader worker process 0.\nTraceback ...\n"
         "sesemi_like.errors.UnreadableSampleError: cat/a.jpg cannot be read: it is empty\n"

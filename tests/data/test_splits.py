@@ -1,4 +1,4 @@
-"""Which labels are kept: counts by hand, nesting, determinism, and what cannot be asked."""
+"""The choice of labels: counts by hand, nesting, determinism, and budgets that are impossible."""
 
 from typing import Any
 
@@ -98,7 +98,7 @@ def test_without_a_budget_every_given_label_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "key", "told"),
+    ("settings", "key", "message"),
     [
         ({"labels_per_class": 6}, "labels_per_class", "class 'b' has only 5 samples, fewer than 6"),
         ({"num_labels": 36}, "num_labels", "only 35 samples with a label"),
@@ -108,8 +108,8 @@ def test_without_a_budget_every_given_label_is_kept() -> None:
         ({"part": "labeled"}, "part", "did you mean 'labelled'"),
     ],
 )
-def test_what_cannot_be_is_reported(settings: dict[str, Any], key: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_impossible_budgets_are_reported(settings: dict[str, Any], key: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         choose_part(samples(), **settings)
     assert caught.value.problems[0].key == key
 

@@ -21,9 +21,9 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_subset_that_is_read_twice(root: Path) -> None:
     twice = indexed("image_folder", str(root), ["train", "train"])
-    told = repeated_images(twice)
-    assert told.startswith("3 of its samples occur more than once: ")
-    assert "train/cat/a.png" in told
+    warning = repeated_images(twice)
+    assert warning.startswith("3 of its samples occur more than once: ")
+    assert "train/cat/a.png" in warning
     assert repeated_images(indexed("image_folder", str(root))) is None
     assert repeated_images(twice.select(np.arange(3))) is None
     digits = indexed("digits", subset=["test", "test"])

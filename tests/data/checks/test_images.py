@@ -22,7 +22,7 @@ COLOR, GRAY = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8))
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "texts"),
     [
         (torch.zeros(3, 8, 8), ""),
         (torch.zeros(1, 8, 8, dtype=torch.uint8), ""),
@@ -38,9 +38,9 @@ COLOR, GRAY = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8))
     ],
 )
 def test_what_an_image_is_instead_is_said(
-    image: Image.Image | NDArray[Any] | torch.Tensor, said: str
+    image: Image.Image | NDArray[Any] | torch.Tensor, texts: str
 ) -> None:
-    assert describe_unsupported(image) == said
+    assert describe_unsupported(image) == texts
 
 
 class Same(Dataset[Any]):
@@ -56,7 +56,9 @@ class Same(Dataset[Any]):
         return self.image, self.targets[row]
 
 
-def told(tmp_path: Path, image: Image.Image | NDArray[Any], channels: int = 3) -> dict[str, str]:
+def problems_of(
+    tmp_path: Path, image: Image.Image | NDArray[Any], channels: int = 3
+) -> dict[str, str]:
     """The problems of a run on such images, by key."""
     register_dataset("same_images")(lambda root, subset, image_transform: Same(image))
     (tmp_path / "own.yaml").write_text(f"""
@@ -81,15 +83,15 @@ learner: {{hparams: {{num_classes: 2, model: {{backbone: {{in_chans: {channels}}
 def test_a_run_on_describe_unsupporteds_is_refused_with_what_an_image_is(
     tmp_path: Path, image: Image.Image | NDArray[Any]
 ) -> None:
-    found = told(tmp_path, image, channels=1 if image is GRAY else 3)
-    said = [text for text in found.values() if AN_IMAGE in text]
-    assert all(describe_unsupported(image) in text for text in said)
-    assert len(said) == 2
-    assert AN_IMAGE in next(iter(found.values()))
+    problems = problems_of(tmp_path, image, channels=1 if image is GRAY else 3)
+    texts = [text for text in problems.values() if AN_IMAGE in text]
+    assert all(describe_unsupported(image) in text for text in texts)
+    assert len(texts) == 2
+    assert AN_IMAGE in next(iter(problems.values()))
 
 
 def test_images_are_not_accused_of_what_is_wrong_elsewhere(tmp_path: Path) -> None:
-    assert told(tmp_path, COLOR.transpose(2, 0, 1)) == {}
-    found = told(tmp_path, COLOR.transpose(2, 0, 1), channels=1)
-    assert found
-    assert not any(AN_IMAGE in text for text in found.values())
+    assert problems_of(tmp_path, COLOR.transpose(2, 0, 1)) == {}
+    problems = problems_of(tmp_path, COLOR.transpose(2, 0, 1), channels=1)
+    assert problems
+    assert not any(AN_IMAGE in text for text in problems.values())

@@ -43,13 +43,13 @@ def spoil(root: Path, *rows: int, split: str = "train") -> list[str]:
 
 
 def module(root: Path, *overrides: str) -> DataModule:
-    given = (f"run.data_root={root}", "data.image_size=16", f"run.cache_dir={root.parent / 'c'}",
+    settings = (f"run.data_root={root}", "data.image_size=16", f"run.cache_dir={root.parent / 'c'}",
              "data.train.unlabeled.batch_size_per_gpu=8")  # fmt: skip
-    config = composed("imagewang", "data=image_folder", *given, *overrides)
+    config = composed("imagewang", "data=image_folder", *settings, *overrides)
     return DataModule(config.data, config.run, world_size=1, seed=0)
 
 
-def told(call: Callable[..., Any]) -> dict[str, str]:
+def problems_of(call: Callable[..., Any]) -> dict[str, str]:
     with pytest.raises(ConfigError) as caught:
         call()
     return {p.key: p.expected for p in caught.value.problems}
@@ -59,24 +59,24 @@ def test_all_loaders_name_all_broken_images_at_once(root: Path) -> None:
     names = spoil(root, 0, 1, 2, 21, 39)
     others = spoil(root, 3, split="val")
     data = module(root, "run.mode=FIT")
-    found = told(data.decode)
-    assert set(found) == {f"data.{name}.dataset.on_error" for name in
+    problems = problems_of(data.decode)
+    assert set(problems) == {f"data.{name}.dataset.on_error" for name in
                           ("train.supervised", "train.unlabeled", "val")}  # fmt: skip
     for key, images in (("train.supervised", names), ("val", others)):
-        text = found[f"data.{key}.dataset.on_error"]
+        text = problems[f"data.{key}.dataset.on_error"]
         assert all(name in text for name in images)
         assert "on_error: skip" in text
-    text = found["data.train.supervised.dataset.on_error"]
+    text = problems["data.train.supervised.dataset.on_error"]
     assert text.startswith("5 of 40 images cannot be read: train/a/00.png (the file is empty), ")
     assert "train/a/02.png (no image of a known format" in text
 
 
 @pytest.mark.parametrize("kind", ["auto", "none"])
-def test_the_first_images_are_told_together_with_the_others(root: Path, kind: str) -> None:
+def test_the_first_images_are_reported_together_with_the_others(root: Path, kind: str) -> None:
     names = spoil(root, 2, 0, 1, 9)  # the last of them are half files
     keys = [f"data.train.{name}.dataset.cache" for name in ("supervised", "unlabeled")]
-    found = told(module(root, *(f"++{key}={kind}" for key in keys)).decode)
-    text = found["data.train.supervised.dataset.on_error"]
+    problems = problems_of(module(root, *(f"++{key}={kind}" for key in keys)).decode)
+    text = problems["data.train.supervised.dataset.on_error"]
     first = names if kind == "auto" else [names[0], names[1], names[2]]
     assert text.startswith(f"{len(first)} of 40 images cannot be read")
     assert all(name in text for name in first)
@@ -115,7 +115,7 @@ def test_labels_that_cannot_be_read_are_not_listed_and_a_lost_class_is_reported(
     assert not any(name in (tmp_path / "labels.csv").read_text() for name in names)
 
 
-def settled(
+def checked_samples(
     root: Path, folder: Path | None = None, cache: str = "disk", **settings: str
 ) -> Samples | None:
     samples = indexed("image_folder", str(root), "train", **settings)
@@ -128,7 +128,7 @@ def settled(
 def test_sound_images_pass_in_silence(
     root: Path, cache: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert settled(root, cache=cache).skipped == []
+    assert checked_samples(root, cache=cache).skipped == []
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -140,20 +140,23 @@ def test_rows_that_are_not_read_may_be_broken(root: Path) -> None:
 
 def test_long_lists_go_to_a_file(root: Path) -> None:
     names = spoil(root, *range(30))
-    text = told(lambda: settled(root, root.parent))["on_error"]
+    text = problems_of(lambda: checked_samples(root, root.parent))["on_error"]
     assert text.startswith("30 of 40 images cannot be read")
     assert names[9] in text and names[10] not in text
     assert "and 20 more (all of them are in " in text
     assert (root.parent / "unreadable.txt").read_text().split() == names
     shutil.rmtree(root.parent / "c")
     (root.parent / "file").touch()
-    assert "and 20 more; on_error" in told(lambda: settled(root, root.parent / "file"))["on_error"]
+    assert (
+        "and 20 more; on_error"
+        in problems_of(lambda: checked_samples(root, root.parent / "file"))["on_error"]
+    )
 
 
 def test_nothing_to_go_on_with_is_refused_though_it_is_skipped(root: Path) -> None:
     for path in (root / "train").rglob("*.png"):
         path.write_bytes(b"")
-    text = told(lambda: settled(root, cache="none", on_error="skip"))["on_error"]
+    text = problems_of(lambda: checked_samples(root, cache="none", on_error="skip"))["on_error"]
     assert text.startswith("40 of 40 images cannot be read")
     assert "skip" not in text
 
@@ -162,9 +165,11 @@ def test_images_that_are_not_cached_are_probed(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = spoil(root, 3, 9)
-    assert told(lambda: settled(root, cache="none"))["on_error"].startswith("2 of 40 images")
-    found = settled(root, cache="none", on_error="skip")
-    assert found.skipped == names
+    assert problems_of(lambda: checked_samples(root, cache="none"))["on_error"].startswith(
+        "2 of 40 images"
+    )
+    samples = checked_samples(root, cache="none", on_error="skip")
+    assert samples.skipped == names
     assert "2 of 40" in caplog.text
     large = indexed("image_folder", str(root), "train", on_error="skip")
     check_readable(large, "data.train.supervised", max_probed=39)
@@ -179,14 +184,14 @@ def test_no_format_is_taken_for_broken(
         Image.open(path).save(path, kind)
     decoded = []
     monkeypatch.setattr(ImageFiles, "__call__", lambda _, position: decoded.append(position))
-    assert settled(root, cache="none").skipped == []
+    assert checked_samples(root, cache="none").skipped == []
     assert decoded == [0, 1]
 
 
-def test_images_that_begin_oddly_but_can_be_read_pass(root: Path) -> None:
+def test_images_with_unknown_signatures_that_can_be_read_pass(root: Path) -> None:
     path = sorted((root / "train").rglob("*.png"))[4]
     path.write_bytes(b"P3\n1 1\n255\n1 2 3\n")
-    assert settled(root, cache="none").skipped == []
+    assert checked_samples(root, cache="none").skipped == []
 
 
 def test_the_first_images_that_can_be_read_are_found(root: Path) -> None:

@@ -97,7 +97,7 @@ def in_threes(dataset: Samples) -> BatchSampler:
     return torch.utils.data.BatchSampler(range(len(dataset)), 3, drop_last=False)
 
 
-def test_a_batch_sampler_is_shared_out_too() -> None:
+def test_a_batch_sampler_is_divided_among_processes_too() -> None:
     config = {"_target_": f"{__name__}.in_threes"}
     parts = [rows(loader(10, rank=r, world_size=2, batch_sampler=config)) for r in range(2)]
     assert parts == [[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9]]]
@@ -122,7 +122,7 @@ class Chosen(Unending):
 
 
 @pytest.mark.parametrize(
-    ("key", "target", "rows", "told"),
+    ("key", "target", "rows", "message"),
     [
         ("sampler", "Endless", [1], "needs a length"),
         ("sampler", "Chosen", [0, 9], "returns 9; its rows must be integers from 0 to 8"),
@@ -135,19 +135,19 @@ class Chosen(Unending):
     ],
 )
 def test_samplers_that_cannot_work_are_reported(
-    key: str, target: str, rows: list[Any], told: str
+    key: str, target: str, rows: list[Any], message: str
 ) -> None:
     config: dict[str, Any] = {key: {"_target_": f"{__name__}.{target}", "rows": rows}}
-    with pytest.raises(ConfigError, match=rf"data\.train\.x\.{key}: found '.*{target}'; {told}"):
+    with pytest.raises(ConfigError, match=rf"data\.train\.x\.{key}: found '.*{target}'; {message}"):
         loader(9, **config)
 
 
 def test_a_look_at_a_sampler_draws_no_random_numbers() -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    found = loader(9, batch_size=9, sampler={"_target_": "torch.utils.data.RandomSampler"})
+    built = loader(9, batch_size=9, sampler={"_target_": "torch.utils.data.RandomSampler"})
     assert torch.equal(torch.get_rng_state(), state)
-    assert sorted(rows(found)[0]) == list(range(9))
+    assert sorted(rows(built)[0]) == list(range(9))
 
 
 def test_class_balanced_and_custom_samplers() -> None:
@@ -169,10 +169,10 @@ def test_a_loader_without_a_batch_is_refused() -> None:
 def test_both_ways_to_a_batch_that_the_message_names_lead_to_one(world_size: int) -> None:
     with pytest.raises(ConfigError) as error:
         loader(60, 96, world_size=world_size, drop_last=True)
-    most, repeat = map(
+    batch_size, repeat = map(
         int, re.findall(r"at most (\d+), or data.train.x.repeat=(\d+)", str(error.value))[0]
     )
-    assert len(loader(60, most, world_size=world_size, drop_last=True)) == 1
+    assert len(loader(60, batch_size, world_size=world_size, drop_last=True)) == 1
     assert len(loader(60, 96, world_size=world_size, drop_last=True, repeat=repeat)) == 1
     with pytest.raises(ConfigError):
         loader(60, 96, world_size=world_size, drop_last=True, repeat=repeat - 1)
@@ -243,7 +243,7 @@ def streamed(count: int, batch_size: int = 2, **config: bool) -> DataLoader[Any]
     return build_loader(config, samples, key="data.train.s", batch_size=batch_size, seed=0)
 
 
-def test_a_stream_goes_along_and_starts_again() -> None:
+def test_a_stream_is_combined_with_others_and_starts_again() -> None:
     named = NamedLoaders({"map": loader(10), "stream": streamed(3)})
     assert len(named) == 3
     assert rows(step["stream"] for step in named) == [[0, 1], [2], [0, 1]]

@@ -43,42 +43,42 @@ def problems(call: Callable[..., Any], **kwargs: Any) -> list[Any]:
 
 
 def test_image_folder_reads_a_subset_sorted_with_its_classes(root: Path) -> None:
-    found = indexed("image_folder", str(root), "train")
-    assert found.row_ids() == ["train/cat/a.png", "train/cat/b.png", "train/dog/deep/c.PNG"]
-    assert found.classes == ["cat", "dog"]
-    assert found.targets.tolist() == [0, 0, 1]
-    sample = found[2]
+    samples = indexed("image_folder", str(root), "train")
+    assert samples.row_ids() == ["train/cat/a.png", "train/cat/b.png", "train/dog/deep/c.PNG"]
+    assert samples.classes == ["cat", "dog"]
+    assert samples.targets.tolist() == [0, 0, 1]
+    sample = samples[2]
     assert (sample["target"], sample["index"]) == (1, 2)
     assert sample["image"].shape == (3, 4, 6)
     assert sample["image"].unique().tolist() == [2]
 
 
 def test_image_folder_strings_subsets_together_in_the_order_given(root: Path) -> None:
-    found = indexed("image_folder", str(root), ["val", "train"])
-    assert [name.split("/")[0] for name in found.row_ids()] == ["val"] * 2 + ["train"] * 3
-    assert found.targets.tolist() == [0, 1, 0, 0, 1]
+    samples = indexed("image_folder", str(root), ["val", "train"])
+    assert [name.split("/")[0] for name in samples.row_ids()] == ["val"] * 2 + ["train"] * 3
+    assert samples.targets.tolist() == [0, 1, 0, 0, 1]
 
 
 def test_image_folder_without_a_subset_reads_every_folder_and_loose_ones_unlabeled(
     root: Path,
 ) -> None:
-    found = indexed("image_folder", str(root))
-    assert dict(zip(found.row_ids(), found.targets.tolist(), strict=True)) == {
+    samples = indexed("image_folder", str(root))
+    assert dict(zip(samples.row_ids(), samples.targets.tolist(), strict=True)) == {
         "heap/f.png": -1, "train/cat/a.png": 0, "train/cat/b.png": 0, "train/dog/deep/c.PNG": 1,
         "val/cat/d.png": 0, "val/dog/e.png": 1,
     }  # fmt: skip
 
 
 def test_image_folder_of_class_folders_alone(root: Path) -> None:
-    found = indexed("image_folder", str(root / "val"))
-    assert (found.classes, found.targets.tolist()) == (["cat", "dog"], [0, 1])
+    samples = indexed("image_folder", str(root / "val"))
+    assert (samples.classes, samples.targets.tolist()) == (["cat", "dog"], [0, 1])
 
 
 def test_image_files_finds_images_at_any_depth_and_gives_no_labels(root: Path) -> None:
-    found = indexed("image_files", str(root))
-    assert len(found) == 6
-    assert set(found.targets.tolist()) == {-1}
-    assert found.classes is None
+    samples = indexed("image_files", str(root))
+    assert len(samples) == 6
+    assert set(samples.targets.tolist()) == {-1}
+    assert samples.classes is None
     assert indexed("image_files", str(root), "heap").row_ids() == ["heap/f.png"]
 
 
@@ -88,10 +88,13 @@ def test_missing_folders_are_told_with_those_that_are_there(root: Path, kind: st
     ((key, value, expected),) = problems(call, root=str(root.parent / "pest"))
     assert (key, value) == ("root", str(root.parent / "pest"))
     assert "did you mean 'pets'" in expected
-    found = problems(call, root=str(root), subset=["trian", "val", "nothing"])
-    assert [(key, value) for key, value, _ in found] == [("subset", "trian"), ("subset", "nothing")]
-    assert "did you mean 'train'" in found[0][2]
-    assert all(name in found[1][2] for name in ("heap", "train", "val"))
+    reported = problems(call, root=str(root), subset=["trian", "val", "nothing"])
+    assert [(key, value) for key, value, _ in reported] == [
+        ("subset", "trian"),
+        ("subset", "nothing"),
+    ]
+    assert "did you mean 'train'" in reported[0][2]
+    assert all(name in reported[1][2] for name in ("heap", "train", "val"))
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
@@ -119,8 +122,8 @@ def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
 def test_a_subset_that_is_a_number_names_a_folder(root: Path, kind: str) -> None:
     write_image(root / "1" / "cat" / "g.png", 9)
-    found = indexed(kind, str(root), 1)
-    assert found.row_ids() == ["1/cat/g.png"]
+    samples = indexed(kind, str(root), 1)
+    assert samples.row_ids() == ["1/cat/g.png"]
     assert indexed(kind, str(root), [1, "val"]).row_ids()[0] == "1/cat/g.png"
     for wrong in (True, 1.5, [None], [], {"a": 1}):
         ((key, value, expected),) = problems(dataset, name=kind, root=str(root), subset=wrong)
@@ -145,9 +148,9 @@ def test_hidden_and_system_folders_are_left_out_and_counted(
             root / "train" / "dog" / "deep",
         ):
             write_image(place / name / "more" / "x.png", 9)
-    found = indexed(kind, str(root))
-    assert found.row_ids() == before.row_ids()
-    assert (found.classes, found.targets.tolist()) == (before.classes, before.targets.tolist())
+    samples = indexed(kind, str(root))
+    assert samples.row_ids() == before.row_ids()
+    assert (samples.classes, samples.targets.tolist()) == (before.classes, before.targets.tolist())
     left = caplog.messages[-1]
     assert "left out" in left
     assert "hidden and system folders" in left
@@ -195,10 +198,10 @@ def test_forms_of_one_character_are_one_class_folder_and_one_subset(tmp_path: Pa
     one, other = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
     for number, name in enumerate([f"{one}/{one}", f"{one}/{other}", f"{one}/tea", f"b/{other}"]):
         write_image(tmp_path / name / f"{number}.png", number)
-    found = indexed("image_folder", str(tmp_path), [other, "b"])
-    assert found.classes == [one, "tea"]
-    values = [found[row]["image"].max().item() for row in range(4)]
-    assert dict(zip(values, found.targets.tolist(), strict=True)) == {0: 0, 1: 0, 2: 1, 3: 0}
+    samples = indexed("image_folder", str(tmp_path), [other, "b"])
+    assert samples.classes == [one, "tea"]
+    values = [samples[row]["image"].max().item() for row in range(4)]
+    assert dict(zip(values, samples.targets.tolist(), strict=True)) == {0: 0, 1: 0, 2: 1, 3: 0}
 
 
 def test_class_folders_that_look_alike_are_reported(
@@ -216,14 +219,14 @@ def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     write_image(tmp_path / "images" / "train" / name / f"{name}.png", 7)
     write_image(tmp_path / "images" / "train" / "tea" / "x.png")
-    found = cache_samples(
+    samples = cache_samples(
         indexed("image_folder", str(tmp_path / "images")), "disk", folder=tmp_path
     )
     shown = "caf\\udce9"
-    assert found.classes == [shown, "tea"]
-    assert found.row_ids()[0] == f"train/{shown}/{shown}.png"
-    assert found[0]["image"].unique().tolist() == [7]
-    (tmp_path / "list.csv").write_text(",".join([*found.row_ids(), *found.classes]), "utf-8")
+    assert samples.classes == [shown, "tea"]
+    assert samples.row_ids()[0] == f"train/{shown}/{shown}.png"
+    assert samples[0]["image"].unique().tolist() == [7]
+    (tmp_path / "list.csv").write_text(",".join([*samples.row_ids(), *samples.classes]), "utf-8")
     (tmp_path / "images" / "train" / name / f"{name}.png").write_bytes(b"broken")
     with pytest.raises(UnreadableSampleError, match="no image of a known format") as caught:
         indexed("image_folder", str(tmp_path / "images"))[0]

@@ -82,10 +82,10 @@ def test_cifar10_is_downloaded_checked_and_read(
     (folder / "cifar.tar.gz").write_bytes(archive)
     monkeypatch.setattr(datasets.CIFAR10, "url", f"{address}/cifar.tar.gz")
     root = str(tmp_path / "data")
-    found = indexed("cifar10", root, "train", download=True)
-    assert found.classes == ["plane", "car"]
-    assert found.targets.tolist() == labels[:40].tolist()
-    assert (found[7]["image"].numpy() == pixels[7]).all()
+    samples = indexed("cifar10", root, "train", download=True)
+    assert samples.classes == ["plane", "car"]
+    assert samples.targets.tolist() == labels[:40].tolist()
+    assert (samples[7]["image"].numpy() == pixels[7]).all()
     # It is there now: no download is needed.
     test = indexed("cifar10", root, "test")
     assert (test[3]["image"].numpy() == pixels[43]).all()
@@ -105,7 +105,7 @@ def test_a_damaged_download_is_reported(
         indexed("cifar10", str(tmp_path / "data"), "train", download=True)
 
 
-def test_missing_files_are_told_with_the_way_to_get_them(tmp_path: Path) -> None:
+def test_missing_files_are_reported_with_the_way_to_get_them(tmp_path: Path) -> None:
     for kind in ("cifar10", "cifar100", "mnist", "fashion_mnist", "stl10", "svhn"):
         with pytest.raises(ConfigError, match="download: true downloads it") as caught:
             indexed(kind, str(tmp_path), "train")
@@ -163,9 +163,9 @@ def test_svhn_has_channels_last_and_its_zero_is_ten(
     files = {**datasets.SVHN.split_list}
     files["train"] = ["", path.name, md5(path.read_bytes())]
     monkeypatch.setattr(datasets.SVHN, "split_list", files)
-    found = indexed("svhn", str(tmp_path), "train")
-    assert found.targets.tolist() == [1, 0, 9]
-    assert (found[2]["image"].numpy() == images[..., 2].transpose(2, 0, 1)).all()
+    samples = indexed("svhn", str(tmp_path), "train")
+    assert samples.targets.tolist() == [1, 0, 9]
+    assert (samples[2]["image"].numpy() == images[..., 2].transpose(2, 0, 1)).all()
 
 
 @pytest.mark.parametrize("kind", ["mnist", "fashion_mnist"])
@@ -179,10 +179,10 @@ def test_mnist_has_one_channel(tmp_path: Path, kind: str) -> None:
         (raw / f"{split}-images-idx3-ubyte").write_bytes(head + images.tobytes())
         labels = struct.pack(">ii", 0x801, 3) + bytes([5, 0, 9])
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(labels)
-    found = indexed(kind, str(tmp_path), "test")
-    assert found.targets.tolist() == [5, 0, 9]
-    assert len(found.classes) == 10
-    assert (found[1]["image"].numpy() == images[1:2]).all()
+    samples = indexed(kind, str(tmp_path), "test")
+    assert samples.targets.tolist() == [5, 0, 9]
+    assert len(samples.classes) == 10
+    assert (samples[1]["image"].numpy() == images[1:2]).all()
 
 
 def test_digits_are_scikit_learns() -> None:

@@ -1,4 +1,4 @@
-"""Tables of images: what is read of a CSV file, and what is refused or told, with its line."""
+"""Tables of images: what is read of a CSV file, and what is rejected, with its line."""
 
 import unicodedata
 from collections.abc import Callable
@@ -46,9 +46,9 @@ def write(root: Path) -> Callable[..., Any]:
     return written
 
 
-def labels(found: Samples) -> list[Any]:
+def labels(samples: Samples) -> list[Any]:
     """The label of each row, by name."""
-    return [None if t < 0 else found.classes[t] for t in found.targets.tolist()]
+    return [None if t < 0 else samples.classes[t] for t in samples.targets.tolist()]
 
 
 @pytest.fixture
@@ -62,31 +62,31 @@ def table(root: Path) -> Path:
 
 
 def test_csv_numbers_classes_of_the_whole_table_and_leaves_empty_labels_out(table: Path) -> None:
-    found = indexed("csv", str(table), "train")
-    assert found.classes == ["9", "10"]  # by number, not by letter
-    assert found.targets.tolist() == [1, -1]
-    assert found.row_ids() == ["train/cat/a.png", "heap/f.png"]
-    assert found[1]["image"].unique().tolist() == [3]
+    samples = indexed("csv", str(table), "train")
+    assert samples.classes == ["9", "10"]  # by number, not by letter
+    assert samples.targets.tolist() == [1, -1]
+    assert samples.row_ids() == ["train/cat/a.png", "heap/f.png"]
+    assert samples[1]["image"].unique().tolist() == [3]
     assert indexed("csv", str(table), ["val", "train"]).targets.tolist() == [1, -1, 0, 1]
 
 
 def test_csv_with_other_columns_byte_order_mark_and_no_labels(root: Path) -> None:
     path = root / "other.csv"
     path.write_text("\ufefffile,kind\nheap/f.png,x\n", encoding="utf-8")
-    found = indexed("csv", str(path), path_column="file", label_column="kind")
-    assert found.classes == ["x"]
+    samples = indexed("csv", str(path), path_column="file", label_column="kind")
+    assert samples.classes == ["x"]
     path.write_text("path\nheap/f.png\n")
     assert indexed("csv", str(path)).targets.tolist() == [-1]
 
 
 def test_csv_mistakes_name_columns_and_splits(table: Path) -> None:
     call = lambda **kwargs: indexed("csv", str(table), **kwargs)  # noqa: E731
-    found = problems(call, subset="train", path_column="paht", split_column="fold")
-    assert [(key, value) for key, value, _ in found] == [
+    reported = problems(call, subset="train", path_column="paht", split_column="fold")
+    assert [(key, value) for key, value, _ in reported] == [
         ("path_column", "paht"),
         ("split_column", "fold"),
     ]
-    assert "did you mean 'path'" in found[0][2]
+    assert "did you mean 'path'" in reported[0][2]
     ((key, value, expected),) = problems(call, subset="trian")
     assert (key, value) == ("subset", "trian")
     assert "did you mean 'train'" in expected
@@ -132,8 +132,8 @@ def test_labels_are_read_without_what_does_not_count(
 def test_forms_of_one_character_are_one_class(write: Callable[..., Any]) -> None:
     one, other = (unicodedata.normalize(form, E_ACUTE) for form in ("NFC", "NFD"))
     assert one != other
-    found = write(f"path,label\n0.png,{one}\n1.png,{other}\n")
-    assert (found.classes, found.targets.tolist()) == ([one], [0, 0])
+    samples = write(f"path,label\n0.png,{one}\n1.png,{other}\n")
+    assert (samples.classes, samples.targets.tolist()) == ([one], [0, 0])
 
 
 def test_numbers_sort_as_numbers(write: Callable[..., Any]) -> None:
@@ -145,8 +145,8 @@ def test_numbers_sort_as_numbers(write: Callable[..., Any]) -> None:
 def test_spaces_around_a_path_do_not_count_unless_the_file_has_them(
     write: Callable[..., Any], root: Path, path: str
 ) -> None:
-    found = write(f"path,label\n{path},a\n")
-    assert found[0]["image"].unique().tolist() == [0]
+    samples = write(f"path,label\n{path},a\n")
+    assert samples[0]["image"].unique().tolist() == [0]
     (root / "3.png").rename(root / "4.png ")
     assert write("path\n4.png \n")[0]["image"].unique().tolist() == [3]
 
@@ -188,27 +188,27 @@ def test_a_path_in_another_form_is_found(
         ("path,label\n" + "x" * 300 + "/" + "y" * 300 + ",a\n", "root", ["1 of its images"]),
     ],
 )  # fmt: skip
-def test_what_is_odd_is_refused_with_its_line(
+def test_invalid_tables_are_rejected_with_the_line(
     write: Callable[..., Any], text: bytes | str, key: str, words: list[str]
 ) -> None:
-    found = problems(write, text=text)
-    assert {k for k, _, _ in found} >= {key}
-    told = " ".join(expected for k, _, expected in found if k == key)
-    assert all(word in told for word in words), told
+    reported = problems(write, text=text)
+    assert {k for k, _, _ in reported} >= {key}
+    message = " ".join(expected for k, _, expected in reported if k == key)
+    assert all(word in message for word in words), message
 
 
 def test_many_faults_are_counted(write: Callable[..., Any]) -> None:
-    found = problems(write, text="path,label\n" + "0.png\n" * 100)
-    assert len(found) == 6
-    assert "95 more lines" in found[-1][2]
+    reported = problems(write, text="path,label\n" + "0.png\n" * 100)
+    assert len(reported) == 6
+    assert "95 more lines" in reported[-1][2]
 
 
 def test_a_table_is_read_without_labels_where_that_is_said_or_plain(
     write: Callable[..., Any],
 ) -> None:
     text = "path,label,split\n0.png,a,x\n1.png,b,y\n"
-    found = write(text, label_column=None)
-    assert (found.classes, found.targets.tolist()) == (None, [-1, -1])
+    samples = write(text, label_column=None)
+    assert (samples.classes, samples.targets.tolist()) == (None, [-1, -1])
     assert write("path,split\n0.png,x\n").targets.tolist() == [-1]
     ((key, value, _),) = problems(write, text="path,split\n0.png,x\n", label_column="kind")
     assert (key, value) == ("label_column", "kind")
