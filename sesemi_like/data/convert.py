@@ -9,9 +9,9 @@ import argparse
 import io
 import json
 import math
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from .samples import UNLABELED, UNREADABLE, Samples
 from .sources.decoding import decode, shrink
 from .sources.image_files import image_files_of
 from .sources.shards import INDEX
+from .sources.tar import write_sample
 
 _QUALITY = 95
 
@@ -31,13 +32,13 @@ def write_shards(
 ) -> Path:
     """Writes a data set as shards; the index comes last, so that no half of it looks whole.
 
-    Image files are taken over byte by byte, unless they are to be made smaller; other images
-    are written as PNG, which loses nothing. Samples are spread over the shards at random, so that
-    each shard has something of every class.
+    Image files are copied byte by byte, unless they are resized; other images are written as PNG,
+    without loss. Samples are distributed over the shards at random, so that each shard has samples
+    of every class.
 
     Args:
         samples: A data set of images, read without an `image_transform`.
-        folder: Where to; made if need be.
+        folder: The output folder, which is created.
         samples_per_shard: Samples of a shard.
         side: Larger images are resized to this shorter side and written as JPEG.
 
@@ -49,8 +50,6 @@ def write_shards(
         UnreadableSampleError: An image cannot be read, and its data set does not skip such.
         OSError: The folder cannot be written.
     """
-    from webdataset import TarWriter
-
     if samples_per_shard < 1 or (side is not None and side < 1):
         raise ValueError("samples_per_shard and side must be 1 or more")
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,37 +59,37 @@ def write_shards(
     for number in range(math.ceil(len(order) / samples_per_shard)):
         rows = order[number * samples_per_shard : (number + 1) * samples_per_shard]
         name = f"{number:05}.tar"
-        with TarWriter(str(folder / name)) as tar:
-            written = sum(_write(tar, samples, int(row), side) for row in rows)
+        with tarfile.open(folder / name, "w", format=tarfile.USTAR_FORMAT) as tar:
+            written = sum(_write_row(tar, samples, int(row), side) for row in rows)
         listed.append({"name": name, "samples": written})
     index = {"shards": listed, "classes": samples.classes}
     write_atomically(folder / INDEX, json.dumps(index, indent=1) + "\n")
     return folder / INDEX
 
 
-def _write(tar: Any, samples: Samples, row: int, side: int | None) -> int:
+def _write_row(tar: tarfile.TarFile, samples: Samples, row: int, side: int | None) -> int:
     position = int(samples.positions[row])
     try:
-        extension, content = _encoded(samples, position, side)
+        extension, content = _encode(samples, position, side)
     except UNREADABLE as error:
         if samples.on_error == "skip":
             return 0
         raise UnreadableSampleError(f"{samples.ids[position]} cannot be read: {error}") from error
-    fields = {"__key__": f"{position:09}", extension: content}
+    fields = {extension: content}
     target = UNLABELED if samples.targets is None else int(samples.targets[row])
     if target != UNLABELED:
         fields["cls"] = str(target).encode()
-    tar.write(fields)
+    write_sample(tar, f"{position:09}", fields)
     return 1
 
 
-def _encoded(samples: Samples, position: int, side: int | None) -> tuple[str, bytes]:
+def _encode(samples: Samples, position: int, side: int | None) -> tuple[str, bytes]:
     from PIL import Image
 
     files = image_files_of(samples)
     if files is not None and side is None:
         content = Path(files.files[position]).read_bytes()
-        decode(content)  # tells now what cannot be read
+        decode(content)  # raises for what cannot be read
         kind = {b"\xff\xd8": "jpg", b"\x89P": "png"}.get(content[:2])
         if kind:
             return kind, content

@@ -105,7 +105,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
 def test_a_run_imports_what_its_config_names_when_it_is_needed() -> None:
     program = (
         "import sys, sesemi_like.run.execute\n"
-        "late = {'timm', 'sklearn', 'webdataset', 'tensorboard', 'albumentations', 'simplejpeg'}\n"
+        "late = {'timm', 'sklearn', 'tensorboard', 'albumentations', 'simplejpeg'}\n"
         "print(sorted(late & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

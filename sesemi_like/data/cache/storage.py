@@ -49,7 +49,8 @@ class Storage:
         """What the pixels depend on: the files, and how they are decoded."""
         settings = f"{self.reader.image_transform}" if self.is_transformed else f"side {self.side}"
         files = (self.reader.load.fingerprint(int(p)) for p in positions)  # type: ignore[attr-defined]
-        return cache_key([settings, f"decoding {decoding.VERSION}"], files)
+        decoder = f"{decoding.jpeg_decoder()} {decoding.VERSION}"
+        return cache_key([settings, decoder], files)
 
 
 def choose_storage(

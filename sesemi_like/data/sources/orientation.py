@@ -1,4 +1,4 @@
-"""Which way up an image is, as cameras note it in EXIF.
+"""The orientation of an image, as cameras store it in EXIF.
 
 Shapes: H height, W width.
 """
@@ -19,7 +19,7 @@ _TAG = 0x0112
 _START_OF_IMAGE, _MARKER, _APP1, _START_OF_SCAN = b"\xff\xd8", 0xFF, 0xE1, 0xDA
 
 # CIPA DC-008 (EXIF 2.32), 4.6.4 A: where row 0 and column 0 of what is stored lie in what was seen.
-_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+_TRANSPOSITIONS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -30,18 +30,18 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 }
 
 
-def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turns and mirrors an image so that it is seen as it was taken.
+def apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
+    """Rotates and mirrors an image so that it is upright.
 
     Args:
         pixels: uint8 (H, W, 3).
-        orientation: EXIF's, 1 to 8; others change nothing.
+        orientation: EXIF's value, 1 to 8; others change nothing.
 
     Returns:
         uint8 (H, W, 3), or (W, H, 3) for 5 to 8, contiguous.
     """
-    turn = _TURNS.get(orientation)
-    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+    transpose = _TRANSPOSITIONS.get(orientation)
+    return pixels if transpose is None else np.ascontiguousarray(transpose(pixels))
 
 
 def orientation_of(image: Any) -> int:
@@ -65,7 +65,7 @@ def orientation_of_jpeg(content: bytes) -> int:
     from PIL import Image
 
     try:
-        if not _has_notes(content):  # Pillow takes longer to look than small files to decode
+        if not _has_metadata(content):  # Pillow takes longer to look than small files to decode
             return 1
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
             warnings.simplefilter("ignore")  # Pillow's, which name no file
@@ -74,7 +74,7 @@ def orientation_of_jpeg(content: bytes) -> int:
         return 1
 
 
-def _has_notes(content: bytes) -> bool:
+def _has_metadata(content: bytes) -> bool:
     """Whether a JPEG file has a segment of the kind that EXIF and XMP are in."""
     place = len(_START_OF_IMAGE)
     while content[place] == _MARKER and content[place + 1] not in (_APP1, _START_OF_SCAN):

@@ -16,6 +16,7 @@ import logging
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
@@ -40,31 +41,40 @@ from ..samples import (
 from .decoding import decode
 from .image_reader import ImageReader, least_side
 from .names import subset_names
+from .tar import Fields, read_samples
 
 INDEX = "index.json"
 
 _IMAGES = ("jpg", "jpeg", "png")
 _UNREADABLE_SHARD = (OSError, ValueError, EOFError, tarfile.TarError, zlib.error, HTTPException)
-_PATIENCE = 60
+_TIMEOUT_SECONDS = 60
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _StoredSample:
+    """A sample as it is stored: its position in the data set, its name, and its fields."""
+
+    position: int
+    name: str
+    fields: Fields
+
+
 class ShardedSamples(StreamedSamples):
-    """Samples streamed from shards, each read by one process and worker, but for the outer ones.
+    """Samples streamed from shards; only shards at a boundary are read by more than one worker.
 
     The order of shards in pass k is drawn from ``PCG64((seed, k))`` and the same on every process.
-    Their samples, one shard after the other, are cut into a stretch for each process, of equal
-    lengths but for one sample, and that into one for each of its workers, of whole batches, equal
-    but for one. A worker reads the shards of its stretch, and draws its samples from a buffer that
-    it keeps full.
+    Their samples, concatenated, are divided into one contiguous part for each process, of lengths
+    that differ by one sample at most, and that into one for each of its workers, of whole batches.
+    A worker reads the shards of its part, and shuffles its samples in a buffer.
 
     Args:
         root: A folder or URL.
         shards: The name below it and the number of samples of each shard.
         image_transform: Applied to each PIL image; None makes uint8 tensors (C, H, W).
         classes: The names of the classes.
-        buffer: Samples that a worker chooses the next one from, where passes are shuffled.
+        buffer: Samples in each worker's shuffle buffer.
 
     Attributes:
         shuffle: Whether each pass has an order of its own.
@@ -124,8 +134,8 @@ class ShardedSamples(StreamedSamples):
         # In shared memory, because workers that persist never see this object again.
         self._pass[0], self._pass[1] = number, skipped_batches
 
-    def stretch(self, worker: int, workers: int) -> range:
-        """The places in a pass that a worker of this process reads."""
+    def part_of(self, worker: int, workers: int) -> range:
+        """The ranks in a pass of the samples that a worker of this process reads."""
         of_process = _part(range(self.num_samples), self.rank, self.world_size)
         batches = _part(range(self.num_batches(self.rank)), worker, workers)
         return of_process[batches.start * self.batch_size : batches.stop * self.batch_size]
@@ -142,34 +152,30 @@ class ShardedSamples(StreamedSamples):
         # A loader takes batches from its workers in turn, beginning with the first one.
         worker = (worker + skipped) % workers
         order = np.random.Generator(np.random.PCG64([self.seed, number]))
-        places = order.permutation(len(self.shards)) if self.shuffle else range(len(self.shards))
-        own = self.stretch(worker, workers)
-        raw = self._raw([int(place) for place in places], own)
+        shards = order.permutation(len(self.shards)) if self.shuffle else range(len(self.shards))
+        own = self.part_of(worker, workers)
+        stored = self._read_stored([int(shard) for shard in shards], own)
         if self.shuffle:
             draws = np.random.PCG64([self.seed, number, self.rank * workers + worker])
-            raw = _mixed(raw, self.buffer, np.random.Generator(draws))
+            stored = _shuffle(stored, self.buffer, np.random.Generator(draws))
         for _ in range(len(range(worker, skipped, workers)) * self.batch_size):
-            next(raw, None)
-        for index, sample in raw:
+            next(stored, None)
+        for sample in stored:
             try:
-                yield {
-                    **self._drawn(sample, seed_of(self.seed, f"{number}:{index}")),
-                    "index": index,
-                }
+                yield self._make_seeded(sample, seed_of(self.seed, f"{number}:{sample.position}"))
             except UnreadableSampleError as error:
-                self._note(error)
+                self._report(error)
 
-    def _raw(self, order: list[int], own: range) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The samples at some places of a pass as they lie in the shards, and their positions."""
+    def _read_stored(self, order: list[int], own: range) -> Iterator[_StoredSample]:
+        """Reads the samples of a part of a pass."""
         for name, first, wanted in self._pieces(order, own):
             try:
-                for place, sample in _read_shard(f"{self.root}/{name}", wanted):
-                    yield first + place, sample
+                yield from _read_shard(f"{self.root}/{name}", first, wanted)
             except UnreadableSampleError as error:
-                self._note(error)
+                self._report(error)
 
     def _pieces(self, order: list[int], own: range) -> Iterator[tuple[str, int, range]]:
-        """The shards at some places of a pass: name, position of its first sample, what of it."""
+        """The shards of a part of a pass: name, position of its first sample, rows of it."""
         firsts = np.cumsum([0, *(count for _, count in self.shards)]).tolist()
         begin = 0
         for shard in order:
@@ -179,27 +185,28 @@ class ShardedSamples(StreamedSamples):
             if wanted:
                 yield name, firsts[shard], wanted
 
-    def _drawn(self, raw: dict[str, Any], seed: int) -> Sample:
-        """Makes a sample, whose random transforms draw by its seed alone."""
+    def _make_seeded(self, stored: _StoredSample, seed: int) -> Sample:
+        """Makes a sample, whose random transforms depend on its seed alone."""
         if self.reader.draws is Draws.NOTHING:
-            return self._sample(raw)
+            return self._make(stored)
         with preserve_generators():
             seed_generators(seed)
-            return self._sample(raw)
+            return self._make(stored)
 
-    def _sample(self, raw: dict[str, Any]) -> Sample:
-        extension = next((name for name in _IMAGES if name in raw), None)
+    def _make(self, stored: _StoredSample) -> Sample:
+        fields = stored.fields
+        extension = next((name for name in _IMAGES if name in fields), None)
         try:
             if extension is None:
                 raise ValueError(f"it has no {', '.join(_IMAGES)}")
-            sample = self.reader.sample_of(decode(raw[extension], self.least))
-            sample["target"] = int(raw.get("cls", UNLABELED))
+            sample = self.reader.sample_of(decode(fields[extension], self.least))
+            sample["target"] = int(fields.get("cls", UNLABELED))
             check_target(sample, self.num_classes)
         except UNREADABLE as error:
-            raise UnreadableSampleError(f"{raw['__url__']}: {raw['__key__']}: {error}") from error
-        return sample
+            raise UnreadableSampleError(f"{stored.name}: {error}") from error
+        return {**sample, "index": stored.position}
 
-    def _note(self, error: UnreadableSampleError) -> None:
+    def _report(self, error: UnreadableSampleError) -> None:
         if self.on_error == "raise":
             raise error
         log.warning("skipped: %s", error)
@@ -216,37 +223,33 @@ def _no_position(position: int) -> Any:
     raise TypeError("shards are read in order")
 
 
-def _read_shard(url: str, wanted: range) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Reads some samples of a shard, with their places in it."""
-    from webdataset.tariterators import group_by_keys, tar_file_expander
-
+def _read_shard(url: str, first: int, wanted: range) -> Iterator[_StoredSample]:
+    """Reads some samples of a shard, the first of which has this position in the data set."""
     last = -1
     try:
-        with _opened(url) as stream:
-            samples = group_by_keys(tar_file_expander([{"url": url, "stream": stream}]))
-            for last, sample in enumerate(islice(samples, wanted.stop)):
+        with _open_url(url) as stream:
+            for last, (key, fields) in enumerate(islice(read_samples(stream), wanted.stop)):
                 if last in wanted:
-                    yield last, sample
+                    yield _StoredSample(first + last, f"{url}: {key}", fields)
     except _UNREADABLE_SHARD as error:
-        # What webdataset adds to the arguments of an error are objects that say nothing.
         is_torn = isinstance(error, tarfile.TarError)
-        reason = f"it is no whole tar file ({error.args[0]})" if is_torn else error
+        reason = f"it is no whole tar file ({error})" if is_torn else error
         raise UnreadableSampleError(f"{url} cannot be read: {reason}") from error
     if last + 1 < wanted.stop:
         raise UnreadableSampleError(f"{url} has {last + 1} samples; {INDEX} says there are more")
 
 
-def _opened(place: str) -> IO[bytes]:
-    if place.startswith(("http://", "https://")):
-        return cast(IO[bytes], urlopen(place, timeout=_PATIENCE))
-    return Path(place).open("rb")
+def _open_url(url: str) -> IO[bytes]:
+    if url.startswith(("http://", "https://")):
+        return cast(IO[bytes], urlopen(url, timeout=_TIMEOUT_SECONDS))
+    return Path(url).open("rb")
 
 
-def _mixed(
-    stream: Iterator[Any], size: int, generator: np.random.Generator
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Draws each item from a buffer of the next `size` ones."""
-    buffer: list[Any] = []
+def _shuffle(
+    stream: Iterator[_StoredSample], size: int, generator: np.random.Generator
+) -> Iterator[_StoredSample]:
+    """Draws each sample from a buffer of the next `size` ones."""
+    buffer: list[_StoredSample] = []
     for item in stream:
         if len(buffer) < size:
             buffer.append(item)
@@ -270,7 +273,7 @@ def shards(
         root: The folder or URL that holds `index.json`.
         subset: A folder of shards below it; None reads `root` itself.
         image_transform: Applied to each image.
-        buffer: Samples that a worker chooses the next one from, where `shuffle` is true.
+        buffer: Samples in each worker's shuffle buffer.
 
     Raises:
         ConfigError: If there is no index, or it is none, or the buffer is empty.
@@ -282,7 +285,7 @@ def shards(
         raise ConfigError([ConfigProblem("buffer", buffer, "a number of samples, 1 or more")])
     base = "/".join([root.rstrip("/"), *filter(None, names)])
     try:
-        with _opened(f"{base}/{INDEX}") as file:
+        with _open_url(f"{base}/{INDEX}") as file:
             index = json.load(file)
         listed = [(str(shard["name"]), int(shard["samples"])) for shard in index["shards"]]
         return ShardedSamples(base, listed, image_transform, index.get("classes"), buffer)

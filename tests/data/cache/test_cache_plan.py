@@ -135,6 +135,9 @@ def test_a_cache_of_what_files_became_once_is_built_anew(
     samples = indexed("image_folder", str(image_root))
     key = plan_cache(samples, "disk", folder=tmp_path).key.name
     assert plan_cache(samples, "disk", folder=tmp_path).key.name == key
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "jpeg_decoder", lambda: "another library")
+        assert plan_cache(samples, "disk", folder=tmp_path).key.name != key
     monkeypatch.setattr(decoding, "VERSION", decoding.VERSION + 1)
     assert plan_cache(samples, "disk", folder=tmp_path).key.name != key
 

@@ -1,6 +1,11 @@
-"""Decoding against Pillow: the same pixels, and fewer of them where fewer will do."""
+"""Decoding against Pillow: the same pixels, and fewer of them where fewer are enough.
+
+Every test runs with either library that decodes JPEG files.
+"""
 
 import io
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,9 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
+from sesemi_like.data.sources import decoding
 from sesemi_like.data.sources.decoding import decode, shrink
 
 PHOTOGRAPH = Image.fromarray(load_sample_images().images[0])  # 640 x 427
+
+
+@pytest.fixture(autouse=True, params=["simplejpeg", "Pillow"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The library that decodes JPEG files."""
+    name = str(request.param)
+    if name == "simplejpeg":
+        pytest.importorskip("simplejpeg", reason="simplejpeg is not installed")
+    monkeypatch.setattr(decoding, "jpeg_decoder", lambda: name)
+    return name
 
 
 def encoded(image: Image.Image, kind: str, **settings: Any) -> bytes:
@@ -189,14 +205,17 @@ def test_a_image_of_absurd_size_is_unreadable(monkeypatch: pytest.MonkeyPatch) -
         decode(content)
 
 
-def test_large_jpeg_files_are_decoded_no_larger_than_needed() -> None:
-    large = PHOTOGRAPH.resize((2560, 1708))
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_large_jpeg_files_are_decoded_no_larger_than_needed(mode: str, decoder: str) -> None:
+    large = PHOTOGRAPH.resize((2560, 1708)).convert(mode)
     content = encoded(large, "JPEG", quality=95)
     pixels = decode(content, least=400)
     assert pixels.shape == (427, 640, 3)  # a quarter; an eighth would be too small
-    assert decode(content, least=428).shape == (641, 960, 3)  # three eighths
-    assert decode(content).shape == (1708, 2560, 3)
-    expected = np.asarray(large.reduce(4)).astype(float)
+    three_eighths, half = (641, 960, 3), (854, 1280, 3)
+    larger = three_eighths if decoder == "simplejpeg" else half
+    assert decode(content, least=428).shape == larger
+    assert decode(content, least=1500).shape == decode(content).shape == (1708, 2560, 3)
+    expected = np.asarray(large.reduce(4).convert("RGB")).astype(float)
     error = ((pixels - expected) ** 2).mean()
     assert 10 * np.log10(255**2 / error) > 35  # decibel
 
@@ -261,8 +280,11 @@ def test_shrinking_agrees_with_pillow_and_leaves_small_images_alone() -> None:
 
 
 def test_a_jpeg_file_that_memory_does_not_hold_is_left_to_pillow(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, decoder: str
 ) -> None:
+    if decoder == "Pillow":
+        pytest.skip("it is Pillow's already")
+
     def too_much(*_: object, **__: object) -> None:
         raise MemoryError
 
@@ -271,3 +293,36 @@ def test_a_jpeg_file_that_memory_does_not_hold_is_left_to_pillow(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(OSError, match="decompression bomb"):
         decode(content)
+
+
+def test_the_libraries_decode_the_same_pixels(
+    decoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [
+        encoded(PHOTOGRAPH.resize(size), "JPEG", quality=quality, subsampling=subsampling)
+        for size in ((32, 32), (33, 17), (640, 427))
+        for quality, subsampling in ((95, "4:4:4"), (75, "4:2:0"), (30, "4:2:2"))
+    ]
+    pixels = [decode(content) for content in contents]
+    other = {"simplejpeg": "Pillow", "Pillow": "simplejpeg"}[decoder]
+    monkeypatch.setattr(decoding, "jpeg_decoder", lambda: other)
+    pytest.importorskip("simplejpeg", reason="simplejpeg is not installed")
+    assert all(map(np.array_equal, pixels, map(decode, contents)))
+
+
+def test_without_simplejpeg_pillow_decodes() -> None:
+    program = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        return None if name == "simplejpeg" else PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [finder for finder in sys.meta_path if finder is not PathFinder] + [Without()]
+from sesemi_like.data.sources.decoding import decode, jpeg_decoder
+print(jpeg_decoder(), decode(sys.stdin.buffer.read()).shape)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input=encoded(PHOTOGRAPH, "JPEG"), capture_output=True)
+    assert done.stdout.decode().strip() == "Pillow (427, 640, 3)", done.stderr.decode()

@@ -254,11 +254,14 @@ def test_a_shard_that_cannot_be_read_is_named_or_skipped(
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "00001.tar").unlink()
     whole = (tmp_path / "00003.tar").read_bytes()
-    (tmp_path / "00003.tar").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "00003.tar").write_bytes(whole[:600])  # within the first image
     with pytest.raises(UnreadableSampleError, match=r"00001\.tar cannot be read: .*No such file"):
         list(sharded(str(tmp_path)))
     (tmp_path / "00001.tar").write_bytes((folder / "00001.tar").read_bytes())
-    with pytest.raises(UnreadableSampleError, match=r"00003\.tar cannot be read: \w+ "):
+    with pytest.raises(
+        UnreadableSampleError,
+        match=r"00003\.tar cannot be read: it is no whole tar file \(unexpected end of data\)",
+    ):
         list(sharded(str(tmp_path)))
     read = [sample["index"] for sample in sharded(str(tmp_path), on_error="skip")]
     assert set(read) >= {*range(24), *range(32, 50)}
