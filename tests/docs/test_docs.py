@@ -1,5 +1,6 @@
 """Pages are correct: links and paths exist, configs and commands compose."""
 
+import importlib
 import re
 import shlex
 import sys
@@ -151,6 +152,20 @@ def test_shown_commands_compose(page: Path, words: list[str], tmp_path: Path) ->
     if options["-cn"] != "sesemi_config":
         assert problems_of(config) == []
     assert OmegaConf.to_yaml(config)
+
+
+OBJECTS = re.findall(
+    r"^::: (\S+)(?:\n    options:\n      members: \[(.*)\])?",
+    (ROOT / "docs" / "api.md").read_text(),
+    re.M,
+)
+
+
+@pytest.mark.parametrize(("module", "members"), OBJECTS)
+def test_what_the_api_page_names_is_defined_there(module: str, members: str) -> None:
+    loaded = importlib.import_module(module)
+    for member in filter(None, members.split(", ")):
+        assert getattr(loaded, member).__module__ == module, member
 
 
 CONSOLES = [pytest.param(body, id=name_of(page))
