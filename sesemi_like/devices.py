@@ -1,4 +1,4 @@
-"""From `run.gpus`, `run.num_nodes` and `run.accelerator` to what a Lightning Trainer takes."""
+"""Where a run computes: `run.gpus`, `run.num_nodes`, ... as settings of a Lightning Trainer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
+from .compat.torch import cpu_has_bf16
 from .config.check import parse_gpus
 from .errors import ConfigError, ConfigProblem
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 # From glibc's malloc.h: how much free memory at the end of the heap is kept, and how many blocks
 # are mapped on their own.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_MOST_KEPT = 2**30
+_MAX_KEPT_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,23 @@ class Devices:
         return self.per_node * self.num_nodes
 
     def trainer_settings(self) -> dict[str, Any]:
-        """The arguments of a Trainer."""
+        """The settings of a Trainer."""
         return {
             "accelerator": self.accelerator,
             "devices": self.devices,
             "strategy": self.strategy,
             "num_nodes": self.num_nodes,
             "precision": self.precision,
-            # Lets cuDNN try its algorithms out, which pays where batches are of one size.
+            # Lets cuDNN time its algorithms, which pays off where batches are of one size.
             "benchmark": self.accelerator != "cpu" and not self.is_deterministic,
         }
 
 
 def choose_devices(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Devices:
-    """Settles where a run computes; keys of `trainer` go before those of `run`.
+    """Chooses where a run computes; keys of `trainer` take precedence over those of `run`.
 
     `run.accelerator=dp` meant one process that spreads its batch over the GPUs. Lightning no longer
-    has it, so it runs as DDP with the same total batch, and says so.
+    has it, so it runs as DDP with the same total batch, which is logged.
 
     Args:
         run: The section `run`.
@@ -84,7 +85,7 @@ def choose_devices(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Device
     Raises:
         ConfigError: If more GPUs are asked for than there are.
     """
-    gpus = _available(parse_gpus(run["gpus"]))
+    gpus = _available_gpus(parse_gpus(run["gpus"]))
     accelerator = trainer.get("accelerator", "auto")
     if accelerator == "auto":
         accelerator = "gpu" if gpus else "cpu"
@@ -95,7 +96,7 @@ def choose_devices(run: Mapping[str, Any], trainer: Mapping[str, Any]) -> Device
     chosen = Devices(str(accelerator), devices, "auto", num_nodes)
     strategy = "ddp" if chosen.world_size > 1 else "auto"
     if run["accelerator"] == "dp" and chosen.world_size > 1:
-        _announce("run.accelerator=dp runs as ddp, with the same total batch")
+        _log_once("run.accelerator=dp runs as ddp, with the same total batch")
     return replace(
         chosen,
         strategy=str(trainer.get("strategy", strategy)),
@@ -122,17 +123,17 @@ def choose_precision(precision: str, accelerator: str) -> str:
         expected = "16 needs a GPU; give bf16, 32 or auto for the CPU"
         raise ConfigError([ConfigProblem("run.precision", precision, expected)])
     if precision == "auto":
-        precision = "bf16" if (_cpu_has_bf16() if is_cpu else _gpu_has_bf16()) else "32"
+        precision = "bf16" if (cpu_has_bf16() if is_cpu else _gpu_has_bf16()) else "32"
     return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
 
 
 @rank_zero_only
-def _announce(text: str) -> None:
+def _log_once(text: str) -> None:
     log.info(text)
 
 
-def _available(gpus: int | list[int]) -> int | list[int]:
-    """Replaces -1 by the number of GPUs there are, and refuses what is not there."""
+def _available_gpus(gpus: int | list[int]) -> int | list[int]:
+    """Replaces -1 by the number of GPUs, and rejects GPUs that do not exist."""
     count = torch.cuda.device_count()
     if gpus == -1:
         return count
@@ -147,23 +148,17 @@ def _gpu_has_bf16() -> bool:
     return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 
 
-def _cpu_has_bf16() -> bool:
-    # Older releases of torch cannot tell; float32 is right everywhere.
-    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, test, bool)() for test in tests)
-
-
 def tune_process() -> None:
-    """Sets what makes this process compute faster and changes no configured value.
+    """Makes this process compute faster, by settings that change no configured value.
 
-    GPUs multiply float32 matrices as TF32, whose 10 bits of mantissa training can bear. On Linux,
-    freed memory is kept for the next batch: returned to the system and fetched anew, page by page,
-    it costs more time than a small operation on it. What is kept is at most what was once in use;
-    only what is free at the end of the heap, beyond a gigabyte, goes back before the process ends.
+    GPUs multiply float32 matrices as TF32, whose 10 bits of mantissa suffice for training. On
+    Linux, freed memory is kept for the next batch: returning it to the system and mapping it again,
+    page by page, takes longer than a small operation on it. At most what was once in use is kept;
+    only free memory at the end of the heap, beyond a gigabyte, is returned before the process ends.
     """
     torch.set_float32_matmul_precision("high")
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
             libc.mallopt(_M_MMAP_MAX, 0)
-            libc.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
+            libc.mallopt(_M_TRIM_THRESHOLD, _MAX_KEPT_BYTES)

@@ -8,7 +8,6 @@ import textwrap
 import pytest
 import torch
 
-from sesemi_like import devices
 from sesemi_like.devices import choose_devices, choose_precision, tune_process
 from sesemi_like.errors import ConfigError
 
@@ -16,22 +15,22 @@ RUN = {"gpus": 0, "num_nodes": 1, "accelerator": None, "precision": "auto"}
 
 
 @pytest.mark.parametrize("has_bf16", [False, True])
-@pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
-def test_auto_takes_bf16_where_the_hardware_has_it(
-    monkeypatch: pytest.MonkeyPatch, accelerator: str, has_bf16: bool
+def test_auto_takes_bf16_on_cpus_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool
 ) -> None:
-    monkeypatch.setattr(devices, f"_{accelerator}_has_bf16", lambda: has_bf16)
-    expected = "bf16-mixed" if has_bf16 else "32-true"
-    assert choose_precision("auto", accelerator) == expected
+    monkeypatch.setattr("sesemi_like.devices.cpu_has_bf16", lambda: has_bf16)
+    assert choose_precision("auto", "cpu") == ("bf16-mixed" if has_bf16 else "32-true")
 
 
-@pytest.mark.parametrize(("capability", "has_bf16"), [((7, 5), False), ((8, 0), True)])
-def test_gpus_have_bf16_from_ampere_on(
-    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], has_bf16: bool
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((7, 5), "32-true"), ((8, 0), "bf16-mixed"), (None, "32-true")]
+)
+def test_auto_takes_bf16_on_gpus_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None, precision: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert devices._gpu_has_bf16() is has_bf16
+    assert choose_precision("auto", "gpu") == precision
 
 
 @pytest.mark.parametrize(
@@ -57,14 +56,14 @@ def test_tuning_twice_is_harmless() -> None:
     assert torch.ones(3_000_000).sum() == 3_000_000
 
 
-def test_the_precision_of_a_trainer_goes_before_that_of_the_run() -> None:
+def test_the_precision_of_a_trainer_takes_precedence_over_that_of_the_run() -> None:
     assert choose_devices({**RUN, "precision": 16}, {"precision": "32-true"}).precision == "32-true"
 
 
-def test_automatic_accelerators_are_judged_by_what_they_come_to(
+def test_automatic_accelerators_have_the_precision_of_what_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("sesemi_like.devices.cpu_has_bf16", lambda: True)
     chosen = choose_devices(RUN, {"accelerator": "auto"})
     assert (chosen.accelerator, chosen.precision) == ("cpu", "bf16-mixed")
     assert chosen == choose_devices(RUN, {})

@@ -18,7 +18,7 @@ from ..evaluation import wilson_interval
 from ..learners.checkpoints.saving import LastCheckpoint
 from ..learners.nonfinite import skipped_steps
 from ..report import print_summary, write_summary
-from ..trainer.best import best_checkpoint
+from ..trainer.checkpoints import best_checkpoint
 from .prepared import Prepared
 from .status import run_status
 

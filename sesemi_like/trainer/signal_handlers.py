@@ -1,4 +1,4 @@
-"""Leaves signals to the command while a Lightning Trainer runs."""
+"""Keeps the command's signal handlers in place while a Lightning Trainer runs."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ class KeepSignalHandlers(pl.Callback):
     """
 
     def __init__(self) -> None:
-        self._own: Any = None
+        self._handler: Any = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Notes the handler before Lightning sets its own."""
-        self._own = signal.getsignal(signal.SIGTERM)
+        """Remembers the handler before Lightning sets its own."""
+        self._handler = signal.getsignal(signal.SIGTERM)
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the handler back before the validation that Lightning tries out."""
-        self._put_back()
+        """Restores the handler before Lightning's sanity check of validation."""
+        self._restore()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the handler back before training."""
-        self._put_back()
+        """Restores the handler before training."""
+        self._restore()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the handler back before a validation."""
-        self._put_back()
+        """Restores the handler before a validation."""
+        self._restore()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the handler back before a test."""
-        self._put_back()
+        """Restores the handler before a test."""
+        self._restore()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Hands a signal on to the processes that Lightning launched."""
+        """Forwards the signal to the processes that Lightning launched."""
         if isinstance(exception, Stopped):
             signal_launched_processes(trainer, signal.SIGTERM)
 
-    def _put_back(self) -> None:
-        if callable(self._own) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._own)
+    def _restore(self) -> None:
+        if callable(self._handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)

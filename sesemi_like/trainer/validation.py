@@ -1,4 +1,4 @@
-"""How often a run is validated: `run.validate_every`, in the words of a Lightning Trainer."""
+"""How often a run is validated: `run.validate_every` as settings of a Lightning Trainer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from ..config.length import RunLength
 from ..errors import ConfigError, ConfigProblem
 from ..schedulers.durations import Duration, parse, steps
 
-_SHORT, _MOST = 100, 20
-"""Epochs of fewer steps than this are not all validated where a run has more of them than that."""
+_SHORT_EPOCH = 100
+"""Steps; epochs of fewer are not all validated where there are many."""
 
-_OWN_KEYS = ("check_val_every_n_epoch", "val_check_interval")
+_NUM_VALIDATIONS = 20
+"""How often a run of many short epochs is validated, about."""
+
+_TRAINER_KEYS = ("check_val_every_n_epoch", "val_check_interval")
 
 
 def validation_settings(
@@ -23,7 +26,7 @@ def validation_settings(
     *,
     watches: str | None = None,
 ) -> dict[str, Any]:
-    """The Trainer's settings for validating so often; the last step is validated in any case.
+    """Translates an interval between validations; the last step is validated in any case.
 
     Args:
         every: `run.validate_every`: steps, ``"2 epochs"``, a share of the run; None is every epoch,
@@ -32,20 +35,24 @@ def validation_settings(
         length: How long the run is.
         watches: The metric that a learning-rate schedule watches after every epoch.
 
+    Returns:
+        Settings of a Trainer, which take precedence over those of `trainer`.
+
     Raises:
-        ConfigError: If it cannot be known when that is, or `trainer` says it too.
+        ConfigError: If the interval cannot be converted to batches, or `trainer` gives one too.
     """
-    said = {name: trainer[name] for name in _OWN_KEYS if trainer.get(name) is not None}
-    if every is None and set(said) == {"check_val_every_n_epoch"} and length.batches:
-        every = f"{said['check_val_every_n_epoch']} epochs"  # and the last step, unlike Lightning
+    given = {name: trainer[name] for name in _TRAINER_KEYS if trainer.get(name) is not None}
+    if every is None and set(given) == {"check_val_every_n_epoch"} and length.batches:
+        every = f"{given['check_val_every_n_epoch']} epochs"  # and the last step, unlike Lightning
     elif every is None:
-        is_settled = bool({*_OWN_KEYS} & {*trainer}) or watches is not None
-        every = "1 epoch" if is_settled else _default(length)
-    elif said:
-        expected = f"{' and '.join(f'trainer.{n}={v}' for n, v in said.items())} says it too"
+        is_settled = bool({*_TRAINER_KEYS} & {*trainer}) or watches is not None
+        every = "1 epoch" if is_settled else f"{epochs_between(length)} epochs"
+    elif given:
+        others = " and ".join(f"trainer.{name}={value}" for name, value in given.items())
+        expected = f"{others} gives an interval too; leave one of them out"
         raise ConfigError([ConfigProblem("run.validate_every", every, expected)])
     try:
-        batches = _batches(every, length)
+        batches = _interval_in_batches(every, length)
     except ValueError as error:
         raise ConfigError([ConfigProblem("run.validate_every", every, str(error))]) from error
     if batches is None:
@@ -71,33 +78,29 @@ def interval_problems(trainer: Mapping[str, Any], length: RunLength) -> list[Con
 
 
 def epochs_between(length: RunLength) -> int:
-    """Epochs from one validation to the next, or one checkpoint to the next, unless a run says so.
+    """Epochs between validations, or between checkpoints, where the config leaves that open.
 
     Args:
         length: How long the run is.
 
     Returns:
-        1, or what makes about 20 of a run with more epochs than that, of fewer than 100 steps each.
+        1, or for a run of more than 20 epochs of fewer than 100 steps what makes about 20 of them.
     """
-    if not length.epoch or not length.steps or length.epoch >= _SHORT:
+    if not length.epoch or not length.steps or length.epoch >= _SHORT_EPOCH:
         return 1
-    return max(1, math.ceil(length.steps / length.epoch / _MOST))
+    return max(1, math.ceil(length.steps / length.epoch / _NUM_VALIDATIONS))
 
 
-def _default(length: RunLength) -> str:
-    return f"{epochs_between(length)} epochs"
-
-
-def _batches(every: Duration, length: RunLength) -> int | None:
-    """Batches from one validation to the next; None is the end of each epoch."""
+def _interval_in_batches(every: Duration, length: RunLength) -> int | None:
+    """Batches between validations; None validates at the end of each epoch."""
     count, unit = parse(every)
     if unit == "epochs" and count == 1:
         return None
-    found = steps(every, iterations_per_epoch=length.epoch, max_iterations=length.steps)
-    if found < 1:
+    interval = steps(every, iterations_per_epoch=length.epoch, max_iterations=length.steps)
+    if interval < 1:
         raise ValueError("must be at least one step")
     if length.batches is None or length.epoch is None:
-        return found
+        return interval
     if unit == "epochs" and count.is_integer():
         return int(count) * length.batches
-    return found * max(1, round(length.batches / length.epoch))
+    return interval * max(1, round(length.batches / length.epoch))

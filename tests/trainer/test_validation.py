@@ -11,11 +11,9 @@ from composing import composed
 from sesemi_like.config.check import check
 from sesemi_like.config.length import RunLength
 from sesemi_like.errors import ConfigError
-from sesemi_like.learners import Classifier
 from sesemi_like.learners.checkpoints.saving import LastCheckpoint
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.run.prepare import prepare
 from sesemi_like.trainer.validation import interval_problems, validation_settings
 
 TINY = [
@@ -138,49 +136,3 @@ def test_an_interval_longer_than_an_epoch_is_reported() -> None:
 
 def test_the_base_config_is_validated_after_every_epoch() -> None:
     assert composed("base").run.validate_every == "1 epoch"
-
-
-STOPPING = f"{{_target_: {CALLBACKS}.EarlyStopping, monitor: val/nope}}"
-KEEPING = f"{{_target_: {CALLBACKS}.ModelCheckpoint, monitor: train/supervised/lss}}"
-
-
-def test_metrics_that_are_watched_and_not_measured_are_told_before_training(tmp_path: Path) -> None:
-    watching = "++learner.hparams.lr_scheduler.monitor=val/lss"
-    callbacks = f"trainer.callbacks=[{STOPPING}, {KEEPING}]"
-    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", watching, callbacks)
-    with pytest.raises(ConfigError) as caught:
-        run(config)
-    found = {p.key: p.expected for p in caught.value.problems}
-    assert list(found) == ["trainer.callbacks.0.monitor", "trainer.callbacks.1.monitor",
-                           "learner.hparams.lr_scheduler.monitor"]  # fmt: skip
-    assert "did you mean 'train/supervised/loss'" in found["trainer.callbacks.1.monitor"]
-    assert not list(tmp_path.iterdir())
-
-
-def test_metrics_that_a_callback_of_ones_own_may_log_are_told_in_the_run(tmp_path: Path) -> None:
-    own = f"trainer.callbacks=[{{_target_: {__name__}.Validations}}, {STOPPING}]"
-    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", own)
-    with pytest.raises(ConfigError, match=r"trainer: .*`val/nope` which is not available"):
-        run(config)
-
-
-class Logging(Classifier):
-    """A classifier that logs a figure of its own."""
-
-    def on_train_epoch_end(self) -> None:
-        self.log("own", 1.0)
-
-
-def test_metrics_that_a_learner_of_ones_own_logs_may_be_watched(tmp_path: Path) -> None:
-    watching = f"trainer.callbacks=[{{_target_: {CALLBACKS}.EarlyStopping, monitor: own}}]"
-    learner = f"learner._target_={__name__}.Logging"
-    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", learner, watching)
-    assert run(config)["steps"] == 10
-
-
-def test_evaluators_name_what_they_measure() -> None:
-    prepared = prepare(composed("quickstart", *TINY, "evaluation=knn"))
-    answers = prepared.learner.predict_batch(prepared.data.sample_batches["val"])
-    names = prepared.evaluation.names(answers)
-    assert {"val/top1", "val/ema/top1", "val/loss", "val/knn_top1"} <= names
-    assert "val/confusion" not in names

@@ -19,7 +19,7 @@ def fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
         prepared: What is to be run.
         trainer: What runs it.
     """
-    from ...trainer.best import best_checkpoint
+    from ...trainer.checkpoints import best_checkpoint
     from ..summary import scalar_metrics
 
     learner, data, run = prepared.learner, prepared.data, prepared.config.run

@@ -1,0 +1,93 @@
+"""Which checkpoints a run keeps, and which of them is its best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from ..config.check import named_loaders
+from ..config.instantiate import plain
+from ..config.length import RunLength
+from ..learners.checkpoints.saving import LastCheckpoint
+from .validation import epochs_between
+
+
+def add_checkpoints(
+    callbacks: Sequence[pl.Callback], config: DictConfig, length: RunLength, folder: Path
+) -> list[pl.Callback]:
+    """Adds the callbacks that keep the best and the last checkpoint, unless the config has its own.
+
+    All of them write to the run's folder, unless the config gives another.
+
+    Args:
+        callbacks: The callbacks of the section `trainer`.
+        config: A composed config.
+        length: How long the run is.
+        folder: The run's folder.
+    """
+    own = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+    is_validated = any(key == "data.val" for key, _ in named_loaders(config.data))
+    keeps_last = not own or any(checkpoint.save_last for checkpoint in own)
+    best = [ModelCheckpoint(save_top_k=1, monitor="val/top1", mode="max")]
+    added = best if is_validated and not own else []
+    checkpoints = [*own, *added]
+    for checkpoint in checkpoints:
+        checkpoint.dirpath = checkpoint.dirpath or str(folder / "checkpoints")
+    last_folder = next((c.dirpath for c in own if c.save_last), folder / "checkpoints")
+    for checkpoint in checkpoints:
+        checkpoint.save_last = None
+    if not keeps_last:
+        return list(callbacks)
+    if not _chooses_contents(config):
+        for checkpoint in checkpoints:  # what training needs to be resumed is in the last one
+            checkpoint.save_weights_only |= checkpoint.monitor is not None
+    # After the others, so that it knows which checkpoint is the best by now.
+    every = 1 if is_validated else epochs_between(length)
+    return [*callbacks, *added, LastCheckpoint(str(last_folder), every_n_epochs=every)]
+
+
+def _chooses_contents(config: DictConfig) -> bool:
+    """Whether the config itself says if checkpoints hold weights alone."""
+    section: dict[str, Any] = plain(config.trainer) or {}
+    callbacks = section.get("callbacks") or []
+    several = callbacks if isinstance(callbacks, list) else [callbacks]
+    return any("save_weights_only" in callback for callback in several)
+
+
+@dataclass(frozen=True)
+class BestCheckpoint:
+    """The best checkpoint of a run.
+
+    Attributes:
+        monitor: The metric it is the best by.
+        score: That metric's value.
+        path: The file.
+    """
+
+    monitor: str
+    score: float
+    path: str
+
+
+def best_checkpoint(trainer: pl.Trainer) -> BestCheckpoint | None:
+    """Finds the best checkpoint of a run.
+
+    Args:
+        trainer: The Trainer that ran it.
+
+    Returns:
+        The checkpoint, or None where none is monitored.
+    """
+    checkpoint = trainer.checkpoint_callback
+    if not isinstance(checkpoint, ModelCheckpoint) or not checkpoint.monitor:
+        return None
+    score, path = checkpoint.best_model_score, checkpoint.best_model_path
+    if not path or score is None:  # without a score it monitors what was never measured here
+        return None
+    return BestCheckpoint(checkpoint.monitor, float(score), path)
