@@ -1,7 +1,8 @@
 from .module import DataModule
 from .registry import dataset, register_dataset
-from .samples import Samples, StreamedSamples
+from .samples import Samples
 from .sources import image_files, in_memory, shards, tables
+from .streams import StreamedSamples
 
 __all__ = [
     "DataModule",

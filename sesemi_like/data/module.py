@@ -23,7 +23,8 @@ from .loading.parts import LoaderParts, PartsBuilder, step_fields
 from .loading.workers import AUTO, assign_workers, usable_cpus
 from .progress import Progress, log_task
 from .run_labels import Datasets, RunLabels, trains_on_labels
-from .samples import Samples, StreamedSamples
+from .samples import Samples
+from .streams import StreamedSamples
 
 log = logging.getLogger(__name__)
 

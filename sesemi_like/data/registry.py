@@ -10,8 +10,10 @@ import hydra
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError, ConfigProblem, suggest
-from .samples import Samples, StreamedSamples, as_samples
+from .conversion import as_samples
+from .samples import Samples
 from .splits import choose_part
+from .streams import StreamedSamples
 
 _KEYS_OF_ALL = frozenset(
     {"name", "root", "subset", "image_transform", "on_error", "cache", "cache_side"}

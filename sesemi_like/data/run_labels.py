@@ -12,7 +12,8 @@ from typing import Any
 from ..files import write_atomically
 from .loading.collating import build_collation, makes_targets
 from .loading.names import EVALUATED, TRAIN, config_key
-from .samples import UNLABELED, Samples, StreamedSamples
+from .samples import UNLABELED, Samples
+from .streams import StreamedSamples
 
 Datasets = Mapping[str, Samples | StreamedSamples]
 """Data sets by split and name: ``train.<loader name>``, ``val`` and ``test``."""

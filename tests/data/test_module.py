@@ -20,7 +20,7 @@ from sesemi_like.data.checks.facts import resuming_facts
 from sesemi_like.data.convert import write_shards
 from sesemi_like.data.counts import sample_counts
 from sesemi_like.data.loading.names import display_name
-from sesemi_like.data.samples import StreamedSamples
+from sesemi_like.data.streams import StreamedSamples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 DIGITS = ("quickstart", "data.train.supervised.repeat=1", "data.train.unlabeled.repeat=1")

@@ -12,8 +12,10 @@ from readers import indexed
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sesemi_like.data import dataset, register_dataset, registry
-from sesemi_like.data.samples import Samples, StreamedSamples, as_samples, check_target
+from sesemi_like.data.conversion import as_samples
+from sesemi_like.data.samples import Samples, check_target
 from sesemi_like.data.sources.image_reader import to_uint8
+from sesemi_like.data.streams import StreamedSamples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
 

@@ -14,9 +14,10 @@ import platformdirs
 
 from ...errors import ConfigError, ConfigProblem
 from ..progress import Progress, log_task
-from ..samples import Samples, StreamedSamples
+from ..samples import Samples
 from ..sources.decoding import Pixels
 from ..sources.image_reader import ImageReader, file_loader_of
+from ..streams import StreamedSamples
 from .decode import decode_into_memory
 from .file import CacheKey
 from .folder import CacheFolder

@@ -9,7 +9,7 @@ from ...config.facts import DataFacts
 from ...views.inputs import Inputs
 from ..loading.names import EVALUATED, TRAIN
 from ..module import DataModule
-from ..samples import StreamedSamples
+from ..streams import StreamedSamples
 
 
 def inputs_of(data: DataModule) -> Inputs:

@@ -9,7 +9,8 @@ from ...errors import SKIP_HINT, ConfigError, ConfigProblem, TransformError, Unr
 from ..batches import Batch
 from ..loading.collating import build_collation
 from ..loading.names import EVALUATED
-from ..samples import Sample, Samples, StreamedSamples
+from ..samples import Sample, Samples
+from ..streams import StreamedSamples
 from .images import AN_IMAGE, describe_unsupported
 from .unreadable import first_readable_samples
 

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from ...errors import SKIP_HINT, ConfigError, ConfigProblem, UnreadableSampleError
 from ...files import write_atomically
 from ..cache.reader import CachedReader
-from ..samples import UNLABELED, UNREADABLE, Sample, Samples, StreamedSamples
+from ..samples import UNLABELED, UNREADABLE, Sample, Samples
 from ..sources.image_files import ImageFiles, image_files_of
 from ..sources.image_reader import file_loader_of
+from ..streams import StreamedSamples
 
 Positions = npt.NDArray[np.int64]
 

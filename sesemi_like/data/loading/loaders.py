@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 from ...config.instantiate import instantiate
 from ...errors import ConfigError, ConfigProblem, suggest
 from ..batches import Batch
-from ..samples import Samples, StreamedSamples
+from ..samples import Samples
+from ..streams import StreamedSamples
 from .collating import build_collation
 from .samplers import (
     ClassBalancedSampler,

@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from ..batches import Batch
-from ..samples import StreamedSamples
+from ..streams import StreamedSamples
 from .loaders import length_of
 from .samplers import RowBatches
 

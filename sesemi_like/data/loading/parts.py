@@ -19,7 +19,8 @@ from ..checks.first_batch import first_batch
 from ..checks.unreadable import check_readable
 from ..progress import Progress
 from ..registry import dataset
-from ..samples import Samples, StreamedSamples
+from ..samples import Samples
+from ..streams import StreamedSamples
 from .loaders import batch_size_of, build_loader
 from .names import TRAIN, config_key
 from .views import LoaderViews, build_views

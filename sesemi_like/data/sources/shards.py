@@ -31,13 +31,8 @@ from ...errors import ConfigError, ConfigProblem, UnreadableSampleError
 from ..loading.seeds import preserve_generators, seed_generators, seed_of
 from ..readers import Draws
 from ..registry import register_dataset
-from ..samples import (
-    UNLABELED,
-    UNREADABLE,
-    Sample,
-    StreamedSamples,
-    check_target,
-)
+from ..samples import UNLABELED, UNREADABLE, Sample, check_target
+from ..streams import StreamedSamples
 from .decoding import decode
 from .image_reader import ImageReader, least_side
 from .names import subset_names

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from sesemi_like.data.conversion import as_samples
 from sesemi_like.data.loading.collating import stack_fields
 from sesemi_like.data.loading.loaders import batch_size_of, build_loader
 from sesemi_like.data.loading.named import NamedLoaders
-from sesemi_like.data.samples import Samples, as_samples
+from sesemi_like.data.samples import Samples
 from sesemi_like.errors import ConfigError
 
 
