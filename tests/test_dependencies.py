@@ -78,6 +78,15 @@ def test_every_dependency_is_imported() -> None:
     assert declared - imported_distributions().keys() == NOT_IMPORTED
 
 
+def test_a_library_that_is_not_maintained_is_optional_and_pinned() -> None:
+    extras = PROJECT["optional-dependencies"]
+    (requirement,) = extras["augmentation"]
+    name, version = requirement.split("==")
+    assert name not in distribution_names(PROJECT["dependencies"] + extras["test"])
+    module = ROOT / "sesemi_like" / "transforms" / f"{name}.py"
+    assert version in (ast.get_docstring(ast.parse(module.read_text())) or "")
+
+
 def test_imports_for_type_checkers_need_no_dependency() -> None:
     tree = ast.parse(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import stubs\n"

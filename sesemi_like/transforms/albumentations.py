@@ -1,4 +1,8 @@
-"""An adapter for the transforms of the library albumentations.
+"""An adapter for the transforms of the library albumentations, for configs that name them.
+
+The library is no longer maintained, and the adapter is frozen: the extra `augmentation` installs
+the one version that it is tested with, 2.0.8, and no features will be added. New configs are better
+off with torchvision's transforms, or with :mod:`sesemi_like.views`, which process whole batches.
 
 Shapes: C channels, H height, W width.
 """
@@ -42,7 +46,7 @@ class Albumentations:
         Returns:
             float32 (C, H, W); 8-bit results are scaled to [0, 1], others are kept.
         """
-        # They draw from generators of their own, and a loader seeds torch's for each image.
+        # The library draws from its own generators; a loader seeds torch's for each image.
         if hasattr(self.compose, "set_random_seed"):
             self.compose.set_random_seed(int(torch.randint(2**31, ())))
         return to_float_tensor(self.compose(image=np.array(image))["image"])

@@ -16,7 +16,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
 def test_images_become_float_tensors() -> None:
-    library = pytest.importorskip("albumentations")
+    library = pytest.importorskip("albumentations", reason="albumentations is not installed")
     transform = Albumentations([library.HorizontalFlip(p=1.0)])
     expected = torch.from_numpy(PIXELS[:, ::-1].transpose(2, 0, 1).copy()) / 255
     for image in (PIXELS, Image.fromarray(PIXELS)):
@@ -24,7 +24,7 @@ def test_images_become_float_tensors() -> None:
 
 
 def test_normalized_results_are_kept() -> None:
-    library = pytest.importorskip("albumentations")
+    library = pytest.importorskip("albumentations", reason="albumentations is not installed")
     transform = Albumentations([library.Normalize(mean=(0.5,) * 3, std=(0.5,) * 3)])
     expected = torch.from_numpy(PIXELS.transpose(2, 0, 1) / 127.5 - 1).float()
     torch.testing.assert_close(transform(PIXELS), expected, atol=1e-5, rtol=0)

@@ -30,7 +30,7 @@ class Drawing:
 
 
 def albumentations() -> Albumentations:
-    library = pytest.importorskip("albumentations")
+    library = pytest.importorskip("albumentations", reason="albumentations is not installed")
     return Albumentations([library.RandomBrightnessContrast(p=1), library.HorizontalFlip(p=0.5)])
 
 
