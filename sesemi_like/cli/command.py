@@ -1,4 +1,7 @@
-"""open_cli: composes a config, checks it, and hands it over to the run."""
+"""open_cli: composes a config, checks it and runs it, or shows what is asked for.
+
+What `-h` and `--info` do without is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,7 @@ from typing import Any
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ..config.check import check
-from ..config.diagnose import composition_problems
 from ..config.from_run import begin_from_run, refuse_elsewhere
-from ..config.places import missing_data
 from ..config.resolvers import register_resolvers
 from ..config.search import own_configs
 from ..config.store import register_configs
@@ -34,7 +34,6 @@ from .arguments import read_arguments
 from .failures import failure
 from .help import FIRST_STEPS, config_text, help_text, info_text
 from .hydra_main import is_sweeping, run_hydra, run_jobs
-from .sweep import Sweep
 
 _FULL_ERROR, _ASKED_FOR = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
 
@@ -93,6 +92,25 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
         refuse_elsewhere(config, arguments.config_name)
         return job(config)
 
+    try:
+        with own_configs(arguments.config_dir):
+            name, overrides = arguments.config_name, arguments.overrides
+            arguments.config_name = begin_from_run(name, overrides, MODES)
+            if not _show(arguments):
+                _run_jobs(arguments, run_once, explain)
+    except Exception as error:
+        print(explain(error), file=sys.stderr)
+        sys.exit(1)
+
+
+def _run_jobs(
+    arguments: Namespace,
+    run_once: Callable[[DictConfig], dict[str, Any]],
+    explain: Callable[[Exception], str],
+) -> None:
+    """Carries out one run, or the runs of a sweep; each reports its failure itself."""
+    from .sweep import Sweep
+
     sweep = Sweep(run_once, explain, arguments.overrides)
 
     def task(config: DictConfig) -> float | None:
@@ -106,25 +124,23 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
         return None
 
     try:
-        with own_configs(arguments.config_dir):
-            _show_or_run(arguments, task)
-    except Exception as error:
-        if not sweep.rows:  # which reports it when it happens
-            print(explain(error), file=sys.stderr)
-        sys.exit(1)
+        run_jobs(task, arguments.config_name, arguments.overrides, sweeps=arguments.multirun)
+    except Exception:
+        if sweep.rows:
+            sys.exit(1)
+        raise
     finally:
         sweep.finish()
 
 
-def _show_or_run(arguments: Namespace, task: Callable[[DictConfig], float | None]) -> None:
-    name, overrides = arguments.config_name, arguments.overrides
-    arguments.config_name = begin_from_run(name, overrides, MODES)
+def _show(arguments: Namespace) -> bool:
+    """Shows what is asked for in place of a run; returns whether anything is."""
     for option, show in _SHOWS.items():
         if getattr(arguments, option):
             with _readers_may_leave():
                 show(arguments)
-            return
-    run_jobs(task, arguments.config_name, overrides, sweeps=arguments.multirun)
+            return True
+    return False
 
 
 def _show_help(arguments: Namespace) -> None:
@@ -186,6 +202,9 @@ def job(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: If the run cannot work.
     """
+    from ..config.check import check
+    from ..config.places import missing_data
+
     problems = check(config, MODES)
     if missing := missing_data(config, MODES):
         raise ConfigError([*problems, *missing])  # more needs the data, and importing torch
@@ -213,6 +232,8 @@ def _explained(error: Exception, arguments: Namespace, is_composed: bool) -> Con
         key = str(getattr(error, "full_key", None) or "config")
         reason = str(error).strip().splitlines()[0]
         return ConfigError([ConfigProblem(key, "an expression that cannot be resolved", reason)])
+    from ..config.diagnose import composition_problems
+
     name, folder = arguments.config_name, arguments.config_dir
     overrides, is_sweep = arguments.overrides, arguments.multirun
     return ConfigError(

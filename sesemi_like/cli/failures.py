@@ -1,4 +1,4 @@
-"""Failures that lie with the machine or its settings, told in a sentence, not a stack trace."""
+"""Failures of the machine or its settings, reported in a sentence without a stack trace."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _MEMORY = "memory is full; a smaller run.batch_size_per_gpu needs less"
 
 
 def failure(error: BaseException) -> str | None:
-    """Tells what keeps a run from going on where that is no mistake of this program.
+    """Explains an error that lies with the machine or its settings, not with this program.
 
     Args:
-        error: What was raised; what it was raised from, or beside, is looked at too.
+        error: What was raised; its causes, and errors it was raised while handling, count as well.
 
     Returns:
         A sentence with the file, the port or the device, or None for any other error.
     """
-    return next(filter(None, map(_told, _chain(error))), None)
+    return next(filter(None, map(_reason, _chain(error))), None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _told(error: BaseException) -> str | None:
+def _reason(error: BaseException) -> str | None:
     text = str(error)
     if "EADDRINUSE" in text or getattr(error, "errno", None) == errno.EADDRINUSE:
         port = os.environ.get("MASTER_PORT", "the one chosen")

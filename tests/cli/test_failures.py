@@ -1,4 +1,4 @@
-"""Failures of the machine, raised by the machine: told in a sentence, with what to do."""
+"""Failures of the machine, raised by the machine: one sentence that says what to do."""
 
 import errno
 import os
@@ -38,15 +38,29 @@ def test_a_name_that_is_too_long_is_reported() -> None:
     assert "File name too long; give a shorter name" in text
 
 
-def test_a_file_without_permission_is_told_beside_what_it_led_to() -> None:
-    try:
+class Writer:
+    """Fails when it is closed, as writers do whose file could not be written."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        raise RuntimeError("writer failed")
+
+
+def test_a_file_without_permission_is_named_where_another_error_follows() -> None:
+    with pytest.raises(RuntimeError) as caught, Writer():
+        raise PermissionError(errno.EACCES, "Permission denied", "/runs/x")
+    assert failure(caught.value) == "/runs/x: Permission denied; this user may not do that there"
+
+
+def test_an_error_that_takes_the_place_of_another_stands_alone() -> None:
+    def replace() -> None:
         try:
             raise PermissionError(errno.EACCES, "Permission denied", "/runs/x")
         except OSError:
-            raise RuntimeError("writer failed") from None
-    except RuntimeError as error:
-        text = failure(error)
-    assert text == "/runs/x: Permission denied; this user may not do that there"
+            raise ValueError("no such option") from None
+
+    assert failure(raised_by(replace)) is None
 
 
 def test_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
