@@ -35,7 +35,6 @@ EARLIER = {
     "data.tables": "data.sources.tables",
     "data.unreadable": "data.checks.unreadable",
     "data.workers": "data.loading.workers",
-    "ending": "run.status",
     "failures": "cli.failures",
     "help": "cli.help",
     "launch": "run.launch",
