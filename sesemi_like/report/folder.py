@@ -35,9 +35,11 @@ def metrics_loggers(folder: Path) -> list[Logger]:
     """TensorBoard's events in ``tensorboard/`` and a table of all metrics in ``metrics.csv``.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder; nothing has been written to it yet.
     """
+    table = CSVLogger(folder, name="", version="")
+    _ = table.experiment  # opened now, since it warns of a folder that is not empty
     return [
         TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False),
-        CSVLogger(folder, name="", version=""),
+        table,
     ]

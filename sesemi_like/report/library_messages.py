@@ -1,40 +1,52 @@
-"""Keeps what libraries say to their developers off the terminal of a person who runs this."""
+"""Hides messages of libraries that do not apply to the runs of this package."""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-_SAYINGS = (
-    # Lightning hands torch a type that torch has renamed.
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-    # The run's folder holds the config and the label list before the first metrics.
-    r"Experiment logs directory .* exists and is not empty",
-    # The EMA teacher and frozen backbones stay in eval mode on purpose.
-    r"Found \d+ module\(s\) in eval mode at the start of training",
-    # A step of several heads may run on few batches; metrics are logged by step all the same.
-    r"The number of training batches \(\d+\) is smaller than the logging interval",
+from lightning_fabric.utilities.warnings import PossibleUserWarning
+
+_LOGGERS = ("pytorch_lightning", "lightning_fabric")
+
+HIDDEN: tuple[tuple[type[Warning], str], ...] = (
+    # The EMA teacher and frozen backbones stay in evaluation mode on purpose, and an epoch may have
+    # fewer batches than steps lie between two logged ones.
+    (PossibleUserWarning, "pytorch_lightning.loops.fit_loop"),
     # Loaders have as many workers as their config says.
-    r"The '\w+_dataloader' does not have many workers",
-    r"This DataLoader will create \d+ worker processes in total",
-    # A run without a val or test loader has an empty list of them.
-    r"Total length of `list` across ranks is zero",
+    (PossibleUserWarning, "pytorch_lightning.trainer.connectors.data_connector"),
     # Evaluators see the predictions of all processes, so their values need no averaging.
-    r"It is recommended to use `self\.log\(.*sync_dist=True",
-    # Right after resuming nothing has been validated yet.
-    r"`ModelCheckpoint\(monitor=.*\)` could not find the monitored key in the returned metrics: "
-    r"\['epoch', 'step'\]",
-    # A resumed run writes into a new folder; its best checkpoint is carried over.
-    r"The dirpath has changed from",
+    (PossibleUserWarning, "pytorch_lightning.trainer.connectors.logger_connector.result"),
+    # Lightning uses a class of torch that torch has renamed.
+    (FutureWarning, "pytorch_lightning.utilities._pytree"),
 )
+"""Categories of warnings, and the modules of Lightning that send those which are hidden."""
+
+NOTHING_MEASURED = (
+    r"`ModelCheckpoint\(monitor=.*\)` could not find the monitored key in the returned metrics: "
+    r"\['epoch', 'step'\]"
+)
+"""Sent after resuming, when nothing has been validated yet. It is hidden by its text, since the
+same warning about a metric that is not among others is to be shown."""
 
 
-def quiet_libraries() -> None:
-    """Hides Lightning's tips and notices, and warnings that do not apply here.
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Hides Lightning's tips, notices and those of its warnings that may be false and are, here.
 
-    Its warnings and errors are shown, unless they are among those named in this module.
+    All other warnings and all errors are shown.
     """
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for saying in _SAYINGS:
-        warnings.filterwarnings("ignore", message=f".*{saying}")
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    with warnings.catch_warnings():
+        for category, module in HIDDEN:
+            warnings.filterwarnings("ignore", category=category, module=f"{module}$")
+        warnings.filterwarnings("ignore", NOTHING_MEASURED, UserWarning)
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

@@ -33,6 +33,7 @@ from .summary import report_run, summarize
 log = logging.getLogger(__name__)
 
 
+@quiet_libraries()
 def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str, Any]:
     """Builds what a config describes and does what its mode says.
 
@@ -48,7 +49,6 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
         ConfigError: If the run cannot work; raised before anything is written.
     """
     started = time.monotonic()
-    quiet_libraries()
     tune_process()
     prepared = prepare(config, problems)
     with app_attributes(prepared.attributes):

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from ..config.check import named_loaders
 from ..config.instantiate import instantiate, plain
 from ..config.length import RunLength
 from ..devices import Devices
@@ -91,6 +92,7 @@ def build_trainer(
         "enable_model_summary": False,
         "use_distributed_sampler": False,  # the data module's samplers know about processes
         "log_every_n_steps": _log_interval(length.steps or 3000),
+        "limit_val_batches": 1.0 if _is_validated(config) else 0,  # Lightning warns of no loaders
         **devices.trainer_settings(),
         **section,
         "logger": metrics_loggers(folder) if section["logger"] is None else section["logger"],
@@ -113,3 +115,7 @@ def _callback_problems(callbacks: list[Any]) -> list[ConfigProblem]:
 def _log_interval(max_steps: int) -> int:
     """Logs a short run ten times, a long one every 50 steps: logging costs milliseconds."""
     return max(1, min(10, max_steps // 10), min(50, max_steps // 60))
+
+
+def _is_validated(config: DictConfig) -> bool:
+    return any(key == "data.val" for key, _ in named_loaders(config.data))
