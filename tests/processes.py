@@ -71,7 +71,7 @@ class NetworkWithoutBatchNorm(Backbone):
 
 
 class Ending(pl.Callback):
-    """Ends its process without a word after some steps."""
+    """Kills its process after some steps."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps

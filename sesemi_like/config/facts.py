@@ -1,4 +1,4 @@
-"""What is known of the data of a run before its networks are built, for learners to check."""
+"""Facts about the data of a run, which learners check their hyperparameters against."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a learner may ask of the data of a run.
+    """Facts about the data of a run, known before its networks are built.
 
     Attributes:
         rows: Samples of every loader by its key below `data` (``train.supervised``, ``val``); None
-            for streams that do not know theirs.
-        label_counts: Labels that are trained on, by train loader and name of the class; streams do
-            not know theirs.
+            for streams of unknown length.
+        label_counts: Labels that are trained on, by train loader and name of the class, without
+            streams.
         classes: The names of the classes by index, or None where they have none.
         num_classes: How many classes the labels of training and evaluation need, or None without
             labels.

@@ -1,4 +1,4 @@
-"""What a mode declares, as the checks of a config need it; the modes are in `run/modes`."""
+"""What a mode declares, and the check of `run.mode`; the modes themselves are in `run/modes`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..errors import ConfigError, ConfigProblem
 class Mode:
     """One of the values of `run.mode`.
 
-    A mode that does not train is about weights that a checkpoint holds.
+    A mode that does not train works on the weights of a checkpoint.
 
     Attributes:
         name: The value.
         summary: What a run in this mode does, as `open_cli -h` prints it.
-        carry_out: Does it: called with the prepared run and its Trainer, it returns what the
-            summary holds under `training`, the metrics of the last logged training step.
+        carry_out: Executes the mode: called with the prepared run and its Trainer, it returns the
+            metrics of the last logged training step, the summary's `training`.
         loads: The parts of `data` that are loaded: ``train``, ``val``, ``test``. A train loader
             that an evaluator reads is loaded in any case.
         needs: The parts of `data` that must be given.
-        trains: Whether it trains, which takes a length and an optimizer.
+        trains: Whether it trains, which needs a length and an optimizer.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""A run, from a composed config to its summary: `prepare`, then `execute` what its mode says."""
+"""A run, from a composed config to its summary: it is prepared, then its mode is executed."""

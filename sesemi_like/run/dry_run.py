@@ -1,4 +1,4 @@
-"""A step and an evaluation of a few samples: what cannot work is reported before training."""
+"""A dry run: a step and an evaluation on a few samples, whose failures are reported."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..learners import Learner
 
 
 def dry_run_problems(learner: Learner, data: DataModule, *, trains: bool) -> list[ConfigProblem]:
-    """Runs a step and an evaluation on a few samples, and finds what fails.
+    """Runs a step and an evaluation on a few samples, and reports what fails.
 
-    The learner has its plan afterwards, and the data module computes what that asks for alone.
+    Afterwards the learner has its plan, and the data module computes only the views it needs.
 
     Args:
         learner: The learner of the run.
         data: The data of the run.
-        trains: Whether the run trains; an evaluation alone is tried otherwise.
+        trains: Whether the run trains; otherwise only an evaluation is run.
 
     Returns:
-        The problems, those of images that are none before those of what failed with them.
+        The problems; those of samples whose image is none come first, as the likely cause.
     """
     problems = Problems()
     with problems.collecting():

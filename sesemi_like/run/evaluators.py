@@ -11,11 +11,11 @@ from ..evaluation import Evaluator
 
 
 def build_evaluators(config: Any, problems: Problems) -> dict[str, Evaluator]:
-    """Builds what measures a run.
+    """Builds the evaluators of a run.
 
     Args:
         config: `run.evaluators`: configs by name, or None.
-        problems: Takes what is wrong with them; those are left out.
+        problems: Collects the mistakes in those that cannot be built, which are left out.
     """
     evaluators = {}
     for name, evaluator in (plain(config) or {}).items():

@@ -1,4 +1,4 @@
-"""Carries a run out: prepares it, makes its folder, does what its mode says, and sums it up."""
+"""Executes a run: prepares it, creates its folder, executes its mode, and writes its summary."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ log = logging.getLogger(__name__)
 
 @quiet_libraries()
 def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str, Any]:
-    """Builds what a config describes and does what its mode says.
+    """Prepares the run that a config describes, and executes its mode.
 
     Args:
         config: A composed config.
         problems: Mistakes found so far; they are reported together with those found here.
 
     Returns:
-        What ``summary.json`` holds. Its ``headline`` is the best validation top-1, else the last
-        one, else the test's; None where nothing was measured. A sweep may choose by it.
+        The content of ``summary.json``. Its ``headline`` is the best validation top-1, else the
+        last one, else the test's; None where nothing was measured. A sweep may choose by it.
 
     Raises:
         ConfigError: If the run cannot work; raised before anything is written.
@@ -66,13 +66,13 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
 
 
 def _build_trainer(prepared: Prepared) -> tuple[pl.Trainer, Path]:
-    """Builds the Trainer, and makes the folder that it writes to."""
+    """Builds the Trainer, and creates the folder that it writes to."""
     config = prepared.config
     section = build_trainer_section(config)
     if prepared.mode.trains and (problems := monitor_problems(prepared, section["callbacks"])):
         raise ConfigError(problems)
     section |= prepared.validation
-    folder = _make_folder(config)
+    folder = _create_folder(config)
     try:
         trainer = build_trainer(
             config, section, prepared.devices, prepared.evaluation, prepared.length, folder
@@ -83,8 +83,8 @@ def _build_trainer(prepared: Prepared) -> tuple[pl.Trainer, Path]:
     return trainer, folder
 
 
-def _make_folder(config: DictConfig) -> Path:
-    """Makes the run's folder on the first process; the others are given it or need none."""
+def _create_folder(config: DictConfig) -> Path:
+    """Creates the run's folder on the first process; the others are given it or need none."""
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return Path(os.environ.get(RUN_FOLDER, Path(config.run.dir) / config.run.id))
     try:
@@ -98,7 +98,7 @@ def _make_folder(config: DictConfig) -> Path:
 
 @rank_zero_only
 def _remove_empty(folder: Path) -> None:
-    """Removes the folder of a run that cannot begin; one that holds something by now stays."""
+    """Removes the folder of a run that cannot begin, unless something has been written to it."""
     with suppress(OSError):
         folder.rmdir()
 
@@ -109,8 +109,8 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
     resolved.run.seed = prepared.seed
     write_atomically(folder / "config.yaml", OmegaConf.to_yaml(resolved))
     chosen = choices()
-    noted = {"config": chosen.config, "groups": chosen.groups}
-    text = composed_text(prepared.config, seed=prepared.seed, chosen=noted)
+    groups = {"config": chosen.config, "groups": chosen.groups}
+    text = composed_text(prepared.config, seed=prepared.seed, chosen=groups)
     write_atomically(folder / COMPOSED, text)
     prepared.data.labels.write_list(folder / "labels.csv")
 

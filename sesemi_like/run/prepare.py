@@ -47,7 +47,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     devices = preparation.choose_devices()
     data = preparation.build_data(devices, seed)
     length = preparation.length(data.iterations_per_epoch if data else 1)
-    # Again, so that weights do not depend on what random transforms drew in a look at the data.
+    # Again, so that weights do not depend on what random transforms drew for the first samples.
     pl.seed_everything(seed, workers=True, verbose=False)
     attributes = _attributes(length, devices)
     with app_attributes(attributes):
@@ -84,9 +84,9 @@ def _attributes(length: RunLength, devices: Devices) -> AppAttributes:
 
 
 class _Preparation:
-    """Builds one part of a run after the other, and collects the mistakes found on the way.
+    """Builds the parts of a run in order, and collects the mistakes in all of them.
 
-    What depends on a part with a mistake is left out; what does not is checked all the same.
+    What depends on a part that has a mistake is skipped; the rest is checked nevertheless.
     """
 
     def __init__(self, config: DictConfig, mode: Mode, problems: Problems) -> None:
@@ -96,13 +96,13 @@ class _Preparation:
     def length(self, batches: int | None) -> RunLength:
         """How long the run is, by the batches of an epoch.
 
-        Where data cannot be read the run is bound to fail; a single batch then lets the rest of
-        the config be checked all the same.
+        For data that cannot be read a single batch is assumed: the run is bound to fail, but the
+        rest of its config can be checked.
         """
         return run_length(self.run, self.trainer, batches)
 
     def choose_seed(self) -> int:
-        """The run's seed, the same on all of its processes."""
+        """Chooses the run's seed, the same on all of its processes."""
         with self.problems.collecting():
             if not self.problems.under("run.seed", "run.num_nodes"):
                 resumed = self.run.resume_from_checkpoint if self.mode.trains else None
@@ -110,14 +110,14 @@ class _Preparation:
         return 0  # the run is bound to fail
 
     def choose_devices(self) -> Devices:
-        """Where the run computes."""
+        """Chooses where the run computes."""
         with self.problems.collecting():
             if not self.problems.under("run.gpus"):
                 return choose_devices(self.run, self.trainer)
         return Devices("cpu", 1, "auto", 1)
 
     def build_data(self, devices: Devices, seed: int) -> DataModule | None:
-        """Builds the loaders that are read."""
+        """Builds the loaders that the mode, the loss heads and the evaluators read."""
         with app_attributes(_attributes(self.length(batches=1), devices)):
             draft = draft_learner(self.config.learner)
             required = self._required_fields(draft)
@@ -179,7 +179,7 @@ class _Preparation:
         return validation_settings(self.run.validate_every, trainer, length, watches=watches)
 
     def build_learner(self, data: DataModule | None, length: RunLength) -> Learner | None:
-        """Builds the learner, tries it on a few samples, and loads what it begins with."""
+        """Builds the learner, runs it on a few samples, and loads its initial weights."""
         if self.problems.under("learner"):
             return None
         with self.problems.collecting():
@@ -187,7 +187,7 @@ class _Preparation:
             if data is not None:
                 learner.inputs, learner.facts = inputs_of(data), self._resuming_facts(data)
             if self.mode.trains:
-                self._try_optimizer(learner)
+                self._check_optimizer(learner)
             if data is not None:
                 self.problems.problems += dry_run_problems(learner, data, trains=self.mode.trains)
             self._load_weights(learner, length)
@@ -198,8 +198,8 @@ class _Preparation:
         accumulated = self.trainer.get("accumulate_grad_batches", 1)
         return {**resuming_facts(data), "trainer.accumulate_grad_batches": accumulated}
 
-    def _try_optimizer(self, learner: Learner) -> None:
-        """Finds a wrong optimizer or schedule now; a schedule needs the length of the run."""
+    def _check_optimizer(self, learner: Learner) -> None:
+        """Builds the optimizer and its schedule, which needs the length of the run."""
         has_length = not self.problems.under("run.num_epochs", "run.num_iterations")
         with self.problems.collecting():
             _ = learner.configure_optimizers() if has_length else learner.build_optimizer()
@@ -216,7 +216,7 @@ class _Preparation:
                 check_resuming(learner, path, key=key, max_iterations=length.steps)
 
     def build_evaluation(self, data: DataModule | None) -> Evaluation:
-        """Builds what measures the run."""
+        """Builds the evaluators."""
         evaluators = build_evaluators(self.run.evaluators, self.problems)
         if data is not None:
             names = [n.removeprefix(TRAIN) for n in data.datasets if n.startswith(TRAIN)]

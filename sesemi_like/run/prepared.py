@@ -1,4 +1,4 @@
-"""What a config describes, once it is built and checked."""
+"""A prepared run: all that its config describes, built and checked."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..learners import Learner
 
 @dataclass
 class Prepared:
-    """What a config describes, built and checked; nothing is written yet.
+    """All that a config describes, built and checked; nothing has been written yet.
 
     Attributes:
         config: The composed config.
         mode: What the run does.
         seed: The run's seed, drawn when the config gives none.
         devices: Where the run computes.
-        length: How long it is.
+        length: How long the run is.
         attributes: What ``${app:...}`` returns.
-        validation: The settings of a Trainer for how often it validates; none without training.
+        validation: A Trainer's settings for how often it validates; empty without training.
         data: The named data loaders.
         learner: What learns.
         evaluation: What is measured.

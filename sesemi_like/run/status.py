@@ -14,15 +14,15 @@ FINISHED = "finished"
 
 
 def run_status(trainer: pl.Trainer, mode: Mode) -> dict[str, Any]:
-    """Reports whether a run made all of its steps.
+    """Reports whether a run took all of its steps.
 
     Args:
         trainer: The Trainer that ran it.
-        mode: What it did.
+        mode: Its mode.
 
     Returns:
-        `status`: ``finished``, or ``stopped: <by what>`` where steps were left; and `reason`: why
-        early stopping found enough was learned, which counts as finished, else None.
+        `status`: ``finished``, or ``stopped: <by what>`` if steps were left; and `reason`: the
+        message of early stopping, after which a run counts as finished, else None.
     """
     max_steps = steps_of_run(trainer)
     if not mode.trains or (max_steps is not None and trainer.global_step >= max_steps):

@@ -88,12 +88,12 @@ def test_a_failing_check_leaves_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_what_is_wrong_is_told_on_every_process(
+def test_every_process_reports_what_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
     # A folder that is not empty, as another process may leave it, or that is not there at all.
     def no_trainer(
-        config: Any, given: Any, devices: Any, evaluation: Any, most: Any, folder: Path
+        config: Any, section: Any, devices: Any, evaluation: Any, most: Any, folder: Path
     ) -> None:
         if rank == 0:
             (folder / "left.txt").write_text("of another process")
@@ -154,7 +154,7 @@ def test_the_loss_of_training_can_be_monitored_however_seldom_it_is_written(tmp_
     assert summary["training"]["train/loss"] > 0
 
 
-def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = composed("quickstart", *TINY, f"run.dir={tmp_path}/file/runs")
     with pytest.raises(ConfigError, match=r"run\.dir: .*no folder can be made"):

@@ -71,7 +71,7 @@ def test_nodes_whose_first_processes_are_started_by_hand_agree_on_one(tmp_path: 
     assert (tmp_path / "0").read_text() == (tmp_path / "1").read_text()
 
 
-TOLD = """
+PROGRAM = """
 import os
 import pathlib
 import sys
@@ -88,9 +88,9 @@ dist.destroy_process_group()
 
 @pytest.mark.slow
 def test_processes_of_torchrun_agree_on_one_for_every_run(tmp_path: Path) -> None:
-    (tmp_path / "told.py").write_text(TOLD)
+    (tmp_path / "program.py").write_text(PROGRAM)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    subprocess.run([*torchrun, tmp_path / "told.py", tmp_path], check=True, timeout=120)
+    subprocess.run([*torchrun, tmp_path / "program.py", tmp_path], check=True, timeout=120)
     first, second = (json.loads((tmp_path / rank).read_text()) for rank in "01")
     assert first == second
     assert first[0] != first[1]

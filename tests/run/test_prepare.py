@@ -15,7 +15,7 @@ from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare
 
 
-def test_a_loader_that_no_head_reads_does_not_set_the_epoch() -> None:
+def test_a_loader_that_no_head_reads_does_not_set_the_length_of_an_epoch() -> None:
     missing = "data.train.unlabeled.dataset.subset=missing"
     length = ("run.num_iterations=null", "run.num_epochs=3")
     config = composed("quickstart", *TINY, "method=supervised", *length, missing)
@@ -33,7 +33,7 @@ def test_an_evaluator_names_a_train_loader_that_exists(mode: str) -> None:
         prepare(config, check(config, MODES))
 
 
-def test_pretrained_weights_say_what_matched(
+def test_pretrained_weights_report_what_matched(
     finished_run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoint = finished_run[0] / "checkpoints" / "last.ckpt"
@@ -78,7 +78,7 @@ def test_iterations_per_epoch_and_max_iterations_against_hand_counts() -> None:
         assert attributes.max_iterations == 3 * expected, overrides
 
 
-def test_mistakes_of_data_learner_and_run_are_told_at_once() -> None:
+def test_mistakes_of_data_learner_and_run_are_reported_at_once() -> None:
     config = composed(
         "quickstart", *TINY,
         "run.num_epochs=0",
@@ -95,7 +95,7 @@ def test_mistakes_of_data_learner_and_run_are_told_at_once() -> None:
     ]
 
 
-def test_a_schedule_that_cannot_answer_is_told_before_training() -> None:
+def test_a_schedule_without_its_length_is_reported_before_training() -> None:
     config = composed(
         "quickstart", *TINY, "method=mean_teacher",
         "learner.hparams.model.regularization_loss_heads.mean_teacher.scheduler.max_iterations=null",
@@ -105,7 +105,7 @@ def test_a_schedule_that_cannot_answer_is_told_before_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "reason"),
     [
         ("run.num_iterations=10", "has made 10 steps of 10"),
         ("run.num_iterations=7", "has made 10 steps of 7"),
@@ -114,12 +114,12 @@ def test_a_schedule_that_cannot_answer_is_told_before_training() -> None:
     ],
 )
 def test_what_a_checkpoint_cannot_be_resumed_with_is_reported(
-    finished_run: Any, tmp_path: Path, override: str, told: str
+    finished_run: Any, tmp_path: Path, override: str, reason: str
 ) -> None:
     checkpoint = finished_run[0] / "checkpoints" / "last.ckpt"
     config = composed("quickstart", *TINY, "run.num_iterations=20", override,
                       f"run.resume_from_checkpoint={checkpoint}")  # fmt: skip
-    with pytest.raises(ConfigError, match=rf"run\.resume_from_checkpoint: .*{told}"):
+    with pytest.raises(ConfigError, match=rf"run\.resume_from_checkpoint: .*{reason}"):
         prepare(config)
 
 
@@ -142,7 +142,7 @@ CALLABLE = "learner.hparams.model.supervised_loss.callable._target_"
         ("learner.hparams.model.backbone.in_chans=3", "learner.hparams"),
     ],
 )
-def test_what_fails_at_the_first_step_is_told_before(override: str, key: str) -> None:
+def test_what_fails_at_the_first_step_is_reported_before_it(override: str, key: str) -> None:
     config = composed("quickstart", *TINY, override)
     with pytest.raises(ConfigError, match=rf"{key}: .*samples"):
         prepare(config)
@@ -179,7 +179,7 @@ def test_weights_begin_alike_whether_images_were_decoded_before(
     assert torch.equal(weights[0], weights[2])
 
 
-def test_a_run_without_a_length_is_told_so_and_no_schedule_is_accused() -> None:
+def test_a_run_without_a_length_is_reported_and_its_schedule_is_not() -> None:
     config = composed("quickstart", *TINY, "run.num_iterations=null")
     with pytest.raises(ConfigError) as caught:
         run(config, check(config, MODES))

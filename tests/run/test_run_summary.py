@@ -1,4 +1,4 @@
-"""What came of a run: how it was chosen, and of which weights each figure is."""
+"""The summary of a run: its choices, and the weights and images behind each metric."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return run(composed("quickstart", *TINY, MONITOR.replace("MODE", "min"), f"run.dir={folder}"))
 
 
-def test_each_figure_says_of_which_weights_and_images_it_is(finished: Any) -> None:
+def test_each_metric_names_its_weights_and_images(finished: Any) -> None:
     measured, best = finished["measured"], finished["best"]
     step = torch.load(best["path"], weights_only=True)["global_step"]
     assert step < 12
@@ -50,7 +50,7 @@ def test_each_figure_says_of_which_weights_and_images_it_is(finished: Any) -> No
     assert set(measured) == set(finished["metrics"])
 
 
-def test_the_figures_are_those_of_the_weights_they_name(finished: Any, tmp_path: Path) -> None:
+def test_the_metrics_are_those_of_the_weights_they_name(finished: Any, tmp_path: Path) -> None:
     for name in ("test/top1", "val/top1"):
         path = finished["measured"][name]["path"]
         mode = {"test/top1": "TEST", "val/top1": "VALIDATE"}[name]
@@ -61,7 +61,7 @@ def test_the_figures_are_those_of_the_weights_they_name(finished: Any, tmp_path:
         assert (entry["checkpoint"], entry["path"], entry["step"]) == ("given", path, None)
 
 
-def test_the_command_notes_method_groups_and_overrides(
+def test_the_command_records_method_groups_and_overrides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = ["method=supervised", *TINY, "run.num_iterations=2", "run.id='[red]'",

@@ -1,4 +1,4 @@
-"""A run ends where its schedules end, and says so when it did not get there."""
+"""A run ends where its schedules end, and its status reports when it was stopped before."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,9 @@ def test_schedules_end_where_the_run_ends(overrides: Any, steps: int, tmp_path: 
     assert summary["status"] == "finished"
 
 
-def test_a_run_that_time_stopped_says_so_and_needs_no_length(tmp_path: Path) -> None:
+def test_a_run_with_a_time_limit_needs_no_length_and_is_reported_as_stopped(
+    tmp_path: Path,
+) -> None:
     endless = [OPEN, "++trainer.max_epochs=-1", "++trainer.max_time=00:00:00:01"]
     summary, _ = fit(tmp_path, *endless, "lr_scheduler=constant", "data.val=null")
     assert summary["status"] == "stopped: max_time"
@@ -59,7 +61,7 @@ def test_a_schedule_of_a_run_without_end_is_reported() -> None:
         prepare(composed("quickstart", *TINY, *endless))
 
 
-def test_early_stopping_has_finished_and_says_why(tmp_path: Path) -> None:
+def test_early_stopping_counts_as_finished_and_gives_its_reason(tmp_path: Path) -> None:
     stopping = (
         "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/top1, mode: max,"
         "patience: 1, min_delta: 2}"

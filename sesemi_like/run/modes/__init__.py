@@ -1,4 +1,4 @@
-"""What `run.mode` may be: one file a mode, and the table of them; none of it needs torch."""
+"""The modes of `run.mode`: one file for each, and their table; importing them needs no torch."""
 
 from __future__ import annotations
 

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 def fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
-    """Trains, validates on the way, and tests the best weights where there is a test loader.
+    """Trains with validation, and tests the best weights if there is a test loader.
 
     Args:
-        prepared: What is to be run.
-        trainer: What runs it.
+        prepared: The run.
+        trainer: Its Trainer.
+
+    Returns:
+        The metrics of the last training step that was logged.
     """
     from ...trainer.checkpoints import best_checkpoint
     from ..summary import scalar_metrics
@@ -34,7 +37,7 @@ def fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
 
 FIT = Mode(
     name="FIT",
-    summary="Trains, validates on the way, and tests the best weights where data.test is given",
+    summary="Trains with validation, and tests the best weights if data.test is given",
     carry_out=fit,
     loads=("train", "val", "test"),
     needs=("train",),

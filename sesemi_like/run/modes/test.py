@@ -16,8 +16,8 @@ def test(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
     """Tests the weights that the learner has.
 
     Args:
-        prepared: What is to be run.
-        trainer: What runs it.
+        prepared: The run.
+        trainer: Its Trainer.
     """
     trainer.test(prepared.learner, datamodule=prepared.data, verbose=False)
     return {}

@@ -16,8 +16,8 @@ def validate(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
     """Validates the weights that the learner has.
 
     Args:
-        prepared: What is to be run.
-        trainer: What runs it.
+        prepared: The run.
+        trainer: Its Trainer.
     """
     trainer.validate(prepared.learner, datamodule=prepared.data, verbose=False)
     return {}
