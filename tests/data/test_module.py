@@ -158,8 +158,8 @@ def test_a_train_loader_may_be_called_as_an_evaluation_split(
     config = composed("own", folder=tmp_path)
     data = DataModule(config.data, config.run, world_size=1, seed=0)
     loaders = {"val": data.val_dataloader, "test": data.test_dataloader}
-    dataset: Any = loaders[name]().dataset
-    assert len(dataset) == size
+    loader: Any = loaders[name]()
+    assert len(loader.dataset) == size
     batch = step(data)
     assert set(data.fields) == {"supervised", "unlabeled", name}
     assert len(batch[f"{name}.image"]) == 8
@@ -184,8 +184,9 @@ def test_evaluation_loader_reads_each_sample_once_in_order_without_augmentation(
     data = module()
     batches = list(data.evaluation_loader("supervised"))
     index = torch.cat([b["index"] for b in batches]).tolist()
-    assert index == data.datasets["train.supervised"].positions.tolist()
-    assert torch.equal(batches[0]["image"][3], data.datasets["train.supervised"][3]["image"] / 255)
+    samples: Any = data.datasets["train.supervised"]
+    assert index == samples.positions.tolist()
+    assert torch.equal(batches[0]["image"][3], samples[3]["image"] / 255)
     with pytest.raises(KeyError):
         next(data.evaluation_loader("nothing"))
 

@@ -45,7 +45,7 @@ def test_an_unreadable_image_is_named(heap: Any, row: int) -> None:
 def test_skipping_delivers_the_next_one_with_its_own_index_and_counts(
     heap: Any, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    samples = dataset("image_files", str(heap), on_error="skip")
+    samples = indexed("image_files", str(heap), on_error="skip")
     loader = DataLoader(samples, batch_size=6, num_workers=workers)
     (batch,) = loader
     if not workers:  # those log in their own process
@@ -75,7 +75,7 @@ def test_pairs_images_and_mappings_become_fields() -> None:
     class Pairs(TensorDataset):
         classes, targets = ("x", "y"), (1, 0, 1)
 
-    samples = as_samples(Pairs(torch.zeros(3, 1, 2, 2), torch.tensor([1, 0, 1])))
+    samples: Any = as_samples(Pairs(torch.zeros(3, 1, 2, 2), torch.tensor([1, 0, 1])))
     assert (samples.classes, samples.targets.tolist()) == (["x", "y"], [1, 0, 1])
     assert {k: v for k, v in samples[2].items() if k != "image"} == {"target": 1, "index": 2}
 
@@ -93,7 +93,7 @@ def test_a_registered_kind_gets_its_keys_and_the_label_budget() -> None:
 
         return Blobs((torch.full((1, size, size), float(i)), i % 4) for i in range(20))
 
-    samples = dataset("blobs", size=3, labels_per_class=2, part="labelled")
+    samples = indexed("blobs", size=3, labels_per_class=2, part="labelled")
     assert np.bincount(samples.targets).tolist() == [2, 2, 2, 2]
     assert samples[0]["image"].shape == (1, 3, 3)
     with pytest.raises(ConfigError, match="takes no such key; did you mean 'size'"):

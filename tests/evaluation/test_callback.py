@@ -70,7 +70,9 @@ def test_keeps_what_evaluators_need_logs_scalars_and_remembers_the_rest() -> Non
     assert set(counter.seen[0].outputs["model"]) == {"logits"}
     assert counter.seen[0].index.tolist() == list(range(8))
     assert module.logged == {"val/count": 8.0}
-    assert callback.last["val/matrix"].shape == (2, 2)
+    matrix = callback.last["val/matrix"]
+    assert isinstance(matrix, torch.Tensor)
+    assert matrix.shape == (2, 2)
     assert callback.origins == {name: Origin("model", 7, 8) for name in callback.last}
 
 

@@ -63,9 +63,11 @@ def test_confusion_matrix_by_scikit_learn() -> None:
     (named,) = ConfusionMatrix().evaluate(no_loader, {"test": data})
     target, logits = as_numpy(data, "ema")
     expected = metrics.confusion_matrix(target, logits.argmax(1), labels=range(C))
-    assert named[0] == "confusion"
-    assert named[1].tolist() == expected.tolist()
-    assert named[1].dtype == torch.int64
+    name, matrix = named
+    assert name == "confusion"
+    assert isinstance(matrix, torch.Tensor)
+    assert matrix.tolist() == expected.tolist()
+    assert matrix.dtype == torch.int64
 
 
 @pytest.mark.parametrize("k", [1, 5, 500])

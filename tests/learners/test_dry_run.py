@@ -27,7 +27,7 @@ def test_reached_leaves_are_those_that_a_backward_pass_gives_gradients() -> None
     a, b, c, d = leaves
     loss = (torch.where(a > 2, a * b, 0).sum() + d.detach().sum(), c.sum())
     reached = graph_leaves(loss)
-    sum(loss).backward()
+    torch.stack(loss).sum().backward()
     assert [id(leaf) in reached for leaf in leaves] == [leaf.grad is not None for leaf in leaves]
     assert [id(leaf) in reached for leaf in leaves] == [True, True, True, False]
     assert graph_leaves([torch.ones(())]) == set()

@@ -63,7 +63,7 @@ def test_samples_are_the_same_and_are_read_at_once(
     assert is_cached(found)
     assert (tmp_path / "cache").exists() is (kind != "ram")
     assert_same(found, samples)
-    batch = found.__getitems__([7, 2])
+    batch: Any = found.__getitems__([7, 2])
     assert torch.equal(batch.fields["image"][1], samples[2]["image"])
     assert batch.fields["target"].tolist() == [samples[7]["target"], samples[2]["target"]]
     assert batch.fields["index"].tolist() == [7, 2]
