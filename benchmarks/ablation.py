@@ -30,7 +30,7 @@ from unittest.mock import patch
 
 import pytorch_lightning as pl
 from common import in_own_process, print_machine
-from fixmatch_cases import WARM_UP, composed, patched_callbacks
+from fixmatch_cases import WARM_UP, composed, extra_callback
 from omegaconf import OmegaConf
 
 from sesemi_like.run.prepare import run
@@ -92,7 +92,7 @@ def measured(root: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for case, steps in CASES.items():
         config, times = config_of(case, root, WARM_UP + steps), CpuTimes()
-        with patched_callbacks(times), redirect_stdout(StringIO()):
+        with extra_callback(times), redirect_stdout(StringIO()):
             run(config)
         shutil.rmtree(config.run.dir)
         taken = [after - before for before, after in pairwise(times.ends[WARM_UP - 1 :])]

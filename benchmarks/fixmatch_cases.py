@@ -20,7 +20,7 @@ from common import wait
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
-from peers import cuda_answered, fixmatch
+from peers import fixmatch, without_cuda
 from PIL import Image
 from torch import Tensor, nn
 
@@ -109,13 +109,13 @@ def ours(job: Job, **settings: Any) -> list[float]:
     for key, value in settings.items():
         OmegaConf.update(config, key.replace("__", "."), value)
     times = StepTimes()
-    with patched_callbacks(times), redirect_stdout(StringIO()):
+    with extra_callback(times), redirect_stdout(StringIO()):
         run(config)
     shutil.rmtree(folder)
     return list(np.diff(times.ends[WARM_UP - 1 :]))
 
 
-class patched_callbacks:  # noqa: N801
+class extra_callback:  # noqa: N801
     """Adds a callback to every Trainer that is built."""
 
     def __init__(self, callback: pl.Callback) -> None:
@@ -136,7 +136,7 @@ class patched_callbacks:  # noqa: N801
 
 def semilearn(job: Job, **settings: Any) -> list[float]:
     """Runs semilearn's FixMatch at its defaults; returns the seconds of each step."""
-    with redirect_stdout(StringIO()), cuda_answered():
+    with redirect_stdout(StringIO()), without_cuda():
         algorithm = fixmatch(
             job.images, job.targets, job.steps, batch_size=job.batch, uratio=7, **settings
         )

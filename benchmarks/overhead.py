@@ -24,7 +24,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from common import print_machine
-from fixmatch_cases import StepTimes, composed, patched_callbacks
+from fixmatch_cases import StepTimes, composed, extra_callback
 
 from sesemi_like.data.loading.names import TRAIN
 from sesemi_like.devices import tune_process
@@ -47,7 +47,7 @@ def config_of(steps: int, method: str) -> object:
 def ours(steps: int, method: str) -> float:
     """Seconds a step of a whole run."""
     config, times = config_of(steps, method), StepTimes()
-    with patched_callbacks(times), redirect_stdout(StringIO()):
+    with extra_callback(times), redirect_stdout(StringIO()):
         run(config)  # type: ignore[arg-type]
     shutil.rmtree(config.run.dir)  # type: ignore[attr-defined]
     return statistics.median(np.diff(times.ends[SKIPPED:]))

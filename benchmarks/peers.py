@@ -37,7 +37,7 @@ def import_semilearn() -> Any:
 
 
 @contextmanager
-def cuda_answered() -> Iterator[None]:
+def without_cuda() -> Iterator[None]:
     """Lets `.cuda()` leave tensors where they are, and CUDA events tell nothing."""
     if torch.cuda.is_available():
         yield

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from common import print_machine, print_table, runs_in_turn, wait
-from fixmatch_cases import WARM_UP, StepTimes, composed, patched_callbacks
+from fixmatch_cases import WARM_UP, StepTimes, composed, extra_callback
 from images import write_images
 from timm import create_model
 
@@ -41,7 +41,7 @@ def ours(root: Path, batch: int, steps: int) -> list[float]:
         f"data.train.supervised.batch_size_per_gpu={batch}",
         f"data.train.supervised.repeat={steps}", "data.train.supervised.drop_last=true",
     )  # fmt: skip
-    with patched_callbacks(times), redirect_stdout(StringIO()):
+    with extra_callback(times), redirect_stdout(StringIO()):
         run(config)
     shutil.rmtree(folder)
     return list(np.diff(times.ends[WARM_UP - 1 :]))

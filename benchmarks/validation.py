@@ -21,8 +21,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 from common import Times, cpu_seconds, print_machine, print_table
-from fixmatch_cases import Job, composed, patched_callbacks, read_job
-from peers import cuda_answered, fixmatch
+from fixmatch_cases import Job, composed, extra_callback, read_job
+from peers import fixmatch, without_cuda
 
 from sesemi_like.devices import tune_process
 from sesemi_like.run.execute import run
@@ -48,7 +48,7 @@ def ours(job: Job, precision: str, *overrides: str) -> tuple[float, float]:
         "data.train=null", "data.test=null", f"run.data_root={job.root.absolute()}", *overrides,
     )  # fmt: skip
     config.data.val.dataset = {"name": "image_folder"}
-    with patched_callbacks(clock), redirect_stdout(StringIO()):
+    with extra_callback(clock), redirect_stdout(StringIO()):
         run(config)
     shutil.rmtree(folder)
     return clock.took
@@ -56,7 +56,7 @@ def ours(job: Job, precision: str, *overrides: str) -> tuple[float, float]:
 
 def peer(job: Job) -> tuple[float, float]:
     """Lets semilearn evaluate the same images."""
-    with redirect_stdout(StringIO()), cuda_answered():
+    with redirect_stdout(StringIO()), without_cuda():
         algorithm = fixmatch(
             job.images, job.targets, 1, batch_size=16, uratio=7, eval_batch_size=512
         )

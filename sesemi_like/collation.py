@@ -24,8 +24,8 @@ class RotationTransformer:
     Of N images it makes 4N rows, the four turns of one image next to each other.
 
     Attributes:
-        makes_targets: Says that its targets are its own, and the samples' labels are not read.
-        takes_batches: Says that samples that were read at once may be given as stacked fields.
+        makes_targets: Whether it creates the targets; the samples' labels are not read then.
+        takes_batches: Whether samples that were read at once may be given as stacked fields.
     """
 
     makes_targets = True
@@ -45,8 +45,8 @@ class RotationTransformer:
         Raises:
             ValueError: The images are not square, not tensors or of different shapes.
         """
-        turned, targets = rotate_all(stacked_images(samples))
-        return {"image": turned, "target": targets, **repeated_index(samples, TURNS)}
+        turned, targets = rotate_all(stack_images(samples))
+        return {"image": turned, "target": targets, **repeat_index(samples, TURNS)}
 
 
 class JigsawTransformer:
@@ -58,8 +58,8 @@ class JigsawTransformer:
             takes all 24 of a 2 x 2 grid and 100 of a 3 x 3 grid.
 
     Attributes:
-        makes_targets: Says that its targets are its own, and the samples' labels are not read.
-        takes_batches: Says that samples that were read at once may be given as stacked fields.
+        makes_targets: Whether it creates the targets; the samples' labels are not read then.
+        takes_batches: Whether samples that were read at once may be given as stacked fields.
 
     Raises:
         ValueError: An argument is out of range.
@@ -89,18 +89,18 @@ class JigsawTransformer:
         Raises:
             ValueError: The images are not tensors or of different shapes.
         """
-        shuffled, targets = self.jigsaw.shuffle(stacked_images(samples), generator)
-        return {"image": shuffled, "target": targets, **repeated_index(samples, 1)}
+        shuffled, targets = self.jigsaw.shuffle(stack_images(samples), generator)
+        return {"image": shuffled, "target": targets, **repeat_index(samples, 1)}
 
 
-def stacked_images(samples: Samples) -> Tensor:
+def stack_images(samples: Samples) -> Tensor:
     """Stacks the samples' images (C, H, W) to (N, C, H, W), or raises ValueError."""
     if isinstance(samples, Mapping):
         return samples["image"]
     images = [image_of(sample) for sample in samples]
     for image in images:
-        found = f"a {type(image).__name__}"
-        check(isinstance(image, Tensor), "image", found, "a tensor: give an image_transform")
+        kind = f"a {type(image).__name__}"
+        check(isinstance(image, Tensor), "image", kind, "a tensor: give an image_transform")
     shapes = sorted({tuple(image.shape) for image in images})
     expected = "one shape (C, H, W) in a batch: resize or crop in image_transform"
     check(len(shapes) == 1 and len(shapes[0]) == 3, "image", f"shapes {shapes}", expected)
@@ -114,7 +114,7 @@ def image_of(sample: Any) -> Any:
     return sample[0] if isinstance(sample, (tuple, list)) else sample
 
 
-def repeated_index(samples: Samples, times: int) -> dict[str, Tensor]:
+def repeat_index(samples: Samples, times: int) -> dict[str, Tensor]:
     """Returns {`index`: each sample's index so many times in a row}, or nothing without them."""
     if isinstance(samples, Mapping):
         return {"index": samples["index"].repeat_interleave(times)} if "index" in samples else {}

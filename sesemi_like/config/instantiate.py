@@ -156,8 +156,8 @@ def _explained(error: Exception, target: str, function: Any, key: str) -> Config
         cause = cause.__cause__
     if isinstance(cause, ConfigError):
         return cause
-    refusal = _unknown_argument(cause, function, key)
-    expected = refusal or f"it refused its settings: {type(cause).__name__}: {cause}"
+    rejection = _unknown_argument(cause, function, key)
+    expected = rejection or f"it refused its settings: {type(cause).__name__}: {cause}"
     return ConfigError([ConfigProblem(key, target, expected)])
 
 

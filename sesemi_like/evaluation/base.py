@@ -6,9 +6,10 @@ Shapes: N samples, C classes, D features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Value = Tensor | float
@@ -16,12 +17,12 @@ Value = Tensor | float
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted for a data set, on the CPU, each sample once, sorted by index.
+    """What was predicted for samples of a data set, on the CPU.
 
     Attributes:
         target: Class indices (N,), int64, -1 without a label.
         index: Positions in the data set (N,), int64.
-        outputs: What each evaluated network answered, headline last:
+        outputs: The outputs of each evaluated network, headline last:
             ``{"model": {"logits": (N, C), "features": (N, D)}, "ema": {...}}``; only the tensors
             that some evaluator needs.
     """
@@ -30,11 +31,33 @@ class Predictions:
     index: Tensor
     outputs: Mapping[str, Mapping[str, Tensor]]
 
-    def labeled(self) -> Predictions:
-        """The same without the samples that have no label."""
-        rows = self.target >= 0
+    @classmethod
+    def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Concatenates predictions of the same networks, at least one."""
+        outputs = {
+            network: {
+                key: torch.cat([part.outputs[network][key] for part in parts]) for key in tensors
+            }
+            for network, tensors in parts[0].outputs.items()
+        }
+        target = torch.cat([part.target for part in parts])
+        return cls(target, torch.cat([part.index for part in parts]), outputs)
+
+    def select(self, rows: Tensor) -> Predictions:
+        """Selects samples: bool (N,) or positions, int64."""
         outputs = {n: {k: v[rows] for k, v in out.items()} for n, out in self.outputs.items()}
         return Predictions(self.target[rows], self.index[rows], outputs)
+
+    def labeled(self) -> Predictions:
+        """Selects the samples that have a label."""
+        return self.select(self.target >= 0)
+
+    def deduplicate(self) -> Predictions:
+        """Sorts by index and keeps each sample once: processes repeat some to have equally many."""
+        index, order = torch.sort(self.index, stable=True)
+        is_first = torch.ones_like(index, dtype=torch.bool)
+        is_first[1:] = index[1:] != index[:-1]
+        return self.select(order[is_first])
 
 
 Predict = Callable[[str], Predictions]

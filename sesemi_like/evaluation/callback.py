@@ -1,4 +1,4 @@
-"""Runs the evaluators: gathers what validation and testing predict, and logs what comes of it."""
+"""Runs the evaluators: gathers the predictions of validation and testing and logs the values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from ..distributed import gather_objects
 from ..schedulers.durations import steps_of_run
@@ -61,20 +60,20 @@ class Evaluation(pl.Callback):
         self._validations = 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Has the last step validated, wherever in an epoch and between validations it is."""
-        most = steps_of_run(trainer)
-        if most is not None and trainer.global_step >= most:
+        """Ends training at the last step, so that it is validated wherever in an epoch it is."""
+        max_steps = steps_of_run(trainer)
+        if max_steps is not None and trainer.global_step >= max_steps:
             trainer.should_stop = True
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any
     ) -> None:
         """Keeps what was predicted."""
-        self._batches.append(self._needed(outputs))
+        self._batches.append(self._select(outputs))
 
     def on_test_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
         """Keeps what was predicted."""
-        self._batches.append(self._needed(outputs))
+        self._batches.append(self._select(outputs))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Evaluates, unless Lightning only tried whether validation runs."""
@@ -101,57 +100,57 @@ class Evaluation(pl.Callback):
         """The names of the numbers that a validation would log.
 
         Args:
-            outputs: What the evaluated forwards answer to a few samples.
+            outputs: The outputs of the evaluated forwards for a few samples.
 
         Returns:
             The names, or None where an evaluator does not work on so few.
         """
-        answer = next(iter(outputs.values()))
-        rows = torch.arange(len(next(iter(answer.values()))))
-        few = self._needed({"target": torch.zeros_like(rows), "index": rows, **outputs})
+        tensors = next(iter(outputs.values()))
+        rows = torch.arange(len(next(iter(tensors.values()))))
+        few = self._select({"target": torch.zeros_like(rows), "index": rows, **outputs})
         try:
-            found = [
+            values = [
                 v for e in self.evaluators.values() for v in e.evaluate(lambda _: few, {"val": few})
             ]
-        except Exception:  # whatever an evaluator needs that is not here
+        except Exception:  # an evaluator may need more than these few samples
             return None
-        return {f"val/{name}" for name, value in found if torch.as_tensor(value).ndim == 0}
+        return {f"val/{name}" for name, value in values if torch.as_tensor(value).ndim == 0}
 
     def _evaluate(
         self, split: str, evaluators: list[Evaluator], trainer: pl.Trainer, pl_module: Any
     ) -> None:
         batches, self._batches = self._batches, []
-        predicted = _gathered(batches)
-        if predicted is None:
+        predictions = _gather(batches)
+        if predictions is None:
             return
-        data = {split: _unique(predicted)}
+        data = {split: predictions.deduplicate()}
 
         def predict(name: str) -> Predictions:
-            return self._predicted(name, trainer, pl_module)
+            return self._predict(name, trainer, pl_module)
 
-        found = {
+        values = {
             f"{split}/{name}": value
             for evaluator in evaluators
             for name, value in evaluator.evaluate(predict, data)
         }
-        self.last |= found
-        self.origins |= {name: _origin(name, data[split], trainer.global_step) for name in found}
-        scalars = {n: float(v) for n, v in found.items() if torch.as_tensor(v).ndim == 0}
+        self.last |= values
+        self.origins |= {name: _origin(name, data[split], trainer.global_step) for name in values}
+        scalars = {n: float(v) for n, v in values.items() if torch.as_tensor(v).ndim == 0}
         pl_module.log_dict(scalars, rank_zero_only=False, sync_dist=False)
 
-    def _predicted(self, name: str, trainer: pl.Trainer, pl_module: Any) -> Predictions:
+    def _predict(self, name: str, trainer: pl.Trainer, pl_module: Any) -> Predictions:
         """Predicts a train loader's data, un-augmented, on this process alone."""
         module: Any = trainer.datamodule  # type: ignore[attr-defined]
         batches = []
         for batch in module.evaluation_loader(name):
-            moved = {field: value.to(pl_module.device) for field, value in batch.items()}
+            on_device = {field: value.to(pl_module.device) for field, value in batch.items()}
             with trainer.precision_plugin.forward_context():
-                answer = pl_module.predict_batch(moved)
+                predicted = pl_module.predict_batch(on_device)
             given = {key: batch[key] for key in ("target", "index")}
-            batches.append(self._needed({**given, **answer}))
-        return _unique(_joined(batches))
+            batches.append(self._select({**given, **predicted}))
+        return Predictions.concatenate(batches).deduplicate()
 
-    def _needed(self, outputs: Outputs) -> Predictions:
+    def _select(self, outputs: Outputs) -> Predictions:
         """Keeps the tensors that some evaluator reads."""
         needs = {name for evaluator in self.evaluators.values() for name in evaluator.needs}
         networks = {k: v for k, v in outputs.items() if k not in ("target", "index")}
@@ -170,28 +169,11 @@ def _origin(name: str, predictions: Predictions, step: int) -> Origin:
     return Origin(network, step, int((predictions.target >= 0).sum()))
 
 
-def _joined(batches: list[Predictions]) -> Predictions:
-    outputs = {
-        network: {
-            key: torch.cat([batch.outputs[network][key] for batch in batches]) for key in answer
-        }
-        for network, answer in batches[0].outputs.items()
-    }
-    target, index = (torch.cat([getattr(b, key) for b in batches]) for key in ("target", "index"))
-    return Predictions(target, index, outputs)
-
-
-def _gathered(batches: list[Predictions]) -> Predictions | None:
-    """The predictions of all processes, on every process; one without batches asks as well."""
-    parts = [part for part in gather_objects(_joined(batches) if batches else None) if part]
-    return _joined(parts) if len(parts) > 1 else next(iter(parts), None)
-
-
-def _unique(predictions: Predictions) -> Predictions:
-    """Sorts by index and drops the samples that fill up a process's share."""
-    index, order = torch.sort(predictions.index, stable=True)
-    first = torch.ones_like(index, dtype=torch.bool)
-    first[1:] = index[1:] != index[:-1]
-    rows: Tensor = order[first]
-    outputs = {n: {k: v[rows] for k, v in out.items()} for n, out in predictions.outputs.items()}
-    return Predictions(predictions.target[rows], predictions.index[rows], outputs)
+def _gather(batches: list[Predictions]) -> Predictions | None:
+    """Gathers the predictions of all processes, on every process; all of them must call it."""
+    parts = [
+        part
+        for part in gather_objects(Predictions.concatenate(batches) if batches else None)
+        if part
+    ]
+    return Predictions.concatenate(parts) if len(parts) > 1 else next(iter(parts), None)

@@ -55,8 +55,8 @@ def steps_of_run(trainer: Any) -> int | None:
     Args:
         trainer: A Lightning Trainer that has its data.
     """
-    found = trainer.estimated_stepping_batches
-    return int(found) if found not in (-1, float("inf")) else None
+    num_steps = trainer.estimated_stepping_batches
+    return int(num_steps) if num_steps not in (-1, float("inf")) else None
 
 
 def parse(duration: Duration) -> tuple[float, str]:
@@ -77,22 +77,22 @@ def parse(duration: Duration) -> tuple[float, str]:
         return duration, "steps"
     if isinstance(duration, float) and 0 < duration <= 1:
         return duration, "share"
-    raise _unreadable(duration)
+    raise _invalid_duration(duration)
 
 
 def _parse_text(text: str) -> tuple[float, str]:
-    found = _TEXT.fullmatch(text)
-    if not found:
-        raise _unreadable(text)
-    count, unit = float(found[1]), found[2]
+    match = _TEXT.fullmatch(text)
+    if not match:
+        raise _invalid_duration(text)
+    count, unit = float(match[1]), match[2]
     if unit.startswith("epoch"):
         return count, "epochs"
     if unit.startswith("step") and count.is_integer():
         return count, "steps"
     if unit == "%" and count <= 100:
         return count / 100, "share"
-    raise _unreadable(text)
+    raise _invalid_duration(text)
 
 
-def _unreadable(duration: object) -> ValueError:
+def _invalid_duration(duration: object) -> ValueError:
     return ValueError(f"found the duration {duration!r}; needs {_FORMS}")

@@ -186,8 +186,9 @@ class CosineLR(WarmupLR):
 
 def _warmup_steps(epochs: float, iters_per_epoch: int | None, iters: int | None) -> int:
     if epochs and iters is not None:
-        found = f"warmup_epochs={epochs}, warmup_iters={iters}"
-        raise ValueError(f"found {found}; give only one of the two")
+        raise ValueError(
+            f"found warmup_epochs={epochs}, warmup_iters={iters}; give only one of the two"
+        )
     if iters is not None or not epochs:
         return iters or 0
     if not isinstance(iters_per_epoch, int):

@@ -18,7 +18,7 @@ from sesemi_like.transforms.parts import (
     interpolation_mode,
     to_normalized_tensor,
 )
-from sesemi_like.views.checks import check, interval, number, whole_number
+from sesemi_like.views.checks import check, integer, interval, number
 from sesemi_like.views.crops import SMALLEST_SHARE, multi_crop_settings
 
 RATIO = (3 / 4, 4 / 3)
@@ -59,7 +59,7 @@ def train_transforms(
         ValueError: An argument is out of range.
     """
     mode = interpolation_mode(interpolation)
-    side = whole_number("crop_dim", crop_dim, 1)
+    side = integer("crop_dim", crop_dim, 1)
     jitter = number("color_jitter", color_jitter, 0, float("inf"))
     erase = number("erasing", erasing, 0, 1)
     steps = [
@@ -96,9 +96,9 @@ def center_crop_transforms(
     Raises:
         ValueError: An argument is out of range.
     """
-    side = whole_number("crop_dim", crop_dim, 1)
+    side = integer("crop_dim", crop_dim, 1)
     mode = interpolation_mode(interpolation)
-    enough = whole_number("resize", resize, 1) >= side
+    enough = integer("resize", resize, 1) >= side
     check(enough, "resize", resize, f"at least crop_dim, which is {side}")
     return compose(
         [*shorter_side(resize, mode), v2.CenterCrop(side), *to_normalized_tensor(mean, std)]
@@ -184,7 +184,7 @@ def shorter_side(resize: int | None, mode: Any) -> list[Callable[[Any], Any]]:
     """Lists the step that resizes the shorter side, or nothing for None."""
     if resize is None:
         return []
-    return [v2.Resize(whole_number("resize", resize, 1), interpolation=mode, antialias=True)]
+    return [v2.Resize(integer("resize", resize, 1), interpolation=mode, antialias=True)]
 
 
 def compose(steps: list[Callable[[Any], Any]]) -> ImageTransform:

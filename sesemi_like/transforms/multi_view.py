@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from sesemi_like.transforms.parts import ImageTransform
-from sesemi_like.views.checks import check, whole_number
+from sesemi_like.views.checks import check, integer
 
 
 class MultiView:
@@ -51,7 +51,7 @@ def multi_view_transforms(
     if isinstance(transforms, Mapping):
         check(num_views is None, "num_views", num_views, "null when the views are named")
         return MultiView(transforms)
-    count = 2 if num_views is None else whole_number("num_views", num_views, 1)
+    count = 2 if num_views is None else integer("num_views", num_views, 1)
     return MultiView({f"view_{number}": transforms for number in range(count)})
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from sesemi_like.transforms.parts import TO_FLOAT
-from sesemi_like.views.base import View, single
+from sesemi_like.views.base import View, single_tensor
 from sesemi_like.views.blur import GaussianBlur as GaussianBlurView
 from sesemi_like.views.color import Gamma
 from sesemi_like.views.rand_augment import RandAugment
@@ -47,7 +47,7 @@ class PerImage:
         Raises:
             ValueError: The view returns several tensors.
         """
-        return single(self.view(self.to_tensor(image)[None]))[0]
+        return single_tensor(self.view(self.to_tensor(image)[None]))[0]
 
 
 def per_image(view: Callable[Settings, View]) -> Callable[Settings, PerImage]:

@@ -1,4 +1,4 @@
-"""Views: random versions of a batch, made on its device, every image with its own draw."""
+"""Views: random versions of a batch, computed on its device, with a draw for each image."""
 
 from sesemi_like.views.base import Compose, TensorView, View
 from sesemi_like.views.blur import GaussianBlur

@@ -21,7 +21,7 @@ class View(Protocol):
 
     It takes images (N, C, H, W), uint8 in [0, 255] or float in [0, 1], and a generator on the CPU
     (None: torch's global one), and returns one float32 tensor or several named tensors. Every
-    image gets its own random draw, made on the CPU and handed to the images' device, so that a
+    image gets its own random draw, made on the CPU and copied to the images' device, so that a
     seed means the same on every device.
     """
 
@@ -92,11 +92,11 @@ class Compose:
         """
         result: Tensor | dict[str, Tensor] = as_float(images)
         for step in self.steps:
-            result = step(single(result), generator)
+            result = step(single_tensor(result), generator)
         return as_float(result) if isinstance(result, Tensor) else result
 
 
-def single(result: Tensor | dict[str, Tensor]) -> Tensor:
+def single_tensor(result: Tensor | dict[str, Tensor]) -> Tensor:
     """Returns the one tensor a further step can take, or raises ValueError."""
     if isinstance(result, Tensor):
         return result

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sesemi_like.views.base import TensorView
-from sesemi_like.views.checks import interval, number
-from sesemi_like.views.draws import applied, per_image, uniform
+from sesemi_like.views.checks import INFINITE, interval, number
+from sesemi_like.views.draws import apply_to_some, as_column, uniform
 
 
 class GaussianBlur(TensorView):
@@ -32,14 +32,14 @@ class GaussianBlur(TensorView):
     """
 
     def __init__(self, sigma: Sequence[float] = (0.1, 2.0), p: float = 1.0) -> None:
-        self.sigma = interval("sigma", sigma, 1e-3, float("inf"))
+        self.sigma = interval("sigma", sigma, 1e-3, INFINITE)
         self.p = number("p", p, 0, 1)
 
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Blurs each image by its own draw."""
         sigmas = uniform(images, *self.sigma, generator)
         radius = min(math.ceil(3 * self.sigma[1]), min(images.shape[-2:]) - 1)
-        return applied(images, gaussian_blur(images, sigmas, radius), self.p, generator)
+        return apply_to_some(images, gaussian_blur(images, sigmas, radius), self.p, generator)
 
 
 def gaussian_blur(images: Tensor, sigmas: Tensor, radius: int) -> Tensor:
@@ -64,5 +64,5 @@ def blur_columns(images: Tensor, weights: Tensor) -> Tensor:
     padded = F.pad(images, [0, 0, radius, radius], mode="reflect")
     blurred = torch.zeros_like(images)
     for tap in range(weights.shape[1]):
-        blurred += per_image(weights[:, tap]) * padded[..., tap : tap + height, :]
+        blurred += as_column(weights[:, tap]) * padded[..., tap : tap + height, :]
     return blurred

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sesemi_like.views.draws import moved_to, rand
+from sesemi_like.views.draws import rand, to_device_of
 
 ATTEMPTS = 10
 
@@ -50,7 +50,7 @@ def random_boxes(
     first = fits.int().argmax(dim=1, keepdim=True)
     height = heights.gather(1, first)[:, 0].clamp(1, limits[0])
     width = widths.gather(1, first)[:, 0].clamp(1, limits[1])
-    position = moved_to(rand((2, len(images)), generator, rows=1), images)
+    position = to_device_of(rand((2, len(images)), generator, rows=1), images)
     top = (position[0] * (limits[0] - height + 1)).floor()
     left = (position[1] * (limits[1] - width + 1)).floor()
     return Boxes(top, left, height, width)
@@ -64,7 +64,7 @@ def random_sides(
 ) -> tuple[Tensor, Tensor]:
     """Draws heights and widths in whole pixels, each (N, A); they may exceed the image."""
     drawn = rand((2, len(images), ATTEMPTS), generator, rows=1)
-    shares, levels = moved_to(drawn, images)
+    shares, levels = to_device_of(drawn, images)
     areas = (scale[0] + (scale[1] - scale[0]) * shares) * images.shape[-2] * images.shape[-1]
     ratios = ratio[0] * (ratio[1] / ratio[0]) ** levels
     return (areas / ratios).sqrt().round(), (areas * ratios).sqrt().round()
@@ -74,11 +74,11 @@ def fill_boxes(images: Tensor, boxes: Boxes, value: float) -> Tensor:
     """Sets the pixels of one rectangle per image, which may reach beyond it, to a value."""
     rows = torch.arange(images.shape[-2], device=images.device)
     columns = torch.arange(images.shape[-1], device=images.device)
-    in_rows = within(rows, boxes.top, boxes.height)
-    in_columns = within(columns, boxes.left, boxes.width)
+    in_rows = positions_inside(rows, boxes.top, boxes.height)
+    in_columns = positions_inside(columns, boxes.left, boxes.width)
     return images.masked_fill(in_rows[:, None, :, None] & in_columns[:, None, None, :], value)
 
 
-def within(positions: Tensor, start: Tensor, length: Tensor) -> Tensor:
-    """Tells which positions (P,) lie in [start, start + length) of each image: bool (N, P)."""
+def positions_inside(positions: Tensor, start: Tensor, length: Tensor) -> Tensor:
+    """Returns which positions (P,) lie in [start, start + length) of each image: bool (N, P)."""
     return (positions >= start[:, None]) & (positions < (start + length)[:, None])

@@ -8,7 +8,7 @@ from typing import Any
 from sesemi_like.errors import as_yaml
 
 INFINITE = float("inf")
-"""The bound of an interval that has none."""
+"""The upper end of ranges without one."""
 
 
 def check(condition: bool, name: str, value: Any, expected: str) -> None:
@@ -17,7 +17,7 @@ def check(condition: bool, name: str, value: Any, expected: str) -> None:
     Args:
         condition: Whether the value is right.
         name: The argument's name.
-        value: The value found.
+        value: The given value.
         expected: What would be right, as a noun phrase.
 
     Raises:
@@ -34,7 +34,7 @@ def number(name: str, value: Any, lowest: float, highest: float) -> float:
     return float(value)
 
 
-def whole_number(name: str, value: Any, lowest: int) -> int:
+def integer(name: str, value: Any, lowest: int) -> int:
     """Returns an integer of at least `lowest`, or raises ValueError."""
     fits = isinstance(value, int) and not isinstance(value, bool) and value >= lowest
     check(fits, name, value, f"an integer of at least {lowest}")
@@ -60,17 +60,17 @@ def height_and_width(name: str, value: Any) -> tuple[int, int]:
 
 
 def is_number(value: Any) -> bool:
-    """Tells whether a value is an int or float, truth values aside."""
+    """Returns whether a value is an int or float, but no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_sequence(value: Any) -> bool:
-    """Tells whether a value is a list, tuple or list config, text aside."""
+    """Returns whether a value is a list, tuple or list config, but no text."""
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def bounds(lowest: float, highest: float) -> str:
-    """Words the interval [lowest, highest], whose upper end may be infinite."""
+    """Describes the interval [lowest, highest], whose upper end may be infinite."""
     if highest == INFINITE:
         return f"of at least {lowest:g}"
     return f"in [{lowest:g}, {highest:g}]"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import INFINITE, check, interval, number
-from sesemi_like.views.draws import applied, per_image, uniform
+from sesemi_like.views.draws import apply_to_some, as_column, uniform
 from sesemi_like.views.operations import brightness, color, contrast, luminance
 
 
@@ -57,7 +57,7 @@ class ColorJitter(TensorView):
         changed = color(changed, uniform(images, *self.saturation, generator))
         if self.hue:
             changed = shift_hue(changed, uniform(images, -self.hue, self.hue, generator))
-        return applied(images, changed, self.p, generator)
+        return apply_to_some(images, changed, self.p, generator)
 
 
 def factor_range(name: str, spread: float) -> tuple[float, float]:
@@ -70,7 +70,7 @@ def shift_hue(images: Tensor, shifts: Tensor) -> Tensor:
     """Turns the hue of the HSV colors.
 
     Args:
-        images: (N, 3, H, W) in [0, 1]; (N, 1, H, W) is returned as it is.
+        images: (N, 3, H, W) in [0, 1]; (N, 1, H, W) is returned unchanged.
         shifts: (N,) in turns of the color circle.
 
     Returns:
@@ -85,7 +85,7 @@ def shift_hue(images: Tensor, shifts: Tensor) -> Tensor:
         return images
     value = images.amax(dim=1, keepdim=True)
     chroma = value - images.amin(dim=1, keepdim=True)
-    sixths = 6 * per_image(shifts) + hue_sixths(images, value, chroma)
+    sixths = 6 * as_column(shifts) + hue_sixths(images, value, chroma)
     # Red, green and blue are the same function of the hue, a third of a turn apart.
     starts = torch.arange(5, 0, -2, device=images.device).reshape(1, 3, 1, 1)
     position = (starts + sixths) % 6
@@ -101,7 +101,7 @@ def hue_sixths(images: Tensor, value: Tensor, chroma: Tensor) -> Tensor:
 
 
 class Grayscale(TensorView):
-    """Takes the color away and keeps the number of channels.
+    """Removes the color and keeps the number of channels.
 
     Args:
         p: Probability, in [0, 1].
@@ -115,7 +115,7 @@ class Grayscale(TensorView):
 
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Makes some of the images gray."""
-        return applied(images, luminance(images).expand_as(images), self.p, generator)
+        return apply_to_some(images, luminance(images).expand_as(images), self.p, generator)
 
 
 class Gamma(TensorView):
@@ -135,5 +135,5 @@ class Gamma(TensorView):
 
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Changes each image by its own draw."""
-        powers = per_image(uniform(images, *self.gamma, generator))
-        return applied(images, images.clamp(0, 1) ** powers, self.p, generator)
+        powers = as_column(uniform(images, *self.gamma, generator))
+        return apply_to_some(images, images.clamp(0, 1) ** powers, self.p, generator)

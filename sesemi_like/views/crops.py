@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sesemi_like.views.base import Compose, TensorView, View, single
+from sesemi_like.views.base import Compose, TensorView, View, single_tensor
 from sesemi_like.views.boxes import Boxes, random_boxes
-from sesemi_like.views.checks import check, height_and_width, interval, whole_number
+from sesemi_like.views.checks import check, height_and_width, integer, interval
 from sesemi_like.views.images import as_float
 from sesemi_like.views.warping import sample_at
 
@@ -114,21 +114,21 @@ class RandomResizedCrop(TensorView):
 
 def resized_crops(images: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
     """Resizes one rectangle of each image (N, C, H, W) to (N, C, height, width)."""
-    vertical = spread(boxes.top, boxes.height, height)[:, :, None].expand(-1, -1, width)
-    horizontal = spread(boxes.left, boxes.width, width)[:, None, :].expand(-1, height, -1)
+    vertical = sample_points(boxes.top, boxes.height, height)[:, :, None].expand(-1, -1, width)
+    horizontal = sample_points(boxes.left, boxes.width, width)[:, None, :].expand(-1, height, -1)
     return sample_at(images, horizontal, vertical)
 
 
-def spread(start: Tensor, length: Tensor, count: int) -> Tensor:
+def sample_points(start: Tensor, length: Tensor, count: int) -> Tensor:
     """Spaces `count` pixel centers evenly over [start, start + length): (N,) to (N, count)."""
     shares = (torch.arange(count, device=start.device) + 0.5) / count
     points = start[:, None] + length[:, None] * shares
-    # Beyond the outermost pixel centers a crop knows nothing: it must not look over its edge.
+    # A crop must not read beyond its edge: points end at its outermost pixel centers.
     return points.clamp((start + 0.5)[:, None], (start + length - 0.5)[:, None])
 
 
 class CropSettings(NamedTuple):
-    """What a kind of random crop is made with.
+    """The settings of a random crop.
 
     Attributes:
         size: (height, width) of the result in pixels.
@@ -171,7 +171,7 @@ def multi_crop_settings(
         height_and_width("local_size", local_size),
         interval("local_scale", local_scale, SMALLEST_SHARE, 1),
     )
-    counts = whole_number("num_global", num_global, 0), whole_number("num_local", num_local, 0)
+    counts = integer("num_global", num_global, 0), integer("num_local", num_local, 0)
     check(sum(counts) > 0, "num_global, num_local", list(counts), "at least 1")
     return {f"global_{i}": large for i in range(counts[0])} | {
         f"local_{i}": small for i in range(counts[1])
@@ -225,4 +225,4 @@ class MultiCrop:
             float32 (N, C, size, size) under `global_0`, `global_1`, ..., `local_0`, ...
         """
         images = as_float(images)
-        return {name: single(crop(images, generator)) for name, crop in self.crops.items()}
+        return {name: single_tensor(crop(images, generator)) for name, crop in self.crops.items()}

@@ -18,11 +18,11 @@ from torch import Tensor
 
 
 class SharedGenerator(torch.Generator):
-    """A process's hold on a generator that several processes draw from for one batch together.
+    """A process's share of a generator from which several processes draw for one batch.
 
     Image i of process r is image ``i * world_size + r`` of the whole batch, as loaders deal rows
-    out. The draws of this module are made for the whole batch. Taken for a plain generator, as in
-    ``torch.rand(n, generator=generator)``, it gives every process numbers of its own.
+    out. The draws of this module are made for the whole batch. Used as a plain generator, as in
+    ``torch.rand(n, generator=generator)``, it gives every process different numbers.
 
     Args:
         seed: Seeds the draws for the whole batch; the same on every process.
@@ -56,7 +56,7 @@ def rand(shape: Sequence[int], generator: torch.Generator | None, *, rows: int =
     Returns:
         float32 on the CPU.
     """
-    return _drawn(torch.rand, shape, generator, rows)
+    return _draw_for_batch(torch.rand, shape, generator, rows)
 
 
 def randint(
@@ -73,10 +73,10 @@ def randint(
     Returns:
         int64 on the CPU.
     """
-    return _drawn(partial(torch.randint, count), shape, generator, rows)
+    return _draw_for_batch(partial(torch.randint, count), shape, generator, rows)
 
 
-def _drawn(
+def _draw_for_batch(
     draw: Callable[..., Tensor],
     shape: Sequence[int],
     generator: torch.Generator | None,
@@ -92,25 +92,25 @@ def _drawn(
 
 def uniform(images: Tensor, low: float, high: float, generator: torch.Generator | None) -> Tensor:
     """Draws one number of [low, high) per image: float32 (N,) on the images' device."""
-    return low + (high - low) * moved_to(rand((len(images),), generator), images)
+    return low + (high - low) * to_device_of(rand((len(images),), generator), images)
 
 
 def integers(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Draws one integer of 0 ... count - 1 per image: int64 (N,) on the images' device."""
-    return moved_to(randint(count, (len(images),), generator), images)
+    return to_device_of(randint(count, (len(images),), generator), images)
 
 
-def moved_to(drawn: Tensor, images: Tensor) -> Tensor:
-    """Hands drawn numbers to the images' device without waiting for it."""
+def to_device_of(drawn: Tensor, images: Tensor) -> Tensor:
+    """Copies drawn numbers to the images' device without waiting for it."""
     return drawn.to(images.device, non_blocking=True)
 
 
-def constant(values: Sequence[float], images: Tensor) -> Tensor:
+def constant_like(values: Sequence[float], images: Tensor) -> Tensor:
     """Makes a tensor of the images' type on their device, without waiting for it."""
-    return moved_to(torch.tensor(values, dtype=images.dtype), images)
+    return to_device_of(torch.tensor(values, dtype=images.dtype), images)
 
 
-def applied(
+def apply_to_some(
     images: Tensor, changed: Tensor, probability: float, generator: torch.Generator | None
 ) -> Tensor:
     """Takes each image from `changed` with a probability, else from `images`.
@@ -126,9 +126,9 @@ def applied(
     """
     if probability == 1:
         return changed
-    return torch.where(per_image(uniform(images, 0, 1, generator) < probability), changed, images)
+    return torch.where(as_column(uniform(images, 0, 1, generator) < probability), changed, images)
 
 
-def per_image(values: Tensor) -> Tensor:
+def as_column(values: Tensor) -> Tensor:
     """Reshapes one value per image (N,) to (N, 1, 1, 1), to be combined with images."""
     return values[:, None, None, None]

@@ -13,7 +13,7 @@ from torch import Tensor
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.boxes import Boxes, fill_boxes, random_boxes
 from sesemi_like.views.checks import INFINITE, interval, number
-from sesemi_like.views.draws import applied, integers
+from sesemi_like.views.draws import apply_to_some, integers
 
 
 class Erasing(TensorView):
@@ -44,7 +44,7 @@ class Erasing(TensorView):
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Hides a rectangle of some of the images."""
         boxes = random_boxes(images, self.scale, self.ratio, generator)
-        return applied(images, fill_boxes(images, boxes, self.value), self.p, generator)
+        return apply_to_some(images, fill_boxes(images, boxes, self.value), self.p, generator)
 
 
 class Cutout(TensorView):

@@ -16,11 +16,11 @@ from sesemi_like.views.checks import (
     INFINITE,
     check,
     height_and_width,
+    integer,
     interval,
     number,
-    whole_number,
 )
-from sesemi_like.views.draws import applied, integers, uniform
+from sesemi_like.views.draws import apply_to_some, integers, uniform
 from sesemi_like.views.warping import affine_matrices, warp
 
 
@@ -40,7 +40,7 @@ class RandomCrop(TensorView):
     def __init__(
         self, padding: int = 4, mode: str = "reflect", size: int | Sequence[int] | None = None
     ) -> None:
-        self.padding = whole_number("padding", padding, 0)
+        self.padding = integer("padding", padding, 0)
         check(mode in ("reflect", "constant"), "mode", mode, "reflect or constant")
         self.mode = mode
         self.size = None if size is None else height_and_width("size", size)
@@ -100,7 +100,7 @@ class HorizontalFlip(TensorView):
 
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Mirrors some of the images."""
-        return applied(images, images.flip(-1), self.p, generator)
+        return apply_to_some(images, images.flip(-1), self.p, generator)
 
 
 class RandomAffine(TensorView):
@@ -145,4 +145,4 @@ class RandomAffine(TensorView):
         shears = uniform(images, -self.shear, self.shear, generator)
         matrices = affine_matrices(images, degrees, (right, down), scales, shears)
         changed = warp(images, matrices, interpolation="bilinear", padding_mode=self.padding_mode)
-        return applied(images, changed, self.p, generator)
+        return apply_to_some(images, changed, self.p, generator)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..config.instantiate import instantiate
-from .base import Compose, single
+from .base import Compose, single_tensor
 from .images import as_float
 from .normalize import Normalize
 
@@ -65,7 +65,7 @@ class Inputs:
             steps.append(dict(view_config))
         elif after is not None:
             steps.append(_normalize(*after))
-        whole = _composed(steps)
+        whole = _compose(steps)
         return cls(list(classes) if classes else None, shape, mean, std, whole)
 
     @classmethod
@@ -82,7 +82,7 @@ class Inputs:
         return {**asdict(self), "shape": None if self.shape is None else list(self.shape)}
 
     def prepared(self, images: Tensor) -> Tensor:
-        """Makes of images what validation makes of them.
+        """Prepares images as validation does.
 
         Args:
             images: (N, C, H, W), uint8 in [0, 255] or floating point in [0, 1], of the size that
@@ -102,10 +102,10 @@ class Inputs:
         if self.view is None:
             return as_float(images)
         view = instantiate(self.view, key="data.view")
-        return single(view(images, torch.Generator().manual_seed(0)))
+        return single_tensor(view(images, torch.Generator().manual_seed(0)))
 
     def differences(self, other: Inputs) -> Iterator[str]:
-        """Says what differs in the images of another run: size and normalization.
+        """Yields what differs in the images of another run: size and normalization.
 
         Args:
             other: What a checkpoint was trained with; this is what the run gives it.
@@ -114,11 +114,11 @@ class Inputs:
             yield f"images of {_size(self.shape)} instead of {_size(other.shape)}"
         own, theirs = (self.mean, self.std), (other.mean, other.std)
         if not _are_close(own, theirs):
-            yield f"images normalized by {_shown(*own)} instead of {_shown(*theirs)}"
+            yield f"images normalized by {_describe(*own)} instead of {_describe(*theirs)}"
 
 
 def normalization_of(step: Any) -> tuple[list[float], list[float]] | None:
-    """Finds the mean and standard deviation by which a transform or view normalizes last.
+    """Returns the mean and standard deviation of the last normalization in a transform or view.
 
     Args:
         step: A view, a transform of torchvision, or a composition of them.
@@ -128,8 +128,8 @@ def normalization_of(step: Any) -> tuple[list[float], list[float]] | None:
         if inner is None:
             continue
         for part in reversed(list(inner) if isinstance(inner, list | tuple) else [inner]):
-            if found := normalization_of(part):
-                return found
+            if normalization := normalization_of(part):
+                return normalization
     if type(step).__name__ != "Normalize":
         return None
     try:
@@ -147,7 +147,7 @@ def _normalize(mean: list[float], std: list[float]) -> dict[str, Any]:
     return {"_target_": f"{Normalize.__module__}.Normalize", "mean": mean, "std": std}
 
 
-def _composed(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _compose(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
     if len(steps) < 2:
         return steps[0] if steps else None
     return {"_target_": f"{Compose.__module__}.Compose", "steps": steps}
@@ -169,5 +169,5 @@ def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(str(side) for side in shape)
 
 
-def _shown(mean: list[float] | None, std: list[float] | None) -> str:
+def _describe(mean: list[float] | None, std: list[float] | None) -> str:
     return "nothing" if mean is None else f"mean {mean} and std {std}"

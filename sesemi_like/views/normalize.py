@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sesemi_like.views.base import TensorView
 from sesemi_like.views.checks import check, is_number, is_sequence
-from sesemi_like.views.draws import constant
+from sesemi_like.views.draws import constant_like
 
 
 class Normalize(TensorView):
@@ -52,4 +52,4 @@ def broadcast(name: str, values: list[float], images: Tensor) -> Tensor:
     channels = images.shape[1]
     fits = len(values) in (1, channels)
     check(fits, name, values, f"one number, or {channels} for images with {channels} channels")
-    return constant(values, images).reshape(-1, 1, 1)
+    return constant_like(values, images).reshape(-1, 1, 1)

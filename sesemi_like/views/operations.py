@@ -1,6 +1,6 @@
 """The operations RandAugment draws from, each a function of images and one magnitude per image.
 
-Images are float32 (N, C, H, W) in [0, 1], magnitudes float32 (N,). Those that move pixels answer
+Images are float32 (N, C, H, W) in [0, 1], magnitudes float32 (N,). Those that move pixels return
 maps for `warp`, so that many of them can be carried out at once. Results agree with Pillow's
 ImageEnhance, ImageOps and Image.transform of 8-bit images up to rounding.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sesemi_like.views.draws import constant, per_image
+from sesemi_like.views.draws import as_column, constant_like
 from sesemi_like.views.warping import affine_matrices, identity_matrices
 
 LEVELS = 256
@@ -24,13 +24,13 @@ def luminance(images: Tensor) -> Tensor:
     """Computes the gray image (N, 1, H, W): luma of 3 channels, else the channels' mean."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
-    weights = constant(LUMINANCE, images).reshape(1, 3, 1, 1)
+    weights = constant_like(LUMINANCE, images).reshape(1, 3, 1, 1)
     return (weights * images).sum(dim=1, keepdim=True)
 
 
 def blend(degenerate: Tensor | float, images: Tensor, magnitudes: Tensor) -> Tensor:
     """Goes from a degenerate image (0) to the image (1) and beyond, cut off to [0, 1]."""
-    factors = per_image(magnitudes)
+    factors = as_column(magnitudes)
     return (degenerate * (1 - factors) + images * factors).clamp(0, 1)
 
 
@@ -45,7 +45,7 @@ def brightness(images: Tensor, magnitudes: Tensor) -> Tensor:
 
 
 def color(images: Tensor, magnitudes: Tensor) -> Tensor:
-    """Blends with the gray image: 0 is gray, 1 the image. One channel stays as it is."""
+    """Blends with the gray image: 0 is gray, 1 the image. A single channel does not change."""
     return blend(luminance(images), images, magnitudes)
 
 
@@ -90,13 +90,13 @@ def equalize(images: Tensor, magnitudes: Tensor) -> Tensor:
 
 def posterize(images: Tensor, magnitudes: Tensor) -> Tensor:
     """Keeps the upper bits of each 8-bit level; magnitudes are numbers of bits, rounded."""
-    dropped = per_image(2 ** (8 - magnitudes.round()))
+    dropped = as_column(2 ** (8 - magnitudes.round()))
     return (eight_bit(images) / dropped).floor() * dropped / (LEVELS - 1)
 
 
 def solarize(images: Tensor, magnitudes: Tensor) -> Tensor:
     """Inverts what is as bright as the magnitude, in [0, 1], or brighter."""
-    return torch.where(images < per_image(magnitudes), images, 1 - images)
+    return torch.where(images < as_column(magnitudes), images, 1 - images)
 
 
 def rotate(images: Tensor, magnitudes: Tensor) -> Tensor:

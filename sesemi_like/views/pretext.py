@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sesemi_like.views.checks import check
 from sesemi_like.views.crops import center_crop
-from sesemi_like.views.draws import integers, moved_to
+from sesemi_like.views.draws import integers, to_device_of
 from sesemi_like.views.images import as_float
 from sesemi_like.views.permutations import permutation_set
 
@@ -141,5 +141,5 @@ class Jigsaw:
     ) -> tuple[Tensor, Tensor]:
         """Shuffles images (N, C, H, W) of any type; returns them and int64 (N,) targets."""
         targets = integers(images, len(self.permutations), generator)
-        permutations = moved_to(self.permutations, images)[targets]
+        permutations = to_device_of(self.permutations, images)[targets]
         return shuffle_tiles(images, permutations, self.grid), targets

@@ -15,8 +15,8 @@ from torch import Tensor
 from sesemi_like.errors import suggest
 from sesemi_like.views import operations as ops
 from sesemi_like.views.base import TensorView
-from sesemi_like.views.checks import check, number, whole_number
-from sesemi_like.views.draws import moved_to, rand, randint, uniform
+from sesemi_like.views.checks import check, integer, number
+from sesemi_like.views.draws import rand, randint, to_device_of, uniform
 from sesemi_like.views.erasing import Cutout
 from sesemi_like.views.warping import warp
 
@@ -97,8 +97,8 @@ class RandAugment(TensorView):
         fill: float = 0.5,
         cutout_size: float = 0.5,
     ) -> None:
-        self.num_ops = whole_number("num_ops", num_ops, 0)
-        self.pool = chosen_pool(operations)
+        self.num_ops = integer("num_ops", num_ops, 0)
+        self.pool = operations_named(operations)
         self.fill = number("fill", fill, 0, 1)
         self.p = number("p", p, 0, 1)
         self.cutout = Cutout(number("cutout_size", cutout_size, 0, 1), value=fill)
@@ -106,34 +106,34 @@ class RandAugment(TensorView):
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Changes each image by its own draws."""
         for _ in range(self.num_ops):
-            images = self.augmented(images, generator)
+            images = self.apply_random_operation(images, generator)
         return self.cutout(images, generator) if self.cutout.size else images
 
-    def augmented(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def apply_random_operation(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Applies one drawn operation to each image."""
-        drawn = self.drawn(len(images), generator)
+        drawn = self.draw_operations(len(images), generator)
         levels = uniform(images, 0, 1, generator)
         # Sorted by operation, each one works on a single slice of the batch.
         order = drawn.argsort(stable=True)
         counts = torch.bincount(drawn, minlength=len(self.pool) + 1).tolist()
-        there, back = moved_to(order, images), moved_to(order.argsort(), images)
+        there, back = to_device_of(order, images), to_device_of(order.argsort(), images)
         parts = images.index_select(0, there).split(counts), levels[there].split(counts)
         groups = zip([*self.pool, Operation(ops.identity)], *parts, strict=True)
         drawn_groups = [group for group in groups if len(group[1])]
         changed = [
-            self.changed(list(run), is_warp)
+            self.apply_groups(list(run), is_warp)
             for is_warp, run in groupby(drawn_groups, lambda group: isinstance(group[0], Warp))
         ]
         return torch.cat(changed).index_select(0, back) if changed else images
 
-    def changed(self, groups: list[tuple[Operation, Tensor, Tensor]], is_warp: bool) -> Tensor:
+    def apply_groups(self, groups: list[tuple[Operation, Tensor, Tensor]], is_warp: bool) -> Tensor:
         """Applies each group's operation; those that move pixels are carried out at once."""
-        answers = torch.cat([operation(images, levels) for operation, images, levels in groups])
+        results = torch.cat([operation(images, levels) for operation, images, levels in groups])
         if not is_warp:
-            return answers
-        return warp(torch.cat([images for _, images, _ in groups]), answers, fill=self.fill)
+            return results
+        return warp(torch.cat([images for _, images, _ in groups]), results, fill=self.fill)
 
-    def drawn(self, count: int, generator: torch.Generator | None) -> Tensor:
+    def draw_operations(self, count: int, generator: torch.Generator | None) -> Tensor:
         """Draws an operation for each image: int64 (N,) on the CPU; the pool's size is none."""
         chosen = randint(len(self.pool), (count,), generator)
         if self.p == 1:
@@ -142,7 +142,7 @@ class RandAugment(TensorView):
         return chosen.masked_fill(left_alone, len(self.pool))
 
 
-def chosen_pool(names: Sequence[str] | None) -> list[Operation]:
+def operations_named(names: Sequence[str] | None) -> list[Operation]:
     """Looks operations up by name; None takes all. Raises ValueError for unknown names."""
     pool = fixmatch_pool()
     names = list(pool) if names is None else list(names)

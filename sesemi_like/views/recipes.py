@@ -1,4 +1,4 @@
-"""The weak and strong views of FixMatch (arXiv:2001.07685, section 2.3), ready made."""
+"""The weak and strong views of FixMatch (arXiv:2001.07685, section 2.3)."""
 
 from __future__ import annotations
 
@@ -86,6 +86,6 @@ def normalization(
     mean: float | Sequence[float] | None, std: float | Sequence[float] | None
 ) -> list[View]:
     """Lists the normalization, or nothing without mean and standard deviation."""
-    found = {"mean": mean, "std": std}
-    check((mean is None) == (std is None), "mean, std", found, "both or neither")
+    given = {"mean": mean, "std": std}
+    check((mean is None) == (std is None), "mean, std", given, "both or neither")
     return [] if mean is None or std is None else [Normalize(mean, std)]

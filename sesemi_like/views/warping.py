@@ -89,13 +89,13 @@ def affine_matrices(
     sine, cosine = angle.sin() / scales, angle.cos() / scales
     first = torch.stack([cosine - slope * sine, sine + slope * cosine], dim=1)
     linear = torch.stack([first, torch.stack([-sine, cosine], dim=1)], dim=1)
-    return centered(images, linear, shifts)
+    return keep_center(images, linear, shifts)
 
 
-def centered(images: Tensor, linear: Tensor, shifts: tuple[Tensor, Tensor]) -> Tensor:
+def keep_center(images: Tensor, linear: Tensor, shifts: tuple[Tensor, Tensor]) -> Tensor:
     """Completes linear maps (N, 2, 2), output to input, so that the shifted center is kept."""
     center_x, center_y = images.shape[-1] / 2, images.shape[-2] / 2
-    moved_x, moved_y = center_x + shifts[0], center_y + shifts[1]
-    offset_x = center_x - linear[:, 0, 0] * moved_x - linear[:, 0, 1] * moved_y
-    offset_y = center_y - linear[:, 1, 0] * moved_x - linear[:, 1, 1] * moved_y
+    shifted_x, shifted_y = center_x + shifts[0], center_y + shifts[1]
+    offset_x = center_x - linear[:, 0, 0] * shifted_x - linear[:, 0, 1] * shifted_y
+    offset_y = center_y - linear[:, 1, 0] * shifted_x - linear[:, 1, 1] * shifted_y
     return torch.cat([linear, torch.stack([offset_x, offset_y], dim=1)[..., None]], dim=2)

@@ -9,7 +9,6 @@ from composing import composed
 
 from sesemi_like.evaluation import Evaluation, Origin
 from sesemi_like.evaluation.base import Evaluator, Predictions
-from sesemi_like.evaluation.callback import _joined, _unique
 
 
 def test_samples_that_fill_up_a_share_count_once_in_order() -> None:
@@ -17,10 +16,10 @@ def test_samples_that_fill_up_a_share_count_once_in_order() -> None:
         Predictions(torch.tensor(t), torch.tensor(i), {"model": {"logits": torch.tensor(o)}})
         for t, i, o in [([5, 3], [2, 0], [[2.0], [0.0]]), ([4, 3], [1, 0], [[1.0], [9.0]])]
     ]
-    found = _unique(_joined(parts))
-    assert found.index.tolist() == [0, 1, 2]
-    assert found.target.tolist() == [3, 4, 5]
-    assert found.outputs["model"]["logits"][:, 0].tolist() == [0, 1, 2]
+    predictions = Predictions.concatenate(parts).deduplicate()
+    assert predictions.index.tolist() == [0, 1, 2]
+    assert predictions.target.tolist() == [3, 4, 5]
+    assert predictions.outputs["model"]["logits"][:, 0].tolist() == [0, 1, 2]
 
 
 class Counter(Evaluator):
@@ -31,9 +30,9 @@ class Counter(Evaluator):
         self.seen: list[Any] = []
 
     def evaluate(self, predict: Any, data: Any) -> Iterator[Any]:
-        (found,) = data.values()
-        self.seen.append(found)
-        yield "count", float(len(found.target))
+        (predictions,) = data.values()
+        self.seen.append(predictions)
+        yield "count", float(len(predictions.target))
         yield "matrix", torch.zeros(2, 2)
 
 

@@ -39,7 +39,7 @@ def test_warps_of_a_batch_are_those_of_its_images_one_by_one() -> None:
     view = RandAugment(num_ops=1, operations=warps, fill=0.3, cutout_size=0)
     images, generator = torch.rand(40, 3, 9, 11), torch.Generator().manual_seed(0)
     result = view(images, generator.manual_seed(1))
-    drawn = view.drawn(40, generator.manual_seed(1))
+    drawn = view.draw_operations(40, generator.manual_seed(1))
     levels = torch.rand(40, generator=generator)
     for i in range(40):
         operation = view.pool[int(drawn[i])]
@@ -102,4 +102,4 @@ def test_unknown_operations_are_named() -> None:
     with pytest.raises(ValueError, match="operations: found 'rotation'; expected did you mean"):
         RandAugment(operations=["rotation"])
     with pytest.raises(ValueError, match=r"operations: found \[\]; expected at least one"):
-        module.chosen_pool([])
+        module.operations_named([])

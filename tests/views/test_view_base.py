@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from sesemi_like import views
-from sesemi_like.views.base import single
+from sesemi_like.views.base import single_tensor
 from sesemi_like.views.draws import SharedGenerator
 
 VIEWS: dict[str, Callable[[], views.View]] = {
@@ -149,7 +149,7 @@ def test_custom_steps_of_a_composition_receive_floats() -> None:
 
 def test_compose_applies_steps_in_order() -> None:
     chain = views.Compose([views.Normalize(0, 0.5), views.Normalize(1, 1)])
-    assert single(chain(torch.ones(1, 1, 1, 1))).item() == 1.0
+    assert single_tensor(chain(torch.ones(1, 1, 1, 1))).item() == 1.0
     assert chain.source == "image"
 
 

@@ -1,4 +1,4 @@
-"""What every backbone is: images in, features of a known size out, and frozen when asked."""
+"""The base class of backbones: images to features of a known size, frozen on request."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ def global_average(features: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measured_features(network: nn.Module, image_size: tuple[int, int, int]) -> tuple[int, ...]:
-    """Finds the shape of what a network returns, without computing or drawing anything.
+def feature_shape(network: nn.Module, image_size: tuple[int, int, int]) -> tuple[int, ...]:
+    """Returns the shape of a network's output without computing or drawing anything.
 
     Args:
         network: The network; a copy without memory of its own is called.
         image_size: Channels, height and width of an image.
 
     Returns:
-        The shape of the answer for one image; (1, D) if it returns features.
+        The shape of the output for one image; (1, D) if it returns features.
     """
     outline = copy.deepcopy(network).to("meta").eval()
-    answer = outline(torch.zeros(1, *image_size, device="meta"))
-    return tuple(answer.shape)
+    output = outline(torch.zeros(1, *image_size, device="meta"))
+    return tuple(output.shape)
 
 
-def refuse_head_settings(settings: Mapping[str, Any]) -> None:
+def reject_head_settings(settings: Mapping[str, Any]) -> None:
     """Refuses a number of classes, which belongs to the head.
 
     Raises:
@@ -73,8 +73,8 @@ def refuse_head_settings(settings: Mapping[str, Any]) -> None:
         )
 
 
-def refusal(name: str, error: Exception) -> str:
-    """Says in the user's words why a library did not build a model."""
+def rejection(name: str, error: Exception) -> str:
+    """Describes why a library did not build a model, by the user's setting where it is known."""
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if unexpected:
         return f"{unexpected.group(1)}: {name} takes no such setting; leave it out"

@@ -1,4 +1,4 @@
-"""Whether networks are built with weights they may download or read, or others follow anyway."""
+"""Skips the initial weights of networks whose weights a checkpoint replaces."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from contextvars import ContextVar
 
 from torch import nn
 
-_left_out: ContextVar[list[nn.Module] | None] = ContextVar("left_out", default=None)
+_skipped: ContextVar[list[nn.Module] | None] = ContextVar("left_out", default=None)
 
 
 @contextmanager
 def without_initial_weights(follows: bool = True) -> Iterator[list[nn.Module]]:
-    """Builds networks as they are, without weights to begin with: a checkpoint's follow.
+    """Builds networks without downloading or reading initial weights.
 
     Args:
-        follows: Whether a checkpoint follows; without one nothing changes.
+        follows: Whether a checkpoint is loaded afterwards; without one nothing changes.
 
     Yields:
-        The networks that were built so, though they have weights to begin with.
+        The networks whose initial weights were skipped.
     """
     noted: list[nn.Module] = []
-    token = _left_out.set(noted if follows else None)
+    token = _skipped.set(noted if follows else None)
     try:
         yield noted
     finally:
-        _left_out.reset(token)
+        _skipped.reset(token)
 
 
-def leaves_out_initial_weights(network: nn.Module | None = None) -> bool:
-    """Whether weights to begin with are not to be loaded now.
+def skips_initial_weights(network: nn.Module | None = None) -> bool:
+    """Returns whether initial weights are skipped now.
 
     Args:
-        network: The network that would have them; it is noted down.
+        network: The network that would have them; it is recorded.
     """
-    found = _left_out.get()
-    if found is not None and network is not None:
-        found.append(network)
-    return found is not None
+    skipped = _skipped.get()
+    if skipped is not None and network is not None:
+        skipped.append(network)
+    return skipped is not None

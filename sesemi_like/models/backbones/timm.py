@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import suggest
-from .base import Backbone, measured_features, refusal, refuse_head_settings
-from .initial import leaves_out_initial_weights
+from .base import Backbone, feature_shape, reject_head_settings, rejection
+from .initial import skips_initial_weights
 from .local_files import load_local_file
 
 
@@ -26,7 +26,7 @@ class PyTorchImageModels(Backbone):
         in_chans: Channels of the images.
         img_size: Side of the images, for models that are built for one (transformers).
         checkpoint_path: A local file of the model's weights, which must fit exactly (a classifier
-            in it is left out); it goes before `pretrained`.
+            in it is left out); it takes precedence over `pretrained`.
         **settings: Anything else that the model takes.
 
     Raises:
@@ -48,7 +48,7 @@ class PyTorchImageModels(Backbone):
         **settings: Any,
     ) -> None:
         super().__init__()
-        refuse_head_settings(settings)
+        reject_head_settings(settings)
         options = {
             "global_pool": global_pool,
             "drop_path_rate": drop_path_rate,
@@ -57,12 +57,12 @@ class PyTorchImageModels(Backbone):
         settings |= {key: value for key, value in options.items() if value is not None}
         settings |= {"drop_rate": drop_rate, "in_chans": in_chans, "num_classes": 0}
         begins = pretrained or checkpoint_path is not None
-        is_left_out = begins and leaves_out_initial_weights()
+        is_left_out = begins and skips_initial_weights()
         downloads = pretrained and checkpoint_path is None and not is_left_out
         self.network = _create(name, downloads, settings)
         self.out_features = _feature_size(self.network, name, settings)
         if is_left_out:
-            leaves_out_initial_weights(self.network)
+            skips_initial_weights(self.network)
         elif checkpoint_path is not None:
             load_local_file(self.network, checkpoint_path, _classifier(self.network))
         if freeze:
@@ -81,10 +81,10 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> Any:
     try:
         return timm.create_model(name, pretrained=pretrained, **settings)
     except (TypeError, ValueError, AssertionError) as error:
-        raise ValueError(refusal(name, error)) from None
+        raise ValueError(rejection(name, error)) from None
     except Exception as error:  # What a failed download raises differs between versions.
         if not pretrained:
-            raise ValueError(refusal(name, error)) from None
+            raise ValueError(rejection(name, error)) from None
         raise ValueError(
             f"pretrained: the weights of {name!r} could not be had ({type(error).__name__}: "
             f"{error}); give checkpoint_path, a local file, or pretrained: false"
@@ -105,9 +105,9 @@ def _feature_size(network: Any, name: str, settings: dict[str, Any]) -> int:
     if side := settings.get("img_size"):
         height = width = side
     try:
-        shape = measured_features(network, (settings["in_chans"], height, width))
+        shape = feature_shape(network, (settings["in_chans"], height, width))
     except Exception as error:
-        raise ValueError(refusal(name, error)) from None
+        raise ValueError(rejection(name, error)) from None
     if len(shape) != 2:
         raise ValueError(
             f"global_pool: found {settings.get('global_pool')!r}; {name} then returns "

@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...errors import suggest
-from .base import Backbone, refusal, refuse_head_settings
-from .initial import leaves_out_initial_weights
+from .base import Backbone, reject_head_settings, rejection
+from .initial import skips_initial_weights
 
 _WITH_WEIGHTS = {"transform_input": True, "init_weights": False}
 _IMPLIED = {"googlenet": _WITH_WEIGHTS, "inception_v3": _WITH_WEIGHTS}
-"""What torchvision sets along with weights, so that the same network comes of it without them."""
+"""Settings that torchvision implies by weights: without weights they build the same network."""
 
 
 class TorchvisionModels(Backbone):
@@ -33,13 +33,13 @@ class TorchvisionModels(Backbone):
         self, name: str, weights: str | None = None, freeze: bool = False, **settings: Any
     ) -> None:
         super().__init__()
-        refuse_head_settings(settings)
-        is_left_out = weights is not None and leaves_out_initial_weights()
+        reject_head_settings(settings)
+        is_left_out = weights is not None and skips_initial_weights()
         if is_left_out:
             settings = {**_IMPLIED.get(name, {}), **settings}
         self.network = _create(name, weights, settings, is_left_out=is_left_out)
         if is_left_out:
-            leaves_out_initial_weights(self.network)
+            skips_initial_weights(self.network)
         _cut_auxiliaries(self.network)
         self.out_features = _cut_classifier(self.network, name)
         if freeze:
@@ -74,12 +74,12 @@ def _create(
             "give weights: null"
         ) from None
     except Exception as error:  # Each model checks its settings in its own way.
-        raise ValueError(refusal(name, error)) from None
+        raise ValueError(rejection(name, error)) from None
     return network
 
 
 def _cut_auxiliaries(network: nn.Module) -> None:
-    """Removes the further classifiers of Inception and GoogLeNet, which answer when training."""
+    """Removes the auxiliary classifiers that Inception and GoogLeNet apply in training mode."""
     if getattr(network, "aux_logits", False):
         network.aux_logits = False  # type: ignore[assignment]
         for name in ("AuxLogits", "aux1", "aux2"):

@@ -10,7 +10,7 @@ class MLPHead(nn.Sequential):
 
     Args:
         in_features: The size D of the features (N, D).
-        out_features: The size of the answer.
+        out_features: The size of the output.
         hidden_features: The size of every hidden layer; null is `in_features`.
         num_layers: Linear layers in all, at least 1.
         norm: Whether hidden layers are normalized over the batch.

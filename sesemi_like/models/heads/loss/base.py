@@ -26,9 +26,9 @@ class Forward:
 
     Attributes:
         data: A batch field (``"unlabeled.weak"``), another request, or a tuple of them; a tuple is
-            handed to the network as that many positional arguments.
+            passed to the network as that many positional arguments.
         through: A network (``"classifier"``), a method of one (``"encoder.project"``), or None to
-            read the data as it is, such as a target.
+            read the data unchanged, such as a target.
         grad: Whether gradients flow back through this forward. Two requests that differ in nothing
             else are one forward, and the one without gradients receives it detached.
     """
@@ -39,12 +39,12 @@ class Forward:
 
     @classmethod
     def field(cls, name: str) -> Forward:
-        """The request for a batch field as it is, e.g. ``Forward.field("supervised.target")``."""
+        """The request for an unchanged batch field, e.g. ``Forward.field("supervised.target")``."""
         return cls(name, through=None)
 
 
 class LazyMetrics(Mapping[str, Tensor]):
-    """Metrics that are computed when they are first looked at: steps that are not written skip it.
+    """Metrics that are computed on first access, which steps that are not logged skip.
 
     Args:
         compute: Makes named scalars, detached tensors of no dimension.
@@ -54,19 +54,19 @@ class LazyMetrics(Mapping[str, Tensor]):
         self._compute = compute
 
     @cached_property
-    def found(self) -> Mapping[str, Tensor]:
+    def values_by_name(self) -> Mapping[str, Tensor]:
         """The metrics."""
         with torch.no_grad():
             return self._compute()
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.found[name]
+        return self.values_by_name[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.found)
+        return iter(self.values_by_name)
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.values_by_name)
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Step:
 
 
 class LossHead(nn.Module):
-    """A rule that turns the answers to its requests into one loss per row.
+    """A rule that turns the outputs of the forwards it requests into one loss per row.
 
     A head never loops over a loader, moves tensors between devices, steps an optimizer or logs.
     State that must survive a restart is a registered buffer. Buffers are equal on all processes:
@@ -129,14 +129,14 @@ class LossHead(nn.Module):
     """
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
-        """Names what this head needs; asked once, before training.
+        """Lists the forwards that this head needs; called once, before training.
 
         Args:
             fields: The field names of every train loader. Requests for missing fields or networks
                 need no check here: they are reported together with all other mistakes.
 
         Returns:
-            The requests by the names under which :meth:`forward` receives their answers.
+            The requests by the names under which :meth:`forward` receives their outputs.
         """
         raise NotImplementedError(f"{type(self).__name__} must say which forwards it needs")
 

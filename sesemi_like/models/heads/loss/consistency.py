@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
-from .parts.distances import Distance, as_distance
+from .parts.distances import Distance, distance_function
 
 
 class ConsistencyLossHead(LossHead):
@@ -57,7 +57,7 @@ class ConsistencyLossHead(LossHead):
         self.input_data = input_data
         self.first = first
         self.second = second
-        self.distance = as_distance(distance)
+        self.distance = distance_function(distance)
         self.target_grad = target_grad
         self.network = network
         self.target_network = target_network or network

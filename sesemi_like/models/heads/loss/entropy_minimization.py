@@ -1,4 +1,4 @@
-"""Entropy minimization: be sure about unlabeled images."""
+"""Entropy minimization: confident predictions on unlabeled images."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import nn
 from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
 from .parts.metrics import confidence
 from .parts.targets import HardTargets
-from .parts.thresholds import as_threshold
+from .parts.thresholds import threshold_module
 
 
 class FixMatchLossHead(LossHead):
@@ -65,7 +65,7 @@ class FixMatchLossHead(LossHead):
         self.input_data = input_data
         self.weak = weak
         self.strong = strong
-        self.threshold = as_threshold(threshold)
+        self.threshold = threshold_module(threshold)
         self.targets = targets or HardTargets()
         self.network = network
         self.teacher = teacher or network

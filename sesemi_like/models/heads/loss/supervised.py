@@ -100,6 +100,6 @@ class SupervisedLossHead(LossHead):
         if self.class_weights is None:
             return None
         if len(self.class_weights) != logits.shape[1]:
-            found, classes = len(self.class_weights), logits.shape[1]
-            raise ValueError(f"class_weights: found {found} weights for {classes} classes")
+            weights, classes = len(self.class_weights), logits.shape[1]
+            raise ValueError(f"class_weights: found {weights} weights for {classes} classes")
         return self.class_weights[target] * labeled

@@ -1,7 +1,7 @@
-from .distances import DISTANCES, Distance, as_distance, entropy, softmax_kl, softmax_mse
+from .distances import DISTANCES, Distance, distance_function, entropy, softmax_kl, softmax_mse
 from .metrics import confidence, top1
 from .targets import HardTargets, SharpenedTargets
-from .thresholds import FixedThreshold, as_threshold
+from .thresholds import FixedThreshold, threshold_module
 from .transformation_prediction import TransformationPredictionLossHead
 
 __all__ = [
@@ -11,11 +11,11 @@ __all__ = [
     "HardTargets",
     "SharpenedTargets",
     "TransformationPredictionLossHead",
-    "as_distance",
-    "as_threshold",
     "confidence",
+    "distance_function",
     "entropy",
     "softmax_kl",
     "softmax_mse",
+    "threshold_module",
     "top1",
 ]

@@ -63,8 +63,8 @@ DISTANCES: dict[str, Distance] = {"mse": softmax_mse, "kl": softmax_kl}
 """The distances that a config may name."""
 
 
-def as_distance(distance: str | Distance) -> Distance:
-    """Finds a distance by its name; a callable is returned as it is.
+def distance_function(distance: str | Distance) -> Distance:
+    """Returns the distance of this name, or the given callable itself.
 
     Raises:
         ValueError: If there is no distance of this name.

@@ -22,7 +22,7 @@ def top1(logits: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 def top1_hits(logits: Tensor, target: Tensor) -> Tensor:
-    """Says of each row whether its most likely class is the target.
+    """Returns for each row whether its most likely class is the target.
 
     Args:
         logits: Predictions (N, C).

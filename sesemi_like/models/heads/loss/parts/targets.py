@@ -21,7 +21,7 @@ class SharpenedTargets(nn.Module):
     """The probabilities themselves, sharpened by a temperature: ``softmax(logits / T)``.
 
     Args:
-        temperature: T, above 0. 1 leaves the probabilities as they are (soft targets), below 1
+        temperature: T, above 0. 1 keeps the probabilities (soft targets), below 1
             sharpens them (UDA, arXiv 1904.12848, has 0.4), towards 0 they become hard targets.
 
     Raises:

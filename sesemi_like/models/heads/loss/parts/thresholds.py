@@ -1,4 +1,4 @@
-"""Thresholds: which pseudo-labels are sure enough to learn from.
+"""Thresholds: which pseudo-labels are confident enough to learn from.
 
 Shapes: N rows, C classes.
 """
@@ -36,8 +36,8 @@ class FixedThreshold(nn.Module):
         return (probabilities.amax(dim=1) >= self.value).to(probabilities.dtype)
 
 
-def as_threshold(threshold: float | nn.Module) -> nn.Module:
-    """Makes a number a fixed threshold; a module is returned as it is.
+def threshold_module(threshold: float | nn.Module) -> nn.Module:
+    """Returns the module of a threshold: a fixed one for a number, a given module itself.
 
     Raises:
         ValueError: If the number is outside [0, 1].

@@ -9,7 +9,7 @@ import torch
 from references import losses as reference
 
 from sesemi_like.models.heads.loss.parts import (
-    as_distance,
+    distance_function,
     entropy,
     softmax_kl,
     softmax_mse,
@@ -52,7 +52,7 @@ def test_entropy_lies_between_zero_and_log_c() -> None:
 
 
 def test_distances_by_name_or_as_they_are() -> None:
-    assert as_distance("kl") is softmax_kl
-    assert as_distance(softmax_mse) is softmax_mse
+    assert distance_function("kl") is softmax_kl
+    assert distance_function(softmax_mse) is softmax_mse
     with pytest.raises(ValueError, match="found 'cosine'; distances: kl, mse"):
-        as_distance("cosine")
+        distance_function("cosine")

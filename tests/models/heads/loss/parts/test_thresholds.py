@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sesemi_like.models.heads.loss.parts import FixedThreshold, as_threshold
+from sesemi_like.models.heads.loss.parts import FixedThreshold, threshold_module
 
 PROBABILITIES = torch.tensor([[0.5, 0.5], [0.75, 0.25], [0.1, 0.9]])
 
@@ -25,5 +25,5 @@ def test_other_values_are_refused(value: float) -> None:
 
 def test_a_number_becomes_a_fixed_threshold_and_a_part_stays() -> None:
     part = FixedThreshold(0.3)
-    assert as_threshold(part) is part
-    assert as_threshold(0.8)(PROBABILITIES).tolist() == [0, 0, 1]
+    assert threshold_module(part) is part
+    assert threshold_module(0.8)(PROBABILITIES).tolist() == [0, 0, 1]
