@@ -10,14 +10,14 @@ from PIL import Image, ImageDraw
 
 from .grids import FONT, Drawn, shortened
 
-_MOST_NUMBERS = 25
+_MAX_CLASSES_WITH_TEXT = 25
 """Classes up to which the matrix has numbers and names in it."""
 
 _CELL, _NAMES, _TOTALS = 44, 110, 60
 
 
 def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str] | None = None) -> Drawn:
-    """Draws a confusion matrix: rows true, columns predicted, dark where many of a row fall.
+    """Draws a confusion matrix: rows true, columns predicted, darker for a larger share of a row.
 
     Beside it are the totals of rows (images of a class) and of columns (predictions of it), and in
     their corner the number of all images and the share that is right.
@@ -31,7 +31,7 @@ def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str] | None 
         An image (H, W, 3), uint8.
     """
     size = len(matrix)
-    has_text = size <= _MOST_NUMBERS
+    has_text = size <= _MAX_CLASSES_WITH_TEXT
     cell, begin = (_CELL, _NAMES) if has_text else (max(4, 800 // size), 10)
     side = begin + size * cell + (_TOTALS if has_text else 10)
     image = Image.new("RGB", (side, side), "white")

@@ -1,18 +1,17 @@
-"""Images for TensorBoard: what each loader delivers and is taken for, and the confusion matrix."""
+"""Images for TensorBoard: samples of each loader with predictions, and the confusion matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from ..evaluation import Evaluation
-from ..learners.side_effects import without_side_effects
 from ..schedulers.durations import steps_of_run
+from .captions import build_captions, class_names
 from .confusion import draw_confusion
 from .grids import Drawn, image_grid
 
@@ -23,8 +22,8 @@ _OPEN_ENDED = (0, 100, 1000, 10_000, 100_000)
 class TensorBoardImages(pl.Callback):
     """Writes samples of every train loader and the confusion matrix to TensorBoard.
 
-    Under each sample stands its class, where training reads it, and what the network that is
-    evaluated last takes it for, with which confidence: on weak views, a pseudo-label.
+    Under each sample is its class, where training reads it, and the class that the network that is
+    evaluated last predicts, with its probability: on weak views, a pseudo-label.
 
     Args:
         times: How often samples are shown, from the first step to nearly the last.
@@ -37,13 +36,13 @@ class TensorBoardImages(pl.Callback):
         self._due: set[int] = set()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Settles at which steps samples are shown."""
-        most = steps_of_run(trainer)
+        """Chooses the steps at which samples are shown."""
+        max_steps = steps_of_run(trainer)
         last = max(1, self.times - 1)
         self._due = (
             {*_OPEN_ENDED}
-            if most is None
-            else {(most - 1) * number // last for number in range(self.times)}
+            if max_steps is None
+            else {(max_steps - 1) * number // last for number in range(self.times)}
         )
 
     def on_train_batch_start(
@@ -56,7 +55,7 @@ class TensorBoardImages(pl.Callback):
         for name, value in batch.items():
             if value.ndim == 4 and value.shape[1] in (1, 3):
                 rows = value[: self.num_samples]
-                captions = _captions(name, rows, batch, trainer, pl_module)
+                captions = build_captions(name, rows, batch, trainer, pl_module)
                 _add(trainer, f"samples/{name}", image_grid(rows, captions))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -71,11 +70,11 @@ class TensorBoardImages(pl.Callback):
         evaluations = [c for c in trainer.callbacks if isinstance(c, Evaluation)]  # type: ignore[attr-defined]
         matrix = evaluations[0].last.get(name) if evaluations else None
         if isinstance(matrix, Tensor) and not trainer.sanity_checking:
-            _add(trainer, name, draw_confusion(matrix.numpy(), _classes(trainer)))
+            _add(trainer, name, draw_confusion(matrix.numpy(), class_names(trainer)))
 
 
 def _writers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
-    """TensorBoard's loggers; every process has them, so that all go the same way."""
+    """TensorBoard's loggers; every process has them, so that all decide alike."""
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
@@ -83,56 +82,3 @@ def _add(trainer: pl.Trainer, name: str, image: Drawn) -> None:
     for logger in _writers(trainer):
         if trainer.is_global_zero:
             logger.experiment.add_image(name, image, trainer.global_step, dataformats="HWC")
-
-
-def _captions(
-    name: str, images: Tensor, batch: Mapping[str, Tensor], trainer: pl.Trainer, pl_module: Any
-) -> list[list[str]]:
-    """Class and prediction of each image; of what a view asks to be reported, its answer."""
-    target = batch.get(f"{name.rpartition('.')[0]}.target")
-    is_class = _shows_classes(name, trainer.datamodule)  # type: ignore[attr-defined]
-    classes = _classes(trainer) if is_class else None
-    lines: list[list[str]] = [[] for _ in images]
-    if target is not None:
-        for texts, number in zip(lines, target.tolist(), strict=False):
-            texts.append("no label" if number < 0 else _name(number, classes))
-    if is_class:
-        taken_for = _predicted(images, trainer, pl_module)
-        for texts, (number, share) in zip(lines, taken_for, strict=False):
-            texts.append(f"> {_name(number, _classes(trainer))} {share:.2f}")
-    return lines
-
-
-def _shows_classes(name: str, data: Any) -> bool:
-    """Whether a field's target is a class: not that of a view, nor one a collation makes up."""
-    loader, _, view = name.partition(".")
-    is_made_up = (
-        data.loaders[f"train.{loader}"].config.get("collate_fn") and loader not in data.trained
-    )
-    return "." not in view and not is_made_up
-
-
-def _classes(trainer: pl.Trainer) -> Sequence[str] | None:
-    labels: Any = getattr(trainer.datamodule, "labels", None)  # type: ignore[attr-defined]
-    classes: Sequence[str] | None = labels and labels.classes
-    return classes
-
-
-def _name(number: int, classes: Sequence[str] | None) -> str:
-    return str(number) if classes is None or number >= len(classes) else classes[number]
-
-
-def _predicted(images: Tensor, trainer: pl.Trainer, pl_module: Any) -> list[tuple[int, float]]:
-    """The class each image is taken for, and its probability; nothing of what is no classifier."""
-    if pl_module.evaluation_plan.fields != ["image"]:
-        return []
-    with (
-        without_side_effects(pl_module.networks, [images]),
-        trainer.precision_plugin.forward_context(),
-    ):
-        pl_module.networks.eval()
-        answers = list(pl_module.predict_batch({"image": images}).values())[-1]
-    if not isinstance(answers, Mapping) or "logits" not in answers:
-        return []
-    found = torch.max(answers["logits"].float().softmax(dim=1), dim=1)
-    return list(zip(found.indices.tolist(), found.values.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Lines of items that are broken between items alone."""
+"""Text for terminals: lines that break between items alone, and durations."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 
-def packed(items: Sequence[str], width: int | None, separator: str = "  ") -> str:
-    """Puts as many items on each line as fit it.
+def wrap_items(items: Sequence[str], width: int | None, separator: str = "  ") -> str:
+    """Joins items into lines, with as many on each as fit.
 
     Args:
         items: At least one text.
@@ -27,3 +27,12 @@ def packed(items: Sequence[str], width: int | None, separator: str = "  ") -> st
             lines[-1] += kept
             lines.append(item)
     return "\n".join(lines)
+
+
+def format_duration(seconds: float | None) -> str:
+    """Formats a duration as ``m:ss`` or ``h:mm:ss``; None, which is not known, as ``?``."""
+    if seconds is None:
+        return "?"
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.text import Text
 from ..config.from_run import COMPOSED, KEY
 from ..learners.checkpoints.saving import newest_checkpoint
 from ..schedulers.durations import steps_of_run
-from .lines import packed
+from .lines import format_duration, wrap_items
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.25, 10.0
 
@@ -30,10 +31,14 @@ class ProgressBar(pl.callbacks.ProgressBar):
     Args:
         console: Where to; None is standard output. Unless it is a terminal, a line is printed every
             ten seconds and after each validation.
+        clock: Returns seconds.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__()
+        self._clock = clock
         self.console = console or Console()
         self._enabled = True
         self._live: Live | None = None
@@ -52,7 +57,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Starts the clock and the bar."""
-        self._began = self._last_shown = time.monotonic()
+        self._began = self._last_shown = self._clock()
         self._images, self._validating = 0, 0.0
         self._first_step = trainer.global_step
         if self._enabled and self.console.is_terminal:
@@ -60,8 +65,8 @@ class ProgressBar(pl.callbacks.ProgressBar):
             self._live.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        """Counts the step's images, and shows where training stands when it is time."""
-        now = time.monotonic()
+        """Counts the step's images, and shows the progress when it is time."""
+        now = self._clock()
         rows = getattr(trainer.datamodule, "rows_per_step", 0)  # type: ignore[attr-defined]
         self._images += rows * trainer.world_size
         wait = _TERMINAL_SECONDS if self._live else _LINE_SECONDS
@@ -70,11 +75,11 @@ class ProgressBar(pl.callbacks.ProgressBar):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Starts the clock of a validation."""
-        self._validation_began = time.monotonic()
+        self._validation_began = self._clock()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Notes the accuracy and shows it."""
-        self._validating += time.monotonic() - self._validation_began
+        self._validating += self._clock() - self._validation_began
         value = trainer.callback_metrics.get("val/top1")
         if trainer.sanity_checking or value is None:
             return
@@ -83,17 +88,17 @@ class ProgressBar(pl.callbacks.ProgressBar):
             self._show(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Shows the last step for good."""
+        """Shows the last step and leaves it on the terminal."""
         self._stop()
         if self._enabled:
             self._print(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Gives the terminal back, and says how to go on."""
+        """Releases the terminal, and says how to resume."""
         self._stop()
         checkpoint = newest_checkpoint(trainer)
         if self._enabled and checkpoint:
-            text = f"stopped; {_going_on(checkpoint)} goes on from the last epoch"
+            text = f"stopped; {_resume_arguments(checkpoint)} goes on from the last epoch"
             self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def _stop(self) -> None:
@@ -102,7 +107,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
             self._live = None
 
     def _show(self, trainer: pl.Trainer) -> None:
-        self._last_shown = time.monotonic()
+        self._last_shown = self._clock()
         if self._live is None:
             self._print(trainer)
             return
@@ -114,25 +119,30 @@ class ProgressBar(pl.callbacks.ProgressBar):
             console=self.console,
             expand=True,
         )
-        left = _clock(self._seconds_left(trainer))
+        left = format_duration(self._seconds_left(trainer))
         step, total = trainer.global_step, steps_of_run(trainer)
         progress.add_task(
             "", total=total, completed=step, epoch=trainer.current_epoch + 1, left=left
         )
         self._live.update(
-            Group(progress, Text(packed(self._numbers(trainer), self.console.width))), refresh=True
+            Group(progress, Text(wrap_items(self._numbers(trainer), self.console.width))),
+            refresh=True,
         )
 
     def _print(self, trainer: pl.Trainer) -> None:
         # A log keeps each record on one line.
         width = self.console.width if self.console.is_terminal else None
-        self.console.print(Text(packed(self._parts(trainer), width)), soft_wrap=width is None)
+        self.console.print(Text(wrap_items(self._parts(trainer), width)), soft_wrap=width is None)
 
     def _parts(self, trainer: pl.Trainer) -> list[str]:
         total = steps_of_run(trainer)
         step = f"step {trainer.global_step}" + (f"/{total}" if total else "")
         left = self._seconds_left(trainer)
-        ending = f"{_clock(left)} left" if left else f"in {_clock(time.monotonic() - self._began)}"
+        ending = (
+            f"{format_duration(left)} left"
+            if left
+            else f"in {format_duration(self._clock() - self._began)}"
+        )
         return [step, *self._numbers(trainer), ending]
 
     def _numbers(self, trainer: pl.Trainer) -> list[str]:
@@ -142,7 +152,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
             if name.startswith("train/") and name.endswith("/weighted_loss"):
                 parts.append(f"{name.split('/')[1]} {value:.3f}")
         parts += [f"lr {metrics['lr']:.2g}"] if "lr" in metrics else []
-        seconds = time.monotonic() - self._began - self._validating
+        seconds = self._clock() - self._began - self._validating
         parts += [f"{self._images / seconds:,.0f} images/s"] if self._images else []
         if self._best is not None:
             parts.append(f"top-1 {metrics.get('val/top1', 0.0):.3f} (best {self._best:.3f})")
@@ -152,19 +162,11 @@ class ProgressBar(pl.callbacks.ProgressBar):
         total, done = steps_of_run(trainer), trainer.global_step - self._first_step
         if total is None or not done:
             return None
-        return (time.monotonic() - self._began) / done * max(0, total - trainer.global_step)
+        return (self._clock() - self._began) / done * max(0, total - trainer.global_step)
 
 
-def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _going_on(checkpoint: Path) -> str:
-    """The words of a command line that resume from a checkpoint, with its run's config if kept."""
+def _resume_arguments(checkpoint: Path) -> str:
+    """The arguments that resume from a checkpoint, with its run's config if that was kept."""
     folder = checkpoint.parent.parent
     if checkpoint == folder / "checkpoints" / "last.ckpt" and (folder / COMPOSED).is_file():
         return f"open_cli {KEY}={folder}"

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from .._version import __version__
 from ..files import write_atomically
-from .lines import packed
+from .lines import wrap_items
 
 _SHOWN_CLASSES, _SHOWN_PAIRS = 10, 3
 _FRAME = 7
@@ -72,7 +72,7 @@ def print_opening(
     console = console or Console()
     width = console.width if console.is_terminal else None
     items = [f"{run_id}: {length} on {where}; samples: {data[0]}", *data[1:]]
-    console.print(Text(packed(items, width, ", ")), soft_wrap=width is None)
+    console.print(Text(wrap_items(items, width, ", ")), soft_wrap=width is None)
 
 
 def print_summary(
@@ -102,7 +102,7 @@ def print_summary(
     else:
         rows |= {f"{where} weights": found for where, found in weights.items()}
     if confusion is not None:
-        named = classes or []  # a learner may tell more classes apart than its data name
+        named = classes or []  # a learner may distinguish more classes than its data name
         names = [*named, *(str(number) for number in range(len(named), len(confusion)))]
         rows |= _by_class(confusion, names)
     for name, files in content.get("skipped", {}).items():
@@ -121,7 +121,7 @@ def _table(rows: Mapping[str, str | list[str]], width: int) -> Table:
     table.add_column()
     table.add_column(overflow="fold")  # the end of a path says which checkpoint it is
     for name, value in rows.items():
-        shown = value if isinstance(value, str) else packed(value, room, ", ")
+        shown = value if isinstance(value, str) else wrap_items(value, room, ", ")
         table.add_row(Text(name), Text(shown))
     return table
 

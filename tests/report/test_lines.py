@@ -2,7 +2,7 @@
 
 import pytest
 
-from sesemi_like.report.lines import packed
+from sesemi_like.report.lines import format_duration, wrap_items
 
 
 @pytest.mark.parametrize(
@@ -17,5 +17,11 @@ from sesemi_like.report.lines import packed
         (["only"], 1, ", ", "only"),
     ],
 )
-def test_packed(items: list[str], width: int | None, separator: str, expected: str) -> None:
-    assert packed(items, width, separator) == expected
+def test_items_are_wrapped_between_them(
+    items: list[str], width: int | None, separator: str, expected: str
+) -> None:
+    assert wrap_items(items, width, separator) == expected
+
+
+def test_durations() -> None:
+    assert [format_duration(s) for s in (None, 5.9, 65, 3725)] == ["?", "0:05", "1:05", "1:02:05"]

@@ -11,7 +11,7 @@ from composing import composed
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sesemi_like.report import images as report_images
+from sesemi_like.report.captions import build_captions
 from sesemi_like.report.confusion import draw_confusion
 from sesemi_like.report.grids import FONT, LINE, image_grid, shortened
 from sesemi_like.run.execute import run
@@ -103,7 +103,7 @@ def test_samples_are_captioned_with_class_pseudo_label_and_confidence() -> None:
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     drawn = torch.get_rng_state()
     found = {
-        name: report_images._captions(name, batch[name], batch, trainer, learner)
+        name: build_captions(name, batch[name], batch, trainer, learner)
         for name in ("supervised.image", "unlabeled.weak", "unlabeled.rotation.image")
     }
     assert learner.training
