@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-ApplyOverrides = Callable[[Sequence[Override], DictConfig], None]
+ApplyOverrides = Callable[[list[Override], DictConfig], None]
 """Changes a composed config, in place, by overrides of its keys."""
 
 apply_as_hydra: ApplyOverrides = ConfigLoaderImpl._apply_overrides_to_config
@@ -22,7 +22,8 @@ def apply_overrides_with(apply: ApplyOverrides) -> None:
     Args:
         apply: Takes the place of :data:`apply_as_hydra`.
     """
-    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)
+    loader: Any = ConfigLoaderImpl
+    loader._apply_overrides_to_config = staticmethod(apply)
 
 
 def is_null_mapping(node: DictConfig, name: str) -> bool:

@@ -21,7 +21,7 @@ OWN = "-cd"
 """The name under which Hydra knows a person's own folder."""
 
 
-class OwnFolder(SearchPathPlugin):  # type: ignore[misc]
+class OwnFolder(SearchPathPlugin):
     """Puts a person's own folder before the built-in configs, wherever Hydra looks for configs.
 
     Attributes:

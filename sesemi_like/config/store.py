@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hydra.conf import HydraConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
@@ -46,10 +47,11 @@ def _hydra_settings() -> HydraConf:
 
     The run makes its folder itself, once it is sure to start.
     """
+    no_folder: Any = None  # which the type of the field leaves out
     settings = HydraConf(
         run=RunDir("."),
         sweep=SweepDir(dir="${run.dir}/${run.id}", subdir="."),
-        output_subdir=None,
+        output_subdir=no_folder,
         job=JobConf(name="open_cli"),
     )
     quiet = {"job_logging": "stdout"}

@@ -43,7 +43,7 @@ def test_a_logits_layer_that_no_loss_reads_is_frozen_and_named(
     assert "2 parameters" in line
     assert f"{LOGITS}.weight" in line
     trained = [p for group in learner.build_optimizer().param_groups for p in group["params"]]
-    head = learner.networks.get_submodule("classifier.head")
+    head = learner.networks.module("classifier").get_submodule("head")
     assert not {id(p) for p in trained} & {id(p) for p in head.parameters()}
 
 
