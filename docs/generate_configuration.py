@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sesemi_like.config import structs
 from sesemi_like.config.schema import field_help
-from sesemi_like.config.search import opening
+from sesemi_like.config.search import opening_sentence
 from sesemi_like.config.store import builtin_configs
 from sesemi_like.errors import as_yaml
 
@@ -64,7 +64,7 @@ def _choices(group: str) -> Iterator[str]:
     yield "| name | description |"
     yield "| --- | --- |"
     for path in sorted((builtin_configs() / group).glob("*.yaml")):
-        yield f"| `{path.stem}` | {_cell(opening(path))}. |"
+        yield f"| `{path.stem}` | {_cell(opening_sentence(path))}. |"
 
 
 def _cell(text: str) -> str:

@@ -1,13 +1,13 @@
-"""The command open_cli, also as ``python -m sesemi_like``: signals are heeded from the start."""
+"""The command open_cli, also as ``python -m sesemi_like``: signals are handled from the start."""
 
 from __future__ import annotations
 
-from .signals import stopped_by_signals
+from .signals import stop_on_signals
 
 
 def main() -> None:
     """Runs the command; importing what it needs is a part of it that may be interrupted."""
-    with stopped_by_signals():
+    with stop_on_signals():
         from .cli.command import main as command
 
         command()

@@ -1,4 +1,4 @@
-"""Mistakes in a configuration, collected and told in the user's words."""
+"""Mistakes in a configuration, collected so that all of them are reported at once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class UnreadableSampleError(OSError):
     """A sample that cannot be read, by name, with the reason and the way to go on without it."""
 
     def __str__(self) -> str:
-        # A loader's worker process hands on the whole traceback; what was said is its last line.
+        # A loader's worker process passes on the whole traceback, whose last line is the message.
         last = super().__str__().strip().splitlines()[-1]
         return last.rpartition(f"{type(self).__name__}: ")[2]
 
@@ -65,7 +65,7 @@ class NonFiniteLossError(Exception):
 
 
 def as_yaml(value: Any) -> str:
-    """Prints a value the way a YAML file would hold it (null, true, quoted text)."""
+    """Formats a value as a YAML file would hold it (null, true, quoted text)."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value) if isinstance(value, str) else str(value)
@@ -93,7 +93,7 @@ def suggest(name: str, known: Iterable[str], *, noun: str = "known names") -> st
 
 
 class Problems:
-    """Collects mistakes from steps that each raise :class:`ConfigError`, to tell all at once."""
+    """Collects mistakes from steps that each raise :class:`ConfigError`, to report all at once."""
 
     def __init__(self, problems: Iterable[ConfigProblem] = ()) -> None:
         self.problems = list(problems)
@@ -107,15 +107,15 @@ class Problems:
             self.problems += error.problems
 
     def under(self, *keys: str) -> bool:
-        """Says whether a problem was found at one of these keys or anywhere below it."""
-        found = [problem.key for problem in self.problems]
-        return any(at == key or at.startswith(f"{key}.") for at in found for key in keys)
+        """Whether there is a problem at one of these keys or anywhere below it."""
+        places = [problem.key for problem in self.problems]
+        return any(at == key or at.startswith(f"{key}.") for at in places for key in keys)
 
     def raise_if_any(self) -> None:
-        """Ends here if anything was found.
+        """Raises if there is any problem.
 
         Raises:
-            ConfigError: With every problem found so far.
+            ConfigError: With every problem so far.
         """
         if self.problems:
             raise ConfigError(self.problems)

@@ -1,4 +1,4 @@
-"""Ends what a signal stops in an orderly way, with one line and the exit code shells expect."""
+"""Signals stop the process in an orderly way, with one line and the exit code shells expect."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Stopped(SystemExit):
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Has SIGINT and SIGTERM raise :class:`Stopped`, and tells it in one line.
+def stop_on_signals() -> Iterator[None]:
+    """Has SIGINT and SIGTERM raise :class:`Stopped`, and reports it in one line.
 
     Everything that is open is closed on the way out. A second SIGINT ends the process at once; a
     second SIGTERM, which some programs send to the process and then to its group, does nothing.
@@ -50,8 +50,8 @@ def stopped_by_signals() -> Iterator[None]:
         raise Stopped(signum)
 
     before = {number: signal.getsignal(number) for number in STOPPING}
-    heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]
-    for number in heeded:
+    handled = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    for number in handled:
         signal.signal(number, stop)
     try:
         yield
@@ -59,12 +59,12 @@ def stopped_by_signals() -> Iterator[None]:
         print(stopped, file=sys.stderr)
         raise
     finally:
-        for number in heeded:
+        for number in handled:
             signal.signal(number, before[number])
 
 
 def _end_worker(signum: int, frame: FrameType | None) -> None:
-    """Ends a process that was forked from the one that heeds signals, as if it had no handler."""
+    """Ends a process that was forked from the one that handles signals, as if it had no handler."""
     if signum == signal.SIGINT:
         signal.default_int_handler(signum, frame)
     signal.signal(signum, signal.SIG_DFL)

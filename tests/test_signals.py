@@ -18,7 +18,7 @@ from composing import composed
 from sesemi_like.config.check import check
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
-from sesemi_like.signals import Stopped, stopped_by_signals
+from sesemi_like.signals import Stopped, stop_on_signals
 
 TINY = [
     "run.gpus=0",
@@ -83,7 +83,7 @@ def test_training_ends_with_the_code_of_the_signal_and_no_summary(
         f"learner.hparams.model.supervised_loss.scheduler={schedule}",
     )  # fmt: skip
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(Stopped) as caught, stopped_by_signals():
+    with pytest.raises(Stopped) as caught, stop_on_signals():
         run(config, check(config, MODES))
     assert caught.value.code == code
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -95,7 +95,7 @@ def test_training_ends_with_the_code_of_the_signal_and_no_summary(
 
 def test_a_forked_process_is_ended_as_if_there_were_no_handler() -> None:
     reads, writes = os.pipe()
-    with stopped_by_signals():
+    with stop_on_signals():
         child = os.fork()
         if child == 0:
             os.write(writes, b"x")
@@ -110,7 +110,7 @@ def test_a_forked_process_is_ended_as_if_there_were_no_handler() -> None:
 def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with stopped_by_signals():
+        with stop_on_signals():
             assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

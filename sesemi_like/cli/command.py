@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ..config.from_run import begin_from_run, refuse_elsewhere
+from ..config.from_run import refuse_in_file, register_earlier_run
 from ..config.resolvers import register_resolvers
 from ..config.search import own_configs
 from ..config.store import register_configs
@@ -31,13 +31,13 @@ from ..errors import (
 )
 from ..run.modes import MODES
 from .arguments import read_arguments
-from .failures import failure
+from .failures import failure_reason
 from .help import FIRST_STEPS, config_text, help_text, info_text
 from .hydra_main import is_sweeping, run_hydra, run_jobs
 
-_FULL_ERROR, _ASKED_FOR = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
+_FULL_ERROR, _WANTS_TRACEBACK = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
 
-_TOLD = (ConfigError, OmegaConfBaseException, UnreadableSampleError, NonFiniteLossError)
+_REPORTED = (ConfigError, OmegaConfBaseException, UnreadableSampleError, NonFiniteLossError)
 """Reported in a sentence, as is what `failures` knows; anything else is a mistake of ours."""
 
 
@@ -53,9 +53,9 @@ def main() -> None:
     arguments = read_arguments(sys.argv[1:])
     register_resolvers()
     register_configs()
-    # Hydra prints with a logger, whose stack trace nobody wants after `open_cli --info | head`.
+    # Hydra prints with a logger, which shows a stack trace after `open_cli --info | head`.
     logging.raiseExceptions = False
-    # A config file's own keys go before those of its defaults, which is what people expect.
+    # A config file's own keys take precedence over those of its defaults, as people expect.
     warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
     with _hydra_raises() as wants_traceback:
         _run(arguments, wants_traceback)
@@ -65,13 +65,13 @@ def main() -> None:
 def _hydra_raises() -> Iterator[bool]:
     """Has Hydra raise what it would otherwise print; returns whether stack traces are wanted.
 
-    Processes that Lightning launches inherit the environment, so it also holds what was asked for.
+    Processes that Lightning launches inherit the environment, so it also holds what was wanted.
     """
-    before = {name: os.environ.get(name) for name in (_FULL_ERROR, _ASKED_FOR)}
-    asked_for = before[_ASKED_FOR] or before[_FULL_ERROR] or "0"
-    os.environ.update({_FULL_ERROR: "1", _ASKED_FOR: asked_for})
+    before = {name: os.environ.get(name) for name in (_FULL_ERROR, _WANTS_TRACEBACK)}
+    wanted = before[_WANTS_TRACEBACK] or before[_FULL_ERROR] or "0"
+    os.environ.update({_FULL_ERROR: "1", _WANTS_TRACEBACK: wanted})
     try:
-        yield asked_for != "0"
+        yield wanted != "0"
     finally:
         for name, value in before.items():
             os.environ.pop(name)
@@ -85,17 +85,17 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
     def explain(error: Exception) -> str:
         if wants_traceback or (composed and not _is_reported(error)):
             return "".join(traceback.format_exception(error)).rstrip()
-        return str(_explained(error, arguments, bool(composed)))
+        return str(_explain(error, arguments, bool(composed)))
 
     def run_once(config: DictConfig) -> dict[str, Any]:
         composed.append(config)
-        refuse_elsewhere(config, arguments.config_name)
+        refuse_in_file(config, arguments.config_name)
         return job(config)
 
     try:
         with own_configs(arguments.config_dir):
             name, overrides = arguments.config_name, arguments.overrides
-            arguments.config_name = begin_from_run(name, overrides, MODES)
+            arguments.config_name = register_earlier_run(name, overrides, MODES)
             if not _show(arguments):
                 _run_jobs(arguments, run_once, explain)
     except Exception as error:
@@ -215,18 +215,18 @@ def job(config: DictConfig) -> dict[str, Any]:
 
 
 def _is_reported(error: Exception) -> bool:
-    return isinstance(error, _TOLD) or failure(error) is not None
+    return isinstance(error, _REPORTED) or failure_reason(error) is not None
 
 
-def _explained(error: Exception, arguments: Namespace, is_composed: bool) -> ConfigError | str:
-    """Tells an error in the user's words, with all problems behind a failed composition."""
+def _explain(error: Exception, arguments: Namespace, is_composed: bool) -> ConfigError | str:
+    """Puts an error into a sentence, with all problems behind a failed composition."""
     if isinstance(error, ConfigError):
         return error
     if isinstance(error, NonFiniteLossError):
         return str(error)
     if isinstance(error, UnreadableSampleError):
         return f"{error}; {SKIP_HINT}"
-    if (reason := failure(error)) is not None:
+    if (reason := failure_reason(error)) is not None:
         return reason
     if is_composed:
         key = str(getattr(error, "full_key", None) or "config")

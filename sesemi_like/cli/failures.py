@@ -20,7 +20,7 @@ _ADVICE = {
 _MEMORY = "memory is full; a smaller run.batch_size_per_gpu needs less"
 
 
-def failure(error: BaseException) -> str | None:
+def failure_reason(error: BaseException) -> str | None:
     """Explains an error that lies with the machine or its settings, not with this program.
 
     Args:

@@ -1,4 +1,4 @@
-"""What `open_cli` tells without running anything: first steps, `-h` and `--info`."""
+"""What `open_cli` shows without running anything: first steps, `-h`, `--info` and `--cfg`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from ..config.learners import LEARNERS
 from ..config.origins import COMMAND_LINE, DEFAULT, Part, compose_parts, leaves, origins
-from ..config.search import compose_config, config_files, covered, groups, opening
+from ..config.search import compose_config, config_files, covered_configs, groups, opening_sentence
 from ..errors import ConfigError, ConfigProblem
 from ..run.modes import MODES
 from .arguments import build_parser
@@ -41,7 +41,7 @@ def help_text(config_name: str, config_dir: str | None, overrides: list[str]) ->
         overrides: The overrides of the command line.
     """
     config = compose_config(config_name, overrides)
-    configs = {name: opening(path) for name, path in config_files(config_dir).items()}
+    configs = {name: opening_sentence(path) for name, path in config_files(config_dir).items()}
     choices = {name: ", ".join(names) for name, names in groups(config_dir).items()}
     learners = ", ".join(entry.name for entry in LEARNERS.values())
     usage, _, options = build_parser().format_help().rstrip().partition("\n\n")
@@ -53,7 +53,7 @@ def help_text(config_name: str, config_dir: str | None, overrides: list[str]) ->
         options.replace("options", "Options", 1),
         "Keys, key=value; +key=value adds one that is not there, ~key removes one.\n"
         f"Those of `{config_name}`:\n\n{OmegaConf.to_yaml(config).rstrip()}",
-        "Powered by Hydra (https://hydra.cc); open_cli --hydra-help tells more.",
+        "Powered by Hydra (https://hydra.cc); open_cli --hydra-help has more.",
     ]
     return "\n\n".join(sections)
 
@@ -70,9 +70,9 @@ def info_text(config_name: str, config_dir: str | None, overrides: list[str]) ->
     parts = [part for part in parts if part.content]
     content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     content.pop("hydra")
-    title = f"# The config `{config_name}` is composed of these; what stands lower wins."
-    lines = [title, *_sources(parts, overrides), *_covered(config_dir), ""]
-    return "\n".join([*lines, *_annotated(content, origins(parts))])
+    title = f"# The config `{config_name}` is composed of these; later ones take precedence."
+    lines = [title, *_sources(parts, overrides), *_covered_lines(config_dir), ""]
+    return "\n".join([*lines, *_annotate(content, origins(parts))])
 
 
 def config_text(
@@ -128,13 +128,13 @@ def _sources(parts: Sequence[Part], overrides: Sequence[str]) -> Iterator[str]:
         yield f"#   {part.name:<{width}}  {source}"
 
 
-def _covered(config_dir: str | None) -> Iterator[str]:
-    names = ", ".join(covered(config_dir))
+def _covered_lines(config_dir: str | None) -> Iterator[str]:
+    names = ", ".join(covered_configs(config_dir))
     if names:
         yield f"# {config_dir} has files of its own in place of the built-in {names}"
 
 
-def _annotated(content: Mapping[str, Any], known: Mapping[str, Part]) -> Iterator[str]:
+def _annotate(content: Mapping[str, Any], known: Mapping[str, Part]) -> Iterator[str]:
     """YAML whose values name, in comments, the config they come from; defaults name none."""
     for line, origin in _lines(content, known, ""):
         yield f"{line:<{_COMMENT_COLUMN}}# {origin}" if origin else line
@@ -143,7 +143,7 @@ def _annotated(content: Mapping[str, Any], known: Mapping[str, Part]) -> Iterato
 def _lines(
     content: Mapping[str, Any], known: Mapping[str, Part], parent: str
 ) -> Iterator[tuple[str, str | None]]:
-    """Each line with its origin, which a mapping tells once for all that it holds."""
+    """Each line with its origin, given once for a mapping all of one origin."""
     for name, value in content.items():
         key = f"{parent}.{name}" if parent else str(name)
         inside = {_origin(leaf, known) for leaf in leaves(value, key)}

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ..config.command_line import alike_in_all_runs
+from ..config.command_line import constant_keys
 from ..config.store import builtin_configs
 
 Task = Callable[[DictConfig], Any]
@@ -31,11 +31,11 @@ def run_jobs(task: Task, config_name: str, overrides: Sequence[str], *, sweeps: 
         HydraException: If the config cannot be composed; so do OmegaConf's and YAML's errors.
     """
     words = ["--config-name", config_name, *(["--multirun"] if sweeps else [])]
-    run_hydra([*words, *overrides, alike_in_all_runs(overrides)], task)
+    run_hydra([*words, *overrides, constant_keys(overrides)], task)
 
 
 def is_sweeping() -> bool:
-    """Says whether the run under way is one of a sweep."""
+    """Whether the current run is one of a sweep."""
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 

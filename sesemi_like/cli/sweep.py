@@ -1,4 +1,4 @@
-"""A sweep's runs, noted as they end: one table on the terminal, and `summary.csv`."""
+"""The runs of a sweep, recorded as they end: a table on the terminal, and `summary.csv`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Row:
 
     Attributes:
         number: Its number, from 0.
-        differing: What tells it from the others: values by config key.
-        status: What became of it: that of its summary, failed, stopped, or not run.
+        differing: What differs from the other runs: values by config key.
+        status: That of its summary, or failed, stopped, not run.
         method: The choice of the group `method`.
         seed: Its seed.
         summary: What its ``summary.json`` holds; empty unless it came to its end.
@@ -63,11 +63,11 @@ class Row:
 
 
 class Sweep:
-    """The task of every run of a sweep, which notes what came of it.
+    """The task of every run of a sweep, which records its result.
 
     Args:
         job: Carries out a composed config; returns what ``summary.json`` holds.
-        explain: Tells an error in one or more lines.
+        explain: Puts an error into one or more lines.
         overrides: The overrides of the command line, several values each.
     """
 
@@ -78,7 +78,7 @@ class Sweep:
         self.explain = explain
         self.overrides = list(overrides)
         self.rows: list[Row] = []
-        self._planned: list[dict[str, str]] = []
+        self._plan: list[dict[str, str]] = []
         self._table: Path | None = None
 
     def __call__(self, config: DictConfig) -> float | None:
@@ -90,7 +90,7 @@ class Sweep:
         Returns:
             Its headline figure, by which a sweeper may choose.
         """
-        row = self._begun(config)
+        row = self._start_row(config)
         try:
             row.summary = self.job(config)
             row.status, row.seed = row.summary["status"], str(row.summary["seed"])
@@ -109,20 +109,20 @@ class Sweep:
         return headline
 
     def finish(self) -> None:
-        """Shows the table, with the runs that were planned and never begun."""
+        """Shows the table, with the runs that were planned and never started."""
         if not self.rows or not _is_first():
             return
         done = len(self.rows)
-        self.rows += [Row(n, plan) for n, plan in enumerate(self._planned) if n >= done]
+        self.rows += [Row(n, plan) for n, plan in enumerate(self._plan) if n >= done]
         self._write()
         _show(self.rows)
         if self._table:
             print(f"The table is in {self._table}", flush=True)
 
-    def _begun(self, config: DictConfig) -> Row:
+    def _start_row(self, config: DictConfig) -> Row:
         hydra, chosen = HydraConfig.get(), choices()
         if not self.rows:
-            self._planned = _planned(self.overrides)
+            self._plan = _plan_runs(self.overrides)
             self._table = _free_path(Path(str(hydra.sweep.dir)))
         if _is_first():
             os.environ.pop(RUN_FOLDER, None)
@@ -152,7 +152,7 @@ def _is_first() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
-def _planned(overrides: Sequence[str]) -> list[dict[str, str]]:
+def _plan_runs(overrides: Sequence[str]) -> list[dict[str, str]]:
     """What differs in each run, in order; empty where a sweeper decides as it goes."""
     sweeper = HydraConfig.get().sweeper
     if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):

@@ -27,7 +27,7 @@ def apply_overrides_with(apply: ApplyOverrides) -> None:
 
 
 def is_null_mapping(node: DictConfig, name: str) -> bool:
-    """Says whether the value at a key is a mapping, by its type, that is null.
+    """Whether the value at a key is a mapping, by its type, that is null.
 
     Args:
         node: A mapping that is not null.

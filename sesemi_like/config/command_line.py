@@ -1,4 +1,4 @@
-"""What was chosen on the command line, as far as a composed config no longer shows it."""
+"""What the command line chose that a composed config no longer shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from .from_run import FROM_RUN, chosen_then
+from .from_run import FROM_RUN, earlier_choices
 
 _LONGEST = 100
 """Characters of a label: names of folders may have 255 bytes, of which a time takes some."""
@@ -20,14 +20,14 @@ _LONGEST = 100
 
 @dataclass(frozen=True)
 class Choices:
-    """How a config came about.
+    """The choices behind a composed config.
 
     Attributes:
-        config: The primary config (`-cn`), or that of the run gone on from; None where Hydra
+        config: The primary config (`-cn`), or that of the earlier run; None where Hydra
             composed nothing.
         groups: The choice of each config group, those that are null left out.
         overrides: The overrides of this run, as they were written.
-        differing: Those that tell the run from the others of its sweep: values by key.
+        differing: Those that differ from other runs of its sweep: values by key.
     """
 
     config: str | None = None
@@ -38,13 +38,13 @@ class Choices:
     @property
     def label(self) -> str:
         """What differs, as a part of a folder's name: ``method-fixmatch_seed-0``."""
-        parts = [f"{short}-{value}" for short, value in _shortened(self.differing).items()]
+        parts = [f"{short}-{value}" for short, value in _short_keys(self.differing).items()]
         safe = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", part).strip("-.") for part in parts)
         return "_".join(part for part in safe if part)[:_LONGEST].rstrip("-._")
 
 
 def choices() -> Choices:
-    """Reads them from Hydra; a config that was not composed by the command has none."""
+    """Reads them from Hydra; a config that the command did not compose has none."""
     if not HydraConfig.initialized():
         return Choices()
     hydra = HydraConfig.get()
@@ -60,7 +60,7 @@ def choices() -> Choices:
         differing = {k: v for k, v in values_by_key(overrides).items() if k not in alike}
     config = hydra.job.config_name
     if config == FROM_RUN:
-        config, earlier = chosen_then(overrides)
+        config, earlier = earlier_choices(overrides)
         groups = earlier | groups
     return Choices(config, groups, overrides, differing)
 
@@ -71,7 +71,7 @@ def values_by_key(overrides: Sequence[str]) -> dict[str, str]:
     return {o.get_key_element().lstrip("+~"): o.get_value_element_as_str() for o in parsed}
 
 
-def alike_in_all_runs(overrides: Sequence[str]) -> str:
+def constant_keys(overrides: Sequence[str]) -> str:
     """Names the keys that have one value in all runs of a sweep, as an override of Hydra's own.
 
     Args:
@@ -83,7 +83,7 @@ def alike_in_all_runs(overrides: Sequence[str]) -> str:
     return f"hydra.job.config.override_dirname.exclude_keys=[{listed}]"
 
 
-def _shortened(differing: Mapping[str, str]) -> dict[str, str]:
+def _short_keys(differing: Mapping[str, str]) -> dict[str, str]:
     """Keys by their last part, where only one has it."""
     lasts = [key.rpartition(".")[2] for key in differing]
     return {

@@ -1,4 +1,4 @@
-"""Turns a failed composition into all of its problems, in the user's words."""
+"""Turns a failed composition into all of its problems."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from yaml import YAMLError
 from ..errors import ConfigError, ConfigProblem, suggest
 from .check import typed_problems
 from .modes import Modes, mode_problems
-from .overrides import forced_override, override_problems, split
-from .search import compose_config, config_files, covered, is_group, own_configs
+from .overrides import forced_override, override_problems, split_overrides
+from .search import compose_config, config_files, covered_configs, is_group, own_configs
 from .store import register_configs
 from .targets import target_problems
 
@@ -35,10 +35,10 @@ def composition_problems(
     """Finds everything that keeps a config from being composed.
 
     Composes once more without types, so that the mistakes behind the first one show as well, and
-    compares what comes out with the structs.
+    compares the result with the structs.
 
     Args:
-        error: What the typed composition raised; told as it is when nothing better is found.
+        error: What the typed composition raised; reported when no better reason is found.
         config_name: The primary config (`-cn`).
         config_dir: A further folder of configs (`-cd`), or None.
         overrides: The overrides of the command line.
@@ -87,15 +87,15 @@ def _problems(
     while True:
         try:
             register_configs(typed=False)
-            choices, values = split(overrides, is_group)
+            choices, values = split_overrides(overrides, is_group)
             forced = [forced_override(value) for value in values if not value.is_delete()]
             config = compose_config(config_name, [*choices, *forced])
         except MissingConfigException as error:
-            yield _missing_config(error, config_name, config_dir)
+            yield _missing_config_problem(error, config_name, config_dir)
             wrong = [o for o in overrides if _is_choice_of(o, error.missing_cfg_file)]
         except OverrideParseException as error:
             override = error.override.removeprefix("++")
-            expected = _unreadable(override, error, config_dir)
+            expected = _override_hint(override, error, config_dir)
             yield ConfigProblem("command line", override, expected)
             wrong = [o for o in overrides if o.removeprefix("++") == override]
         except ConfigError as error:
@@ -103,10 +103,10 @@ def _problems(
             keys = {problem.key for problem in error.problems}
             wrong = [o for o in overrides if o.partition("=")[0] in keys]
         except UnicodeDecodeError as error:
-            yield _undecodable(config_dir, error)
+            yield _encoding_problem(config_dir, error)
             return
         except RecursionError:
-            yield _circle(config_name, config_dir)
+            yield _circular_defaults_problem(config_name, config_dir)
             return
         except (HydraException, OmegaConfBaseException, YAMLError, AssertionError) as error:
             yield ConfigProblem(f"-cn {config_name}", _first_line(error), _details(error))
@@ -137,13 +137,13 @@ def _without_values(config_name: str, choices: list[str]) -> DictConfig:
         return compose_config(config_name, choices)
 
 
-def _missing_config(
+def _missing_config_problem(
     error: MissingConfigException, config_name: str, config_dir: str | None
 ) -> ConfigProblem:
     name = str(error.missing_cfg_file)
     if name.removesuffix(".yaml") == config_name.removesuffix(".yaml"):
         known = suggest(config_name, config_files(config_dir), noun="configs")
-        hint = _elsewhere(config_name, config_dir)
+        hint = _location_hint(config_name, config_dir)
         return ConfigProblem("-cn", config_name, f"no such config; {hint}{known}")
     group, _, choice = name.rpartition("/")
     options = error.options or config_files(config_dir, group)
@@ -153,8 +153,8 @@ def _missing_config(
     )
 
 
-def _elsewhere(config_name: str, config_dir: str | None) -> str:
-    """Says how a file of that name is reached that lies where configs are not looked for."""
+def _location_hint(config_name: str, config_dir: str | None) -> str:
+    """How to reach a file of that name outside the search path; empty if there is none."""
     folder, _, name = config_name.removesuffix(".yaml").rpartition("/")
     for place in [folder] if folder else ["configs", "."]:
         if place != config_dir and Path(place, f"{name}.yaml").is_file():
@@ -162,21 +162,22 @@ def _elsewhere(config_name: str, config_dir: str | None) -> str:
     return ""
 
 
-def _undecodable(config_dir: str | None, error: UnicodeDecodeError) -> ConfigProblem:
+def _encoding_problem(config_dir: str | None, error: UnicodeDecodeError) -> ConfigProblem:
     """Names the file of a person's own folder that is not UTF-8."""
     for path in sorted(Path(config_dir or ".").rglob("*.yaml")):
         try:
             path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as found:
-            return ConfigProblem(str(path), found.object[found.start : found.end], "is not UTF-8")
+        except UnicodeDecodeError as reason:
+            wrong = reason.object[reason.start : reason.end]
+            return ConfigProblem(str(path), wrong, "is not UTF-8")
         except OSError:
             continue
     return ConfigProblem("-cd", config_dir, str(error))
 
 
-def _circle(config_name: str, config_dir: str | None) -> ConfigProblem:
-    """Names the file that starts from the built-in config whose place it takes."""
-    for name in covered(config_dir):
+def _circular_defaults_problem(config_name: str, config_dir: str | None) -> ConfigProblem:
+    """Names the file that starts from the built-in config that it replaces."""
+    for name in covered_configs(config_dir):
         file = Path(str(config_dir), f"{name}.yaml")
         content: Any = OmegaConf.load(file)
         if re.search(rf"\b{Path(name).name}\b", str(content.get("defaults"))):
@@ -190,7 +191,7 @@ def _is_choice_of(override: str, missing: str | None) -> bool:
     return missing is not None and missing in (f"{key.split('@')[0]}/{value}", value)
 
 
-def _unreadable(override: str, error: Exception, config_dir: str | None) -> str:
+def _override_hint(override: str, error: Exception, config_dir: str | None) -> str:
     if override in config_files(config_dir):
         return f"-cn {override} takes the config of that name"
     if "=" not in override:
@@ -207,5 +208,5 @@ def _details(error: Exception) -> str:
     if "appears more than once" in str(error):
         return "a group that is chosen already is chosen anew without +"
     rest = " ".join(line.strip() for line in str(error).strip().splitlines()[1:])
-    unsaid = "see the file it names" if ".yaml" in str(error) else "it cannot be composed"
-    return rest or unsaid
+    default = "see the file it names" if ".yaml" in str(error) else "it cannot be composed"
+    return rest or default

@@ -41,7 +41,7 @@ _PLACES = {
     "lr_scheduler": "learner.hparams.lr_scheduler",
     "evaluation": "run.evaluators",
 }
-"""What the choice of a group takes the place of; a method's file replaces the heads by itself."""
+"""What the choice of a group replaces; a method's file replaces the heads by itself."""
 
 
 def composed_text(config: DictConfig, *, seed: int, chosen: Mapping[str, Any] | None = None) -> str:
@@ -50,7 +50,7 @@ def composed_text(config: DictConfig, *, seed: int, chosen: Mapping[str, Any] | 
     Args:
         config: The composed config.
         seed: The run's seed.
-        chosen: What :func:`chosen_then` is to answer: `config` and `groups`.
+        chosen: What :func:`earlier_choices` returns later: `config` and `groups`.
     """
     content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     content["run"] |= {"seed": seed, "from_run": None}
@@ -66,25 +66,25 @@ def composed_text(config: DictConfig, *, seed: int, chosen: Mapping[str, Any] | 
     )
 
 
-def chosen_then(overrides: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    """What the run that a command line goes on from was made of.
+def earlier_choices(overrides: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """What the run that a command line continues was composed of.
 
     Args:
         overrides: The overrides of the command line, `run.from_run` among them.
 
     Returns:
         Its primary config and its choices of groups; None and nothing where its folder, made by an
-        older version, does not tell.
+        older version, lacks them.
     """
-    folder = _parsed(overrides)[KEY].value()
-    noted = _content(str(folder)).get(_CHOSEN) or {}
-    return noted.get("config"), dict(noted.get("groups", {}))
+    folder = _overrides_by_key(overrides)[KEY].value()
+    chosen = _content(str(folder)).get(_CHOSEN) or {}
+    return chosen.get("config"), dict(chosen.get("groups", {}))
 
 
-def begin_from_run(config_name: str, overrides: Sequence[str], modes: Modes) -> str:
-    """Finds whether a command line goes on from a run, and makes that run's config known to Hydra.
+def register_earlier_run(config_name: str, overrides: Sequence[str], modes: Modes) -> str:
+    """Registers the config of the run that a command line continues, if it names one, with Hydra.
 
-    Weights that neither word of the command line names are the run's own: a mode that trains
+    Unless the command line names other weights, they are the run's own: a mode that trains
     resumes from its last checkpoint; the others load its best one, or the last where none is the
     best.
 
@@ -100,7 +100,7 @@ def begin_from_run(config_name: str, overrides: Sequence[str], modes: Modes) -> 
         ConfigError: If there is no such run, `-cn` names another config, or the checkpoint that is
             to be taken is not there.
     """
-    given = _parsed(overrides)
+    given = _overrides_by_key(overrides)
     folder = given[KEY].value() if KEY in given else None
     if folder is None:
         return config_name
@@ -120,7 +120,7 @@ def begin_from_run(config_name: str, overrides: Sequence[str], modes: Modes) -> 
     return FROM_RUN
 
 
-def refuse_elsewhere(config: DictConfig, config_name: str) -> None:
+def refuse_in_file(config: DictConfig, config_name: str) -> None:
     """Refuses `run.from_run` in a config file, where it would do nothing.
 
     Args:
@@ -135,7 +135,7 @@ def refuse_elsewhere(config: DictConfig, config_name: str) -> None:
         raise ConfigError([ConfigProblem(KEY, config.run.from_run, expected)])
 
 
-def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
+def _overrides_by_key(overrides: Sequence[str]) -> dict[str, Override]:
     """The overrides by key; those that cannot be read are reported when the config is composed."""
     try:
         found = OverridesParser.create().parse_overrides(list(overrides))
@@ -189,12 +189,12 @@ def _best(folder: Path) -> Path | None:
     """The best checkpoint: the one that the summary names, or the only one beside the last."""
     checkpoints = folder / "checkpoints"
     try:
-        noted = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["best"]["path"]
+        path = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["best"]["path"]
     except (OSError, ValueError, TypeError, KeyError):
         others = [p for p in checkpoints.glob("*.ckpt") if not p.name.startswith("last")]
         return others[0] if len(others) == 1 else None
-    moved = checkpoints / Path(noted).name
-    return next((path for path in (moved, Path(noted)) if path.is_file()), None)
+    beside = checkpoints / Path(path).name
+    return next((file for file in (beside, Path(path)) if file.is_file()), None)
 
 
 def _drop(content: dict[str, Any], place: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError, ConfigProblem, suggest
 from .locate import locate
-from .origins import left_over
+from .origins import origin_if_older
 
 _MERGED = (
     "Mappings are merged: '~{key}' and '+{key}={{...}}' on the command line replace the whole;"
@@ -35,7 +35,7 @@ def plain(config: Any) -> Any:
 
 
 def has_target(config: Any) -> bool:
-    """Says whether a config, or an entry of a list of them, names a `_target_`."""
+    """Whether a config, or an entry of a list of configs, names a `_target_`."""
     if isinstance(config, Mapping | DictConfig):
         return _TARGET in config
     if isinstance(config, Sequence | ListConfig) and not isinstance(config, str):
@@ -79,7 +79,7 @@ def instantiate(config: Any, *args: Any, key: str, **kwargs: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Modes:
-    """How a node and all below it are built, unless a node says otherwise.
+    """How a node and all below it are built, unless a node sets another mode.
 
     Attributes:
         recursive: Whether configs among the arguments are built as well.
@@ -138,7 +138,7 @@ def _call(node: Mapping[Any, Any], args: Sequence[Any], key: str, modes: _Modes)
         call = partial(target, *(args or positional), **arguments)
         return call if is_partial else call()
     except Exception as error:
-        raise _explained(error, node[_TARGET], target.func, key) from error
+        raise _call_error(error, node[_TARGET], target.func, key) from error
 
 
 def _argument(value: Any, key: str, modes: _Modes) -> Any:
@@ -149,8 +149,8 @@ def _argument(value: Any, key: str, modes: _Modes) -> Any:
     return built
 
 
-def _explained(error: Exception, target: str, function: Any, key: str) -> ConfigError:
-    """Says why a call failed, with near names for an argument that is not taken."""
+def _call_error(error: Exception, target: str, function: Any, key: str) -> ConfigError:
+    """The reason of a failed call, with similar names for an argument that is not taken."""
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, ConfigError):
         cause = cause.__cause__
@@ -170,6 +170,6 @@ def _unknown_argument(cause: BaseException, function: Any, key: str) -> str | No
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return None
-    source = left_over(f"{key}.{name}", f"{key}.{_TARGET}")
+    source = origin_if_older(f"{key}.{name}", f"{key}.{_TARGET}")
     known = f"it takes no {name!r}; {suggest(name, parameters, noun='it takes')}"
     return f"{known}; {name!r} is {source}. {_MERGED.format(key=key)}" if source else known

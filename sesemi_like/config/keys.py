@@ -14,7 +14,7 @@ def key_help(key: str, config: DictConfig) -> str:
 
     Args:
         key: A dotted key.
-        config: A composed config, whose learner says which struct `learner` has.
+        config: A composed config, whose learner decides which struct `learner` has.
     """
     field = field_behind(key, config)
     return field_help(*field) if field else ""
@@ -25,7 +25,7 @@ def field_behind(key: str, config: DictConfig) -> tuple[type, str] | None:
 
     Args:
         key: A dotted key.
-        config: A composed config, whose learner says which struct `learner` has.
+        config: A composed config, whose learner decides which struct `learner` has.
     """
     section, _, rest = key.partition(".")
     if section != "learner" or not rest:

@@ -10,7 +10,7 @@ from ..errors import ConfigProblem
 from .modes import Mode
 
 _PAIRS = {"max_epochs": "num_epochs", "max_steps": "num_iterations"}
-"""Keys of `trainer` that say what a key of `run` says."""
+"""Keys of `trainer` that mean the same as a key of `run`."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ def run_length(
         trainer: The section `trainer`.
         batches: Batches of a pass over the longest train loader, or None for data without end.
     """
-    batches = _limited(batches, trainer)
+    batches = _limit_batches(batches, trainer)
     every = trainer.get("accumulate_grad_batches") or 1
     epoch = None if batches is None else -(-batches // every)
     quick = int(trainer.get("fast_dev_run") or 0)
     if quick:
-        return RunLength(batches, epoch, _least(quick, epoch))
-    epochs = _given(run["num_epochs"], trainer.get("max_epochs"))
+        return RunLength(batches, epoch, _smallest(quick, epoch))
+    epochs = _length_limit(run["num_epochs"], trainer.get("max_epochs"))
     in_epochs = None if epochs is None or epoch is None else epochs * epoch
-    most = _given(run["num_iterations"], trainer.get("max_steps"))
-    return RunLength(batches, epoch, _least(in_epochs, most))
+    max_steps = _length_limit(run["num_iterations"], trainer.get("max_steps"))
+    return RunLength(batches, epoch, _smallest(in_epochs, max_steps))
 
 
 def length_problems(
@@ -65,8 +65,8 @@ def length_problems(
         value = trainer.get(name)
         is_other = value is not None and own and own.get(key) != value
         if is_other and (value != -1 or key in own):
-            said = " and ".join(f"run.{k} says {v}" for k, v in own.items())
-            expected = f"{said}; give one length of the run, as run.{key}"
+            given = " and ".join(f"run.{k} is {v}" for k, v in own.items())
+            expected = f"{given}; give one length of the run, as run.{key}"
             yield ConfigProblem(f"trainer.{name}", value, expected)
     ends = ("max_epochs", "max_steps", "max_time", "fast_dev_run")
     if mode.trains and not own and not any(trainer.get(name) for name in ends):
@@ -74,7 +74,7 @@ def length_problems(
         yield ConfigProblem("run.num_epochs", None, expected)
 
 
-def _limited(batches: int | None, trainer: Mapping[str, Any]) -> int | None:
+def _limit_batches(batches: int | None, trainer: Mapping[str, Any]) -> int | None:
     """Batches of an epoch, after what the Trainer takes of them."""
     quick, few = trainer.get("fast_dev_run"), trainer.get("overfit_batches")
     limit = few or int(quick or 0) or trainer.get("limit_train_batches")
@@ -82,13 +82,13 @@ def _limited(batches: int | None, trainer: Mapping[str, Any]) -> int | None:
         return batches
     if isinstance(limit, float):
         return None if batches is None else int(batches * limit)
-    return _least(batches, int(limit))
+    return _smallest(batches, int(limit))
 
 
-def _given(own: int | None, other: Any) -> int | None:
+def _length_limit(own: int | None, other: Any) -> int | None:
     value = other if own is None else own
     return value if isinstance(value, int) and value >= 0 else None
 
 
-def _least(*values: int | None) -> int | None:
+def _smallest(*values: int | None) -> int | None:
     return min((value for value in values if value is not None), default=None)

@@ -1,4 +1,4 @@
-"""Finds the class or function that a `_target_` names, or says which part of its path is wrong."""
+"""Finds the class or function that a `_target_` names, or the part of its path that is wrong."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def locate(target: Any, key: str) -> partial[Any]:
 
 
 def _missing_part(target: str) -> str | None:
-    """Names the part of a path that does not exist, and near names; None if the path exists."""
+    """Names the part of a path that does not exist, and similar names; None if the path exists."""
     parts = target.split(".")
     for length in range(len(parts), 0, -1):
         name = ".".join(parts[:length])

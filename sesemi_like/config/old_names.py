@@ -120,7 +120,7 @@ def _renamed_once(name: str, unused: dict[str, str]) -> str | None:
 
 
 def name_here(target: str) -> str:
-    """Says what a target of SESEMI is called here.
+    """What a target of SESEMI is called here, in a sentence.
 
     Args:
         target: A dotted path that begins with `sesemi`.

@@ -93,7 +93,7 @@ def _part_of_file(loaded: ConfigResult, name: str, package: str | None) -> Part:
     content: Any = OmegaConf.to_container(loaded.config, throw_on_missing=False)
     content.pop("defaults", None)
     content.pop("hydra", None)
-    return Part(name, _source(loaded, name), _under(package, content))
+    return Part(name, _source(loaded, name), _nest(package, content))
 
 
 def _part_of_command_line(overrides: Sequence[Override]) -> Part:
@@ -111,8 +111,8 @@ def origins(parts: Sequence[Part]) -> dict[str, Part]:
     return {key: part for part in parts for key in leaves(part.content) if key}
 
 
-def left_over(key: str, target_key: str) -> str | None:
-    """Says where a key comes from that stayed when a later config changed the `_target_` beside it.
+def origin_if_older(key: str, target_key: str) -> str | None:
+    """Where a key comes from that a later config kept when it changed the `_target_` beside it.
 
     Args:
         key: The dotted key of an argument that a target does not take.
@@ -160,7 +160,7 @@ def _source(loaded: ConfigResult, name: str) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _under(package: str | None, content: dict[str, Any]) -> dict[str, Any]:
+def _nest(package: str | None, content: dict[str, Any]) -> dict[str, Any]:
     for name in reversed((package or "").split(".")):
         content = {name: content} if name else content
     return content

@@ -1,4 +1,4 @@
-"""Overrides of the command line: applied also below keys that are null, and told when wrong."""
+"""Overrides of the command line: applied also below keys that are null, reported when wrong."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def apply(overrides: Sequence[Override], config: DictConfig) -> None:
             continue
         parent, _, name = override.key_or_group.rpartition(".")
         adds = override.is_add() or override.is_force_add()
-        owner, is_new = _filled(config, parent, adds=adds)
+        owner, is_new = _reach_mapping(config, parent, adds=adds)
         is_mapping = isinstance(override.value(), dict)
         if (is_mapping and _lacks_mapping(owner, name, adds=adds)) or (adds and is_new):
             _merge(owner, name, override.value())
@@ -50,14 +50,14 @@ def apply(overrides: Sequence[Override], config: DictConfig) -> None:
             apply_as_hydra([override], config)
 
 
-def split(
+def split_overrides(
     overrides: Sequence[str], is_group: Callable[[str], bool]
 ) -> tuple[list[str], list[Override]]:
-    """Parts the choices of groups, as texts, from the values that keys are given.
+    """Separates the choices of groups, as texts, from the values that keys are given.
 
     Args:
         overrides: The overrides of the command line.
-        is_group: Says whether there are configs to choose from under a name.
+        is_group: Whether there are configs to choose from under a name.
 
     Raises:
         OverrideParseException: If one cannot be read.
@@ -97,12 +97,12 @@ def forced_override(override: Override) -> str:
 def override_problems(
     config: DictConfig, overrides: Sequence[Override], known: Collection[str]
 ) -> Iterator[ConfigProblem]:
-    """Applies overrides one by one and tells which do not fit.
+    """Applies overrides one by one and reports those that do not fit.
 
     Args:
         config: What the files are composed to, with its types where they have no mistakes.
         overrides: Overrides of keys.
-        known: Keys about which everything is said already.
+        known: Keys that are reported already.
     """
     is_typed = OmegaConf.get_type(config, "run") is RunConfig
     for override in overrides:
@@ -110,7 +110,7 @@ def override_problems(
             apply([override], config)
         except (HydraException, OmegaConfBaseException, AssertionError) as error:
             key = override.key_or_group
-            if key in known or any(said.startswith(f"{key}.") for said in known):
+            if key in known or any(reported.startswith(f"{key}.") for reported in known):
                 continue
             if is_typed or not field_behind(key, config):
                 yield _problem(config, override, error)
@@ -132,7 +132,7 @@ def _problem(config: DictConfig, override: Override, error: Exception) -> Config
     return ConfigProblem(key, value, str(error).strip().splitlines()[0])
 
 
-def _filled(config: DictConfig, key: str, *, adds: bool) -> tuple[Any, bool]:
+def _reach_mapping(config: DictConfig, key: str, *, adds: bool) -> tuple[Any, bool]:
     """The node at a key, and whether an empty mapping was put there or on the way to it."""
     node: Any = config
     is_new = False
@@ -147,7 +147,7 @@ def _filled(config: DictConfig, key: str, *, adds: bool) -> tuple[Any, bool]:
 
 
 def _lacks_mapping(node: Any, name: str, *, adds: bool) -> bool:
-    """Says whether a mapping at this key is null, or is not there and to be added."""
+    """Whether a mapping at this key is null, or is not there and to be added."""
     if not isinstance(node, DictConfig) or name not in node:
         return isinstance(node, DictConfig) and adds
     return is_null_mapping(node, name)

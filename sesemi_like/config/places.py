@@ -1,4 +1,4 @@
-"""Whether the folders and files that a run reads are there, which takes no torch to find out."""
+"""Whether the folders and files that a run reads are there, checked without torch."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def _problems(dataset: DictConfig, key: str, data_root: str | None) -> Iterator[
         return
     place = Path(data_root or ".") / root
     if kind in _OF_FILES and not place.is_file():
-        expected = f"no such file; {_beside(place) or 'give the path of a CSV file'}"
+        expected = f"no such file; {_neighbors(place) or 'give the path of a CSV file'}"
         yield ConfigProblem(f"{key}.root", str(place), expected)
     elif kind in _OF_FOLDERS and not place.is_dir():
-        expected = f"no such folder; {_beside(place) or 'give a folder'}"
+        expected = f"no such folder; {_neighbors(place) or 'give a folder'}"
         where = f"{key}.root" if root else "run.data_root"
         yield ConfigProblem(where, str(place), expected)
     elif kind in _OF_FOLDERS:
@@ -81,8 +81,8 @@ def _missing_subsets(subset: Any, folder: Path, key: str) -> Iterator[ConfigProb
             yield ConfigProblem(key, name, expected)
 
 
-def _beside(place: Path) -> str:
-    """What lies beside a place that does not exist."""
+def _neighbors(place: Path) -> str:
+    """What the folder of a path that does not exist holds."""
     folder = place.parent
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return suggest(place.name, names, noun=f"{folder} holds") if names else ""

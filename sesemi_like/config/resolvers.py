@@ -33,10 +33,10 @@ _current: list[AppAttributes] = []
 
 
 def resolve(name: str) -> int | str | None:
-    """Answers ``${app:name}``.
+    """Resolves ``${app:name}``.
 
     Returns:
-        The attribute of the run under way; outside a run a text that says when it is known.
+        The attribute of the current run; outside a run, a text that says when it is known.
 
     Raises:
         ValueError: If there is no such attribute.

@@ -18,7 +18,7 @@ def needed(node: DictConfig, key: str, name: str, struct: type) -> Iterator[Conf
         node: A config.
         key: Its dotted key.
         name: The value's key in it.
-        struct: The struct whose docstring says what the value is for.
+        struct: The struct whose docstring has what the value is for.
     """
     if not OmegaConf.is_missing(node, name) and node[name] is None:
         expected = f"a value is needed: {field_help(struct, name)}"
@@ -36,7 +36,7 @@ def exclusive(node: Mapping[str, Any], key: str, names: tuple[str, ...]) -> Iter
     given = [name for name in names if node.get(name) is not None]
     if len(given) > 1:
         values = ", ".join(f"{name}={node[name]}" for name in given)
-        example = f"null takes back what a file says, as in {key}.{given[0]}=null"
+        example = f"null takes back what a file has, as in {key}.{given[0]}=null"
         expected = f"give only one of {', '.join(names)}; {example}"
         yield ConfigProblem(f"{key}.{given[0]}", values, expected)
 

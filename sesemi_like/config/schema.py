@@ -114,10 +114,12 @@ def _scalar_problems(value: Any, key: str, struct: type, name: str) -> Iterator[
     try:
         OmegaConf.merge(OmegaConf.structured(struct), {name: value})
     except (OmegaConfBaseException, ValueError):
-        yield ConfigProblem(key, value, _wanted(_types(struct)[name], field_help(struct, name)))
+        yield ConfigProblem(
+            key, value, _expected_type(_types(struct)[name], field_help(struct, name))
+        )
 
 
-def _wanted(kind: Any, sentence: str) -> str:
+def _expected_type(kind: Any, sentence: str) -> str:
     options = [option for option in _options(kind) if option is not type(None)]
     if isinstance(options[0], type) and issubclass(options[0], Enum):
         return "must be one of " + ", ".join(member.name for member in options[0])

@@ -31,7 +31,7 @@ class OwnFolder(SearchPathPlugin):
     path: Path | None = None
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Adds the folder; called by Hydra whenever it sets out to compose."""
+        """Adds the folder; called by Hydra whenever it is initialized."""
         if self.path is not None:
             search_path.prepend(OWN, f"file://{self.path}", anchor="main")
 
@@ -84,13 +84,13 @@ def compose_config(
 
 
 def is_group(name: str) -> bool:
-    """Says whether there are configs to choose from under a name."""
+    """Whether there are configs to choose from under a name."""
     with initialized():
         return bool(GlobalHydra.instance().config_loader().get_group_options(name))
 
 
-def covered(config_dir: str | None) -> list[str]:
-    """The built-in configs that files of the same name in a person's own folder take the place of.
+def covered_configs(config_dir: str | None) -> list[str]:
+    """The built-in configs that files of the same name in a person's own folder replace.
 
     Args:
         config_dir: The folder, or None.
@@ -107,7 +107,7 @@ def covered(config_dir: str | None) -> list[str]:
 
 
 def config_files(config_dir: str | None, group: str = "") -> dict[str, Path]:
-    """The files of a group, or of whole configs: those of a person's own folder go first.
+    """The files of a group, or of whole configs: those of a person's own folder take precedence.
 
     Args:
         config_dir: A person's own folder, or None.
@@ -128,7 +128,7 @@ def groups(config_dir: str | None) -> dict[str, list[str]]:
     return {name: list(config_files(config_dir, name)) for name in names}
 
 
-def opening(path: Path) -> str:
+def opening_sentence(path: Path) -> str:
     """The first sentence of a config's opening comment, without its full stop; may be empty."""
     sentence = " ".join(_comment(path))
     return re.split(r"\. (?=[A-Z])", sentence)[0].rstrip(":.")

@@ -88,7 +88,7 @@ class DatasetConfig:
         name: The kind, as registered: image_folder, csv, cifar10, digits, ...
         root: Its folder or file; relative to `run.data_root`, which is also the default.
         subset: The subset or list of subsets to read; null means all.
-        image_transform: Applied to each image in the worker; null hands on uint8 tensors.
+        image_transform: Applied to each image in the worker; null passes on uint8 tensors.
         labels_per_class: Keeps this many labels of each class.
         num_labels: Keeps this many labels in all, spread over the classes as evenly as possible.
         label_fraction: Keeps this share of each class's labels, in (0, 1].

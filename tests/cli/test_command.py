@@ -150,7 +150,7 @@ def in_process(
     return run
 
 
-def test_a_loss_that_is_not_finite_is_told_as_it_is(
+def test_a_loss_that_is_not_finite_is_reported_in_its_words(
     in_process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def job(config: Any) -> None:
@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_finite_is_told_as_it_is(
     assert in_process("-cn", "quickstart") == "step 5: the loss of supervised is nan\n"
 
 
-def test_all_wrong_overrides_are_told_at_once(open_cli: OpenCli, tmp_path: Path) -> None:
+def test_all_wrong_overrides_are_reported_at_once(open_cli: OpenCli, tmp_path: Path) -> None:
     message = failure(
         open_cli("run.nmu_epochs=3", "run.seed=abc", "run.mode=FITT", "method=fixmtch")
     )
@@ -179,7 +179,7 @@ def test_a_new_key_of_a_free_form_config_proposes_those_it_has(open_cli: OpenCli
     assert "+learner.hparams.optimizer.momentun adds it" in message
 
 
-def test_wrong_keys_and_types_in_a_file_are_told_with_the_missing_names(
+def test_wrong_keys_and_types_in_a_file_are_reported_with_the_missing_names(
     open_cli: OpenCli, tmp_path: Path
 ) -> None:
     (tmp_path / "custom.yaml").write_text(
@@ -242,7 +242,7 @@ def test_full_error_shows_the_stack_trace(open_cli: OpenCli) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_image_is_told_without_a_stack_trace(
+def test_an_unreadable_image_is_reported_without_a_stack_trace(
     open_cli: OpenCli, tmp_path: Path, cifar10_images: Path, workers: int
 ) -> None:
     root = tmp_path / "images"

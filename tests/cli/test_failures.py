@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from sesemi_like.cli import command as cli
-from sesemi_like.cli.failures import failure
+from sesemi_like.cli.failures import failure_reason
 
 
 def raised_by(action: Any) -> Any:
@@ -29,11 +29,13 @@ def write_to_a_full_disk() -> None:
 
 
 def test_a_full_disk() -> None:
-    assert failure(raised_by(write_to_a_full_disk)).startswith("No space left on device; free some")
+    assert failure_reason(raised_by(write_to_a_full_disk)).startswith(
+        "No space left on device; free some"
+    )
 
 
 def test_a_name_that_is_too_long_is_reported() -> None:
-    text = failure(raised_by(lambda: os.mkdir("/tmp/" + "x" * 300)))
+    text = failure_reason(raised_by(lambda: os.mkdir("/tmp/" + "x" * 300)))
     assert text.startswith("/tmp/xxx")
     assert "File name too long; give a shorter name" in text
 
@@ -50,7 +52,10 @@ class Writer:
 def test_a_file_without_permission_is_named_where_another_error_follows() -> None:
     with pytest.raises(RuntimeError) as caught, Writer():
         raise PermissionError(errno.EACCES, "Permission denied", "/runs/x")
-    assert failure(caught.value) == "/runs/x: Permission denied; this user may not do that there"
+    assert (
+        failure_reason(caught.value)
+        == "/runs/x: Permission denied; this user may not do that there"
+    )
 
 
 def test_an_error_that_takes_the_place_of_another_stands_alone() -> None:
@@ -60,7 +65,7 @@ def test_an_error_that_takes_the_place_of_another_stands_alone() -> None:
         except OSError:
             raise ValueError("no such option") from None
 
-    assert failure(raised_by(replace)) is None
+    assert failure_reason(raised_by(replace)) is None
 
 
 def test_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,19 +75,21 @@ def test_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
         port = listening.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
         error = raised_by(lambda: dist.TCPStore("127.0.0.1", port, 2, True))
-    assert failure(error) == (
+    assert failure_reason(error) == (
         f"MASTER_PORT {port} is in use by another program; set it to a free one"
     )
 
 
 def test_memory() -> None:
-    assert "device's memory is full" in failure(torch.OutOfMemoryError("CUDA out of memory."))
-    assert "machine's memory is full" in failure(MemoryError())
+    assert "device's memory is full" in failure_reason(
+        torch.OutOfMemoryError("CUDA out of memory.")
+    )
+    assert "machine's memory is full" in failure_reason(MemoryError())
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(2, "no", "x"), KeyError(1)])
 def test_mistakes_of_the_program_are_not_excused(error: Any) -> None:
-    assert failure(error) is None
+    assert failure_reason(error) is None
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_in_a_sentence(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sesemi_like.cli import command as cli
-from sesemi_like.cli.sweep import Row, _csv, _first_reason, _is_first
 from sesemi_like.config.command_line import Choices, values_by_key
+from sesemi_like.errors import ConfigError, ConfigProblem
 
 TINY = [
     "run.gpus=0", "run.num_iterations=2", "method=supervised", "data.train.unlabeled=null",
@@ -90,24 +90,55 @@ def test_overrides_taken_apart() -> None:
         "a.b": "[1,2]", "method": "x", "c": "null"}  # fmt: skip
 
 
-def test_the_reason_is_the_first_problem_or_the_last_line() -> None:
-    assert _first_reason("2 problems in the configuration:\n  - a: x\n  - b: y") == "a: x"
-    assert _first_reason("Traceback:\n  file\nValueError: no") == "ValueError: no"
+def fake_jobs(monkeypatch: pytest.MonkeyPatch, *outcomes: Any) -> None:
+    """Replaces runs by what they return or raise, one after the other."""
+    remaining = iter(outcomes)
+
+    def job(config: Any) -> Any:
+        outcome = next(remaining)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(cli, "job", job)
 
 
-def test_what_did_not_run_is_in_the_table_and_columns_are_those_of_all_rows() -> None:
-    rows = [Row(0, {"lr": "1"}, summary={"metrics": {"val/top1": 0.5}}), Row(1, {"lr": "2"})]
-    rows[0].status = "stopped"
-    assert _csv(rows) == (
-        "run,status,lr,method,seed,headline,steps,seconds,val/top1,folder,reason\n"
-        "0,stopped,1,,,,,,0.5,,\n"
-        "1,not run,2,,,,,,,,\n"
+def test_the_reason_is_the_first_problem_or_the_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = [ConfigProblem("a", 1, "x"), ConfigProblem("b", 2, "y")]
+    fake_jobs(monkeypatch, ConfigError(problems), ValueError("no"))
+    assert sweep(monkeypatch, "run.seed=1,2", f"run.dir={tmp_path}") == 1
+    rows = list(csv.DictReader((tmp_path / "quickstart" / "summary.csv").open(newline="")))
+    assert [row["reason"] for row in rows] == ["a: found 1; x", "ValueError: no"]
+
+
+def test_what_did_not_run_is_in_the_table_and_columns_are_those_of_all_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = {"status": "finished", "seed": 7, "headline": 0.5, "metrics": {"val/top1": 0.5}}
+    fake_jobs(monkeypatch, summary, KeyboardInterrupt())
+    monkeypatch.setattr(
+        sys, "argv", ["open_cli", "-m", "-cn", "quickstart", "run.id=1,2,3", f"run.dir={tmp_path}"]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        cli.main()
+    (table,) = tmp_path.glob("*/summary.csv")
+    assert table.read_text() == (
+        "run,status,run.id,method,seed,headline,steps,seconds,val/top1,folder,reason\n"
+        "0,finished,1,fixmatch,7,0.5,,,0.5,,\n"
+        "1,stopped,2,fixmatch,0,,,,,,\n"
+        "2,not run,3,,,,,,,,\n"
     )
 
 
-def test_one_process_of_a_launch_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
-    assert _is_first()
+def test_only_the_first_process_of_a_launch_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert not _is_first()
+    fake_jobs(monkeypatch, {"status": "finished", "seed": 1, "headline": None})
+    monkeypatch.setattr(
+        sys, "argv", ["open_cli", "-m", "-cn", "quickstart", "run.seed=1", f"run.dir={tmp_path}"]
+    )
+    cli.main()
+    assert list(tmp_path.rglob("summary.csv")) == []

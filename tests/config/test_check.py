@@ -152,7 +152,7 @@ def test_other_gpus_are_refused(gpus: str | list[int] | float) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\nb", "x" * 256, "é" * 128])
-def test_a_run_id_that_cannot_name_a_folder_is_told_as_such(name: Any) -> None:
+def test_a_run_id_that_cannot_name_a_folder_is_reported(name: Any) -> None:
     config = composed()
     config.run.id = name
     assert [p.key for p in check(config, MODES)] == ["run.id"]

@@ -1,4 +1,4 @@
-"""Settings of the Trainer that cannot work are told by key before torch is imported."""
+"""Settings of the Trainer that cannot work are reported by key before torch is imported."""
 
 import copy
 from typing import Any

@@ -12,7 +12,12 @@ from composing import composed
 from omegaconf import OmegaConf
 
 from sesemi_like.config.check import check
-from sesemi_like.config.from_run import FROM_RUN, begin_from_run, composed_text, refuse_elsewhere
+from sesemi_like.config.from_run import (
+    FROM_RUN,
+    composed_text,
+    refuse_in_file,
+    register_earlier_run,
+)
 from sesemi_like.errors import ConfigError
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
@@ -33,7 +38,7 @@ TINY = [
 
 def begun(*overrides: str, name: str = "sesemi_config") -> Any:
     """The config that a command line with these overrides composes."""
-    return composed(begin_from_run(name, overrides, MODES), *overrides)
+    return composed(register_earlier_run(name, overrides, MODES), *overrides)
 
 
 def done(config: Any, folder: Path) -> Any:
@@ -117,9 +122,9 @@ def test_words_of_the_command_line_go_before_the_folder(trained: Any) -> None:
 
 
 def test_a_config_without_the_line_is_composed_as_ever() -> None:
-    assert begin_from_run("quickstart", ["run.seed=3"], MODES) == "quickstart"
-    assert begin_from_run("quickstart", ["run.from_run=null"], MODES) == "quickstart"
-    assert begin_from_run("quickstart", ["run.[="], MODES) == "quickstart"  # reported later
+    assert register_earlier_run("quickstart", ["run.seed=3"], MODES) == "quickstart"
+    assert register_earlier_run("quickstart", ["run.from_run=null"], MODES) == "quickstart"
+    assert register_earlier_run("quickstart", ["run.[="], MODES) == "quickstart"  # reported later
 
 
 def files_of(folder: Path, *checkpoints: Any, best: Any = None, summary: bool = True) -> str:
@@ -166,20 +171,20 @@ def test_the_best_checkpoint_is_measured_and_the_last_one_resumed(
 
 def test_what_cannot_be_gone_on_from_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.from_run: .*is no run's folder"):
-        begin_from_run("sesemi_config", [f"run.from_run={tmp_path}"], MODES)
+        register_earlier_run("sesemi_config", [f"run.from_run={tmp_path}"], MODES)
     given = files_of(tmp_path / "x")
     with pytest.raises(ConfigError, match=r"has no checkpoints/last\.ckpt; give run\.resume"):
-        begin_from_run("sesemi_config", [given], MODES)
+        register_earlier_run("sesemi_config", [given], MODES)
     with pytest.raises(ConfigError, match=r"-cn: found 'base'; run\.from_run has a config"):
-        begin_from_run("base", [given], MODES)
+        register_earlier_run("base", [given], MODES)
     for content in ("- a\n", "run: 3\n", "a: [\n", "run: {a: '${'}\n"):
         (tmp_path / "x" / "composed.yaml").write_text(content)
         with pytest.raises(ConfigError, match=r"composed\.yaml is no config of a run"):
-            begin_from_run("sesemi_config", [given], MODES)
+            register_earlier_run("sesemi_config", [given], MODES)
     config = composed("quickstart", "run.from_run=x")
     with pytest.raises(ConfigError, match="command line alone"):
-        refuse_elsewhere(config, "quickstart")
-    refuse_elsewhere(config, FROM_RUN)
+        refuse_in_file(config, "quickstart")
+    refuse_in_file(config, FROM_RUN)
 
 
 def test_folders_of_older_runs_have_their_resolved_config(trained: Any, tmp_path: Path) -> None:

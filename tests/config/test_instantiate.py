@@ -61,7 +61,7 @@ def test_mistakes_are_found_by_the_keys_of_lists_and_numbered_names(place: str) 
     assert problem_of(config).key == f"section.steps{place}.1"
 
 
-def test_a_mistake_in_a_list_of_targets_is_told_at_its_place() -> None:
+def test_a_mistake_in_a_list_of_targets_is_reported_at_its_place() -> None:
     right = {"_target_": "fractions.Fraction"}
     problem = problem_of([right, {"_target_": "fractions.Fractoin"}])
     assert problem.key == "section.1._target_"

@@ -1,4 +1,4 @@
-"""Targets of SESEMI are told by their names here, which exist, before anything is imported."""
+"""Targets of SESEMI are reported with their names here, which exist; nothing is imported."""
 
 import importlib
 from pathlib import Path
@@ -12,26 +12,26 @@ from sesemi_like.config.old_names import OF_SESEMI, name_here
 from sesemi_like.config.targets import target_problems
 
 
-def told(config: Any) -> dict[str, str]:
+def reported(config: Any) -> dict[str, str]:
     return {p.key: p.expected for p in target_problems(OmegaConf.create(config))}
 
 
-def test_every_target_of_sesemi_is_told_wherever_it_stands() -> None:
+def test_every_target_of_sesemi_is_reported_wherever_it_stands() -> None:
     old = {"_target_": "sesemi.PolynomialLR"}
-    found = told({"a": old, "b": [{"c": old}], "d": {"_target_": "torch.optim.SGD"}})
+    found = reported({"a": old, "b": [{"c": old}], "d": {"_target_": "torch.optim.SGD"}})
     assert set(found) == {"a._target_", "b.0.c._target_"}
     assert "here it is sesemi_like.PolynomialLR" in found["a._target_"]
 
 
 def test_targets_that_are_no_paths_are_reported() -> None:
-    assert set(told({"a": {"_target_": 3}, "b": {"_target_": None}})) == {
+    assert set(reported({"a": {"_target_": 3}, "b": {"_target_": None}})) == {
         "a._target_",
         "b._target_",
     }
 
 
 def test_values_known_later_are_let_through() -> None:
-    assert told({"a": {"_target_": "${b}"}, "b": "torch.optim.SGD"}) == {}
+    assert reported({"a": {"_target_": "${b}"}, "b": "torch.optim.SGD"}) == {}
 
 
 @pytest.mark.parametrize(

@@ -55,14 +55,14 @@ def test_a_key_that_stayed_names_both_files_and_the_way_out(built: Callable[...,
     assert f"'~{WEAK}' and '+{WEAK}={{...}}'" in message
 
 
-def test_a_key_of_the_same_file_is_not_called_left_over(built: Callable[..., Any]) -> None:
+def test_a_key_of_the_same_file_is_not_called_older(built: Callable[..., Any]) -> None:
     text = "{mine: {_target_: sesemi_like.views.HorizontalFlip, q: 1}, weak: '${.mine}'}"
     _, message = built(text)
     assert "it takes no 'q'" in message
     assert "Mappings are merged" not in message
 
 
-def test_an_argument_added_later_is_not_called_left_over(built: Callable[..., Any]) -> None:
+def test_an_argument_added_later_is_not_called_older(built: Callable[..., Any]) -> None:
     _, message = built("{}", f"+{WEAK}.wrong=1")
     assert "it takes no 'wrong'" in message
     assert "Mappings are merged" not in message

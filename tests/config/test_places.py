@@ -36,19 +36,19 @@ def test_data_that_are_there_are_no_problem(root: Path) -> None:
     assert found(f"run.data_root={root}", *table) == {}
 
 
-def test_a_missing_root_is_told_with_what_lies_beside_it(root: Path) -> None:
-    (told,) = found(f"run.data_root={root.parent / 'pest'}").items()
-    assert told[0] == "run.data_root"
-    assert "no such folder; did you mean 'pets'?" in told[1]
+def test_a_missing_root_is_reported_with_what_lies_beside_it(root: Path) -> None:
+    (problem,) = found(f"run.data_root={root.parent / 'pest'}").items()
+    assert problem[0] == "run.data_root"
+    assert "no such folder; did you mean 'pets'?" in problem[1]
 
 
 def test_missing_subsets_and_files_are_reported(root: Path) -> None:
     table = ("data.val.dataset.name=csv", "++data.val.dataset.root=tabel.csv")
     train = "data.train.supervised.dataset.subset=[train,trian]"
-    told = found(f"run.data_root={root}", train, *table)
-    assert set(told) == {"data.train.supervised.dataset.subset", "data.val.dataset.root"}
-    assert "did you mean 'train'" in told["data.train.supervised.dataset.subset"]
-    assert "did you mean 'table.csv'" in told["data.val.dataset.root"]
+    problems = found(f"run.data_root={root}", train, *table)
+    assert set(problems) == {"data.train.supervised.dataset.subset", "data.val.dataset.root"}
+    assert "did you mean 'train'" in problems["data.train.supervised.dataset.subset"]
+    assert "did you mean 'table.csv'" in problems["data.val.dataset.root"]
 
 
 def test_what_may_not_be_read_is_not_looked_at(root: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_may_not_be_read_is_not_looked_at(root: Path) -> None:
     }
 
 
-def test_they_are_told_before_torch_is_imported(
+def test_they_are_reported_before_torch_is_imported(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sesemi_like.run.execute", None)  # whose import then fails

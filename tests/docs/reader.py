@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sesemi_like.cli import command as cli
 from sesemi_like.config.check import named_loaders
-from sesemi_like.config.from_run import begin_from_run
+from sesemi_like.config.from_run import register_earlier_run
 from sesemi_like.data import convert
 from sesemi_like.run.modes import MODES
 
@@ -137,7 +137,7 @@ class Reader:
             elif not word.startswith("-"):
                 overrides.append(re.sub(r"=([^\[{,'\"]+),.*", r"=\1", word))
         folder = self.folder / options["-cd"] if options["-cd"] else None
-        name = begin_from_run(options["-cn"], overrides, MODES)
+        name = register_earlier_run(options["-cn"], overrides, MODES)
         return composed(name, *overrides, folder=folder)
 
     def shortening(self, words: list[str]) -> list[str]:
