@@ -25,7 +25,7 @@ def write_atomically(path: str | Path, text: str) -> None:
     """Writes a text file under a temporary name and renames it, so that no half of it is ever seen.
 
     Args:
-        path: The file; its folder is made if need be, and a file of this name is replaced.
+        path: The file; its folder is created if needed, and a file of this name is replaced.
         text: What it is to hold.
     """
     with replacing(path) as file:
@@ -40,7 +40,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     the disk before it is renamed. What killed processes left half-written in the folder is removed.
 
     Args:
-        path: The file; its folder is made if need be. It is left as it is if the block fails.
+        path: The file; its folder is created if needed. It is not changed if the block fails.
 
     Yields:
         The file to write to, in binary mode.

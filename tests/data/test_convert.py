@@ -1,4 +1,4 @@
-"""The converter writes images of any data set, tells what it cannot, and ruins nothing."""
+"""The converter writes images of any data set, reports what it cannot, and destroys nothing."""
 
 import subprocess
 import sys
@@ -76,9 +76,7 @@ def test_the_command_says_what_it_wrote_and_nothing_else(source: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("side", [None, 20])
-def test_images_that_lie_on_their_side_are_upright_in_shards(
-    tmp_path: Path, side: int | None
-) -> None:
+def test_exif_orientation_is_applied_in_shards(tmp_path: Path, side: int | None) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("a.jpg", "b.png", "c.webp"):

@@ -19,7 +19,10 @@ from .pixels import PixelCache, Pixels
 Decode = Callable[[int], Pixels | None]
 """Maps a position to pixels of any shape up to three axes; None where it cannot be read."""
 
-_AXES, _BATCH, _LARGEST_CHUNK = 3, 64, 2**28
+_AXES, _BATCH = 3, 64
+
+CHUNK_BYTES = 2**28
+"""Bytes of each array that images are decoded into."""
 
 
 def decode_into_memory(
@@ -46,7 +49,7 @@ def decode_into_memory(
         shapes.append(batch_shapes)
         pending.append(pixels)
         begin += len(pixels)
-        if begin >= _LARGEST_CHUNK:
+        if begin >= CHUNK_BYTES:
             chunks.append(np.concatenate(pending))
             pending, begin = [], 0
     chunks.append(np.concatenate(pending) if pending else np.empty(0, np.uint8))

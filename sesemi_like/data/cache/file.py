@@ -214,7 +214,7 @@ def _copy(cache: CachedImages, files: Digests, writer: _Writer) -> None:
 
 
 class _Rows:
-    """Decodes some of the rows of a cache; an object, so that processes can be handed it."""
+    """Decodes some of the rows of a cache; an object, so that it can be pickled."""
 
     def __init__(self, decode: Decode, rows: Rows) -> None:
         self.decode, self.rows = decode, rows

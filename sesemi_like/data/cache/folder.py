@@ -38,7 +38,7 @@ class CacheFolder:
     """Where caches are kept.
 
     Attributes:
-        path: The folder; made if need be.
+        path: The folder; created if needed.
         limit: Bytes that all caches in it may take. None is a tenth of what would be free on its
             disk without them, at most 50 GB.
     """
@@ -76,7 +76,7 @@ class CacheFolder:
     ) -> PixelCache:
         """Opens a cache, after building it if it is not there or damaged.
 
-        Several runs may ask at once: one builds, the others wait for it. A build that is killed
+        Of runs that start together one builds, and the others wait for it. A build that is killed
         leaves nothing that looks whole, and the next one removes it. Images whose files have not
         changed are copied from earlier caches. Caches that no process uses are removed, those
         first that have not been used for longest, until the limit is kept to.

@@ -1,4 +1,4 @@
-"""How much more memory this process may take: what the machine has free, within its container."""
+"""How much more memory this process may use: what the machine has free, within its container."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def free_memory(own: Path = Path("/proc/self/cgroup"), cgroups: Path = _CGROUPS) -> int:
-    """Bytes that can be taken without anything being moved to a disk or ended by the system.
+    """Bytes that can be allocated without swapping and without the system ending a process.
 
-    Memory that files are cached in counts as free. On Linux the limits of control groups (version
-    2), as containers and SLURM set them, are kept to.
+    The page cache counts as free. On Linux the limits of control groups (version 2), as containers
+    and SLURM set them, are respected.
 
     Args:
-        own: Names this process's control group.
+        own: The file that names this process's control group.
         cgroups: Where control groups are mounted.
     """
     free = int(psutil.virtual_memory().available)
-    left = [_left_in(group) for group in _groups(own, cgroups)]
-    return min([free, *(number for number in left if number is not None)])
+    rooms = [_room_in(group) for group in _groups(own, cgroups)]
+    return min([free, *(number for number in rooms if number is not None)])
 
 
 def _groups(own: Path, cgroups: Path) -> list[Path]:
@@ -35,8 +35,8 @@ def _groups(own: Path, cgroups: Path) -> list[Path]:
     return [g for g in (group, *group.parents) if g.is_relative_to(cgroups)]
 
 
-def _left_in(group: Path) -> int | None:
-    """What a group may still take; None where it has no limit."""
+def _room_in(group: Path) -> int | None:
+    """Bytes that a group may still allocate; None where it has no limit."""
     limit, used = _number(group / "memory.max"), _number(group / "memory.current")
     if limit is None or used is None:
         return None

@@ -17,7 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class FilePixels:
-    """The pixels of a file, of which each slice is read when it is asked for.
+    """The pixels of a file, of which each slice is read on access.
 
     Reading takes as long as copying from a memory-mapped file does, but what was read does not stay
     resident: memory is the same for a thousand images and for a million. Processes can be handed
@@ -78,7 +78,7 @@ class PixelCache:
 
     @property
     def is_one_shape(self) -> bool:
-        """Whether all images are there and of one shape, so that rows can be taken at once."""
+        """Whether all images are there and of one shape, so that rows can be stacked."""
         return len(self) > 0 and bool(np.all(self.shapes == self.shapes[0]) and self.shapes[0, 0])
 
     def take(self, positions: npt.NDArray[np.int64]) -> Pixels:

@@ -54,14 +54,14 @@ def cache_samples(
     limit: int | None = None,
     workers: int = 0,
 ) -> AnySamples:
-    """Decodes the images of a data set once, where that is asked for or pays.
+    """Decodes the images of a data set once, where that is requested or worthwhile.
 
     Args:
         samples: A data set.
-        kind: As in :func:`plan_cache`, as `side`, `folder` and `limit`.
-        side: See there.
-        folder: See there.
-        limit: See there.
+        kind: As in :func:`plan_cache`.
+        side: As in :func:`plan_cache`.
+        folder: As in :func:`plan_cache`.
+        limit: As in :func:`plan_cache`.
         workers: Processes that decode; 0 decodes in this one.
 
     Returns:
@@ -83,22 +83,21 @@ def plan_cache(
     limit: int | None = None,
     processes: int = 1,
 ) -> CachePlan | None:
-    """Settles what of a data set is decoded once and where it is kept, and decodes nothing yet.
+    """Decides what of a data set is decoded once and where it is kept, and decodes nothing yet.
 
-    A transform that always does the same and returns uint8 tensors is applied before anything is
-    kept: workers then only look rows up. Of other data sets the decoded images are kept, and
-    transformed whenever they are read.
+    The results of a deterministic transform that returns uint8 tensors are kept: batches are then
+    looked up. Of other data sets the decoded images are kept, and transformed whenever they are
+    read.
 
     Args:
         samples: A data set.
-        kind: ``disk`` keeps pixels in a file that later runs find again, ``ram`` in memory,
-            ``none`` nowhere. ``auto`` takes the disk if they fit into `limit` and it can be
-            written, else memory if they fit into half of what is free, shared out
-            over the processes on this machine, each of which keeps its own, else none; it never
-            keeps images smaller than they are, and leaves data sets alone that have no image
-            files.
-        side: Larger images are kept at this shorter side, in pixels; None: 8/7 of the side that
-            the transform delivers, as 256 for 224. Not used where the transform is applied before.
+        kind: ``disk`` keeps pixels in a file that later runs reuse, ``ram`` in memory, ``none``
+            nowhere. ``auto`` uses the disk if they fit into `limit` and it can be written, else
+            memory if they fit into half of what is free, divided by the processes on this machine,
+            each of which keeps its own, else none; it never keeps images smaller than they are,
+            and does nothing for data sets without image files.
+        side: Larger images are kept at this shorter side, in pixels; None: 8/7 of the side of the
+            transform's output, as 256 for 224. Not used where the transform's results are kept.
         folder: Where files are kept; None is :func:`default_folder`.
         limit: Bytes that all caches in the folder may take together; None as in
             :class:`~sesemi_like.data.cache.folder.CacheFolder`, which ``disk`` may exceed.
@@ -108,8 +107,8 @@ def plan_cache(
         The plan, or None where nothing is kept.
 
     Raises:
-        ConfigError: If `ram` or `disk` is asked for and the data set has no image files, or they
-            do not fit.
+        ConfigError: If `kind` is `ram` or `disk` and the data set has no image files, or they do
+            not fit.
     """
     if kind == "none" or (isinstance(samples, Samples) and not len(samples)):
         return None
@@ -151,10 +150,10 @@ class CachePlan:
         samples: The data set.
         storage: What is kept of an image.
         positions: The images.
-        kind: What was asked for.
+        kind: ``auto``, ``disk`` or ``ram``.
         needed: Bytes that the pixels take.
         folder: Where files are kept.
-        limit: Bytes that all caches in it may take together, if that is settled.
+        limit: Bytes that all caches in it may take together; None takes the default.
         key: What the pixels depend on.
         processes: Processes of the run on this machine.
     """
@@ -175,10 +174,10 @@ class CachePlan:
         return self.storage.is_transformed
 
     def locations(self) -> list[str]:
-        """Where the pixels may be kept as things are, ``disk`` or ``ram``, the better place first.
+        """The storage that has room now, of ``disk`` and ``ram``, the preferred one first.
 
         Raises:
-            ConfigError: If they do not fit where they were asked for.
+            ConfigError: If `kind` names one that has not.
         """
         room = {"disk": self._room_on_disk(), "ram": free_memory() // self.processes}
         if self.kind == "auto":
@@ -187,10 +186,10 @@ class CachePlan:
         if self.kind == "disk" and self.folder is None:
             raise _error(self.kind, "there is no home folder to keep it in; give run.cache_dir")
         if self.needed > room[self.kind]:
-            raise _error(self.kind, self._lack_of(room[self.kind]))
+            raise _error(self.kind, self._shortage(room[self.kind]))
         return [self.kind]
 
-    def _lack_of(self, room: int) -> str:
+    def _shortage(self, room: int) -> str:
         """Says that the pixels do not fit, and what would help."""
         needed, free = f"{self.needed / 1e9:.1f} GB", f"{room / 1e9:.1f} GB"
         if self.kind == "disk" and self.limit == room:
@@ -207,14 +206,14 @@ class CachePlan:
             return 0
         caches = CacheFolder(self.folder, self.limit)
         if caches.has(self.key):
-            return sys.maxsize  # what is there need not be written
+            return sys.maxsize  # it need not be written
         return (
             min(caches.bytes_free, caches.bytes_allowed) if self._is_bounded else caches.bytes_free
         )
 
     @property
     def _is_bounded(self) -> bool:
-        """Whether the cache must fit into the limit: a default one gives way to a wish."""
+        """Whether the cache must fit into the limit; ``disk`` may exceed the default one."""
         return self.kind == "auto" or self.limit is not None
 
     def build(self, workers: int = 0, progress: Progress = log_task) -> Samples:
@@ -225,14 +224,14 @@ class CachePlan:
             progress: Shows how many images have been decoded.
 
         Returns:
-            `samples` itself where `auto` finds no place that takes the pixels.
+            `samples` itself where `auto` finds no storage with room.
 
         Raises:
-            ConfigError: If the pixels do not fit where they were asked for by now, the folder
-                cannot be written, or a process that decodes has ended.
+            ConfigError: If the storage that `kind` names has no room any more, the folder cannot be
+                written, or a process that decodes has ended.
         """
         try:
-            cache = self._cache(workers, progress)
+            cache = self._build_cache(workers, progress)
         except (RuntimeError, MemoryError) as error:
             expected = f"decoding ended: {_reason(error)}; none decodes images as they are read"
             raise _error(self.kind, expected) from error
@@ -244,7 +243,7 @@ class CachePlan:
         )
         return cached
 
-    def _cache(self, workers: int, progress: Progress) -> PixelCache | None:
+    def _build_cache(self, workers: int, progress: Progress) -> PixelCache | None:
         decode, count = _Decode(self.storage, self.positions), len(self.positions)
         for location in self.locations():  # again, for other data sets have been decoded since
             if location == "ram" or self.folder is None:
@@ -267,7 +266,7 @@ class CachePlan:
 
 
 class _Decode:
-    """Reads the image in a row of a cache; an object, so that processes can be handed it."""
+    """Reads the image in a row of a cache; an object, so that it can be pickled."""
 
     def __init__(self, storage: Storage, positions: npt.NDArray[np.int64]) -> None:
         self.storage, self.positions = storage, positions

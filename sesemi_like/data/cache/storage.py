@@ -61,7 +61,7 @@ def choose_storage(
     Args:
         reader: The data set's reader.
         positions: The images.
-        side: The shorter side that is asked for, if any.
+        side: The shorter side to keep larger images at; None derives it from the transform.
         is_lossless: Whether images must be kept as they are.
 
     Returns:

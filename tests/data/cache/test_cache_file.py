@@ -71,7 +71,7 @@ def test_images_of_one_shape_are_taken_at_once(tmp_path: Path) -> None:
 
 
 def test_memory_is_filled_in_several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sesemi_like.data.cache.decode._LARGEST_CHUNK", 1000)
+    monkeypatch.setattr("sesemi_like.data.cache.decode.CHUNK_BYTES", 1000)
     cache = decode_into_memory(of_one_shape, 300)
     assert len(cache.chunks) > 2
     assert all(np.array_equal(cache[p], of_one_shape(p)) for p in range(300))
@@ -105,7 +105,7 @@ def test_it_is_built_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pixels.bin", "index.npz"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
-def test_damage_is_noticed_and_mended(tmp_path: Path, name: str, damage: str) -> None:
+def test_a_damaged_cache_is_detected_and_rebuilt(tmp_path: Path, name: str, damage: str) -> None:
     build(tmp_path, of_one_shape, 70)
     path = tmp_path / key_of(70).name / name
     content = path.read_bytes()
@@ -201,10 +201,10 @@ def test_runs_that_build_at_once_get_along_where_files_cannot_be_locked(
 ) -> None:
     import fcntl
 
-    def refuses(file: Any, operation: int) -> None:
+    def refuse(file: Any, operation: int) -> None:
         raise OSError("no locks here")
 
-    monkeypatch.setattr(fcntl, "flock", refuses)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     other: list[PixelCache] = []
     unfinished = tmp_path / f"{key_of(130).name}.tmp-other"
 
@@ -229,15 +229,15 @@ def test_building_draws_no_random_numbers(tmp_path: Path) -> None:
 
 
 def test_building_needs_no_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def is_full(storage: Any, *arguments: Any) -> None:
+    def raise_full(storage: Any, *arguments: Any) -> None:
         raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")
 
-    def waited_too_long(*arguments: Any) -> None:
+    def raise_timeout(*arguments: Any) -> None:
         raise TimeoutError("the build waits for a batch that never comes")
 
     for name in ("_share_fd_cpu_", "_share_filename_cpu_"):
-        monkeypatch.setattr(torch.UntypedStorage, name, is_full)
-    before = signal.signal(signal.SIGALRM, waited_too_long)
+        monkeypatch.setattr(torch.UntypedStorage, name, raise_full)
+    before = signal.signal(signal.SIGALRM, raise_timeout)
     signal.alarm(20)
     try:
         cache = build(tmp_path, of_one_shape, 130, workers=1)

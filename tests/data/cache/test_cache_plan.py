@@ -104,7 +104,7 @@ def test_auto_never_makes_images_smaller_and_disk_bounds_them(tmp_path: Path) ->
     assert kept[0]["image"].shape == (3, 112, 112)
 
 
-def test_a_changed_image_is_decoded_anew(image_root: Path, tmp_path: Path) -> None:
+def test_a_changed_image_is_decoded_again(image_root: Path, tmp_path: Path) -> None:
     samples = indexed("image_folder", str(image_root))
     cache_samples(samples, "disk", folder=tmp_path / "cache")
     path = sorted(image_root.rglob("*.png"))[0]
@@ -115,7 +115,7 @@ def test_a_changed_image_is_decoded_anew(image_root: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["disk", "ram"])
-def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path: Path, kind: str) -> None:
+def test_exif_orientation_is_applied_in_the_cache(tmp_path: Path, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / "images" / "a" / "phone.jpg"
@@ -129,7 +129,7 @@ def test_images_that_lie_on_their_side_are_upright_in_the_cache(tmp_path: Path, 
     assert np.array_equal(found[0]["image"][0].numpy(), expected)
 
 
-def test_a_cache_of_what_files_became_once_is_built_anew(
+def test_another_decoder_or_version_has_another_cache(
     image_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = indexed("image_folder", str(image_root))
@@ -143,7 +143,7 @@ def test_a_cache_of_what_files_became_once_is_built_anew(
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_unreadable_images_are_told_or_skipped_as_without_a_cache(
+def test_unreadable_images_are_reported_or_skipped_as_without_a_cache(
     image_root: Path, tmp_path: Path, on_error: str
 ) -> None:
     broken = sorted(image_root.rglob("*.png"))[4]
@@ -274,7 +274,7 @@ def test_memory_is_looked_at_again_before_it_is_filled(
         plan.build()
 
 
-def test_a_user_without_a_home_gets_along(
+def test_a_user_without_a_home_keeps_images_in_memory(
     image_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pwd = pytest.importorskip("pwd")
@@ -297,7 +297,7 @@ def test_a_user_without_a_home_gets_along(
     [(None, True), (TO_32, True), (v2.RandomHorizontalFlip(), False), (lambda image: image, False),
      (v2.Compose([v2.Resize(8), v2.ColorJitter(0.1)]), False)],
 )  # fmt: skip
-def test_transforms_that_always_do_the_same_are_known(transform: Any, expected: bool) -> None:
+def test_deterministic_transforms_are_recognized(transform: Any, expected: bool) -> None:
     assert is_deterministic(transform) is expected
 
 

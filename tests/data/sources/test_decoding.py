@@ -30,7 +30,7 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return name
 
 
-def encoded(image: Image.Image, kind: str, **settings: Any) -> bytes:
+def encode(image: Image.Image, kind: str, **settings: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **settings)
     return file.getvalue()
@@ -42,7 +42,7 @@ def encoded(image: Image.Image, kind: str, **settings: Any) -> bytes:
      ("P", "PNG"), ("RGB", "WEBP"), ("L", "BMP")],
 )  # fmt: skip
 def test_every_format_gives_pillows_pixels(mode: str, kind: str) -> None:
-    content = encoded(PHOTOGRAPH.convert(mode), kind)
+    content = encode(PHOTOGRAPH.convert(mode), kind)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     assert np.array_equal(decode(content), expected)
 
@@ -50,48 +50,48 @@ def test_every_format_gives_pillows_pixels(mode: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_images_of_16_bits_keep_their_upper_8(kind: str) -> None:
     ramp = np.arange(0, 2**16, 16, dtype=np.uint16).reshape(64, 64)
-    pixels = decode(encoded(Image.fromarray(ramp), kind))
+    pixels = decode(encode(Image.fromarray(ramp), kind))
     assert np.array_equal(pixels, np.stack([ramp // 256] * 3, axis=2))
 
 
-def oriented(
+def encode_oriented(
     kind: str, orientation: int, image: Image.Image = PHOTOGRAPH, **settings: Any
 ) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(image, kind, exif=exif, **settings)
+    return encode(image, kind, exif=exif, **settings)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_are_turned_as_their_exif_says(kind: str, orientation: int) -> None:
-    content = oriented(kind, orientation)
+def test_images_are_rotated_as_their_exif_says(kind: str, orientation: int) -> None:
+    content = encode_oriented(kind, orientation)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     assert np.array_equal(decode(content), np.asarray(expected))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_of_other_modes_are_turned_as_well(orientation: int) -> None:
+def test_images_of_other_modes_are_rotated_as_well(orientation: int) -> None:
     for mode, kind in (("CMYK", "JPEG"), ("L", "JPEG"), ("P", "PNG"), ("I;16", "PNG")):
         image = PHOTOGRAPH.convert("L").convert("I;16") if mode == "I;16" else PHOTOGRAPH
-        content = oriented(kind, orientation, image.convert(mode))
-        plain = decode(oriented(kind, 1, image.convert(mode)))
-        expected = ImageOps.exif_transpose(_noted(Image.fromarray(plain), orientation))
+        content = encode_oriented(kind, orientation, image.convert(mode))
+        plain = decode(encode_oriented(kind, 1, image.convert(mode)))
+        expected = ImageOps.exif_transpose(with_orientation(Image.fromarray(plain), orientation))
         assert np.array_equal(decode(content), np.asarray(expected))
 
 
-def _noted(image: Image.Image, orientation: int) -> Image.Image:
+def with_orientation(image: Image.Image, orientation: int) -> Image.Image:
     image.getexif()[0x0112] = orientation
     return image
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_images_are_decoded_no_larger_than_needed(orientation: int) -> None:
+def test_rotated_images_are_decoded_no_larger_than_needed(orientation: int) -> None:
     large = PHOTOGRAPH.resize((2560, 1708))
-    pixels = decode(oriented("JPEG", orientation, large), least=400)
+    pixels = decode(encode_oriented("JPEG", orientation, large), least=400)
     assert pixels.shape == ((427, 640, 3) if orientation < 5 else (640, 427, 3))
     assert pixels.flags.c_contiguous
-    small = _noted(large.reduce(4), orientation)
+    small = with_orientation(large.reduce(4), orientation)
     expected = np.asarray(ImageOps.exif_transpose(small)).astype(float)
     error = ((pixels - expected) ** 2).mean()
     assert 10 * np.log10(255**2 / error) > 35
@@ -99,23 +99,23 @@ def test_turned_images_are_decoded_no_larger_than_needed(orientation: int) -> No
 
 def test_orientation_is_found_behind_other_notes_and_in_xmp() -> None:
     """Segments before EXIF may hold any bytes, those that end the header among them."""
-    content = oriented("JPEG", 6)
+    content = encode_oriented("JPEG", 6)
     segment = b"\xff\xed" + (2 + 8).to_bytes(2, "big") + b"\xff\xda\xff\xd9\xff\xe1ab"
     assert decode(content[:2] + segment + content[2:]).shape == (640, 427, 3)
     note = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation="8"></x:xmpmeta>'
     segment = b"\xff\xe1" + (2 + len(note)).to_bytes(2, "big") + note
-    plain = encoded(PHOTOGRAPH, "JPEG")
+    plain = encode(PHOTOGRAPH, "JPEG")
     assert np.array_equal(decode(plain[:2] + segment + plain[2:]), np.rot90(decode(plain)))
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
 def test_orientations_that_do_not_exist_change_nothing(value: int) -> None:
-    assert decode(oriented("JPEG", value)).shape == (427, 640, 3)
+    assert decode(encode_oriented("JPEG", value)).shape == (427, 640, 3)
 
 
 @pytest.mark.filterwarnings("error")
 def test_damaged_exif_is_no_reason_not_to_read_an_image() -> None:
-    content = oriented("JPEG", 6)
+    content = encode_oriented("JPEG", 6)
     start = content.index(b"Exif\0\0") + 6
     for damage in (b"\xff" * 12, b"II*\0\xff\xff\xff\x7f", b"MM\0*\0\0\0\0", b""):
         broken = content[:start] + damage + content[start + len(damage) :]
@@ -134,7 +134,7 @@ def test_damaged_exif_is_no_reason_not_to_read_an_image() -> None:
 def test_the_values_of_tiff_files_are_scaled_by_their_type(
     values: NDArray[Any], expected: list[int]
 ) -> None:
-    pixels = decode(encoded(Image.fromarray(values), "TIFF"))
+    pixels = decode(encode(Image.fromarray(values), "TIFF"))
     assert pixels[0].tolist() == [[value] * 3 for value in expected]
 
 
@@ -151,10 +151,10 @@ def test_the_values_of_tiff_files_are_scaled_by_their_type(
 )
 def test_values_whose_range_is_not_known_are_refused(values: NDArray[Any], words: str) -> None:
     with pytest.raises(OSError, match=words):
-        decode(encoded(Image.fromarray(values), "TIFF"))
+        decode(encode(Image.fromarray(values), "TIFF"))
 
 
-def seen_through(color: list[int] | tuple[int, int, int], alpha: int) -> list[int]:
+def composite_on_white(color: list[int] | tuple[int, int, int], alpha: int) -> list[int]:
     """What is seen of a color over white."""
     return [round(c * alpha / 255 + 255 - alpha) for c in color]
 
@@ -165,10 +165,10 @@ def test_transparent_images_are_laid_over_white(alpha: int) -> None:
     image = Image.new("RGBA", (3, 2), (*color, alpha))
     for kind in ("PNG", "WEBP", "TIFF"):
         settings = {"lossless": True, "exact": True} if kind == "WEBP" else {}
-        found = decode(encoded(image, kind, **settings))
-        assert np.abs(found.astype(int) - seen_through(color, alpha)).max() <= 1, kind
-    gray = decode(encoded(Image.new("LA", (3, 2), (10, alpha)), "PNG"))
-    assert np.abs(gray.astype(int) - seen_through([10] * 3, alpha)).max() <= 1
+        found = decode(encode(image, kind, **settings))
+        assert np.abs(found.astype(int) - composite_on_white(color, alpha)).max() <= 1, kind
+    gray = decode(encode(Image.new("LA", (3, 2), (10, alpha)), "PNG"))
+    assert np.abs(gray.astype(int) - composite_on_white([10] * 3, alpha)).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
@@ -176,16 +176,16 @@ def test_palettes_with_transparency_are_laid_over_white(kind: str) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putdata([0, 1])
-    pixels = decode(encoded(image, kind, transparency=0))
+    pixels = decode(encode(image, kind, transparency=0))
     assert pixels.tolist() == [[[255, 255, 255], [40, 50, 60]]]
-    assert decode(encoded(image, kind)).tolist() == [[[10, 20, 30], [40, 50, 60]]]
+    assert decode(encode(image, kind)).tolist() == [[[10, 20, 30], [40, 50, 60]]]
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
     frames = [Image.new("RGB", (4, 3), color) for color in ("red", "lime", "blue")]
     settings = {"lossless": True} if kind == "WEBP" else {}
-    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **settings)
+    content = encode(frames[0], kind, save_all=True, append_images=frames[1:], **settings)
     with Image.open(io.BytesIO(content)) as image:
         assert image.n_frames == 3
     assert np.abs(decode(content).astype(int) - [255, 0, 0]).max() <= 2
@@ -193,13 +193,13 @@ def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_a_large_image_is_read_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = encoded(Image.new("1", (30, 50)), "PNG")
+    content = encode(Image.new("1", (30, 50)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert decode(content).shape == (50, 30, 3)
 
 
-def test_a_image_of_absurd_size_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = encoded(Image.new("1", (300, 200)), "PNG")
+def test_an_image_of_absurd_size_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encode(Image.new("1", (300, 200)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(OSError, match="decompression bomb"):
         decode(content)
@@ -208,7 +208,7 @@ def test_a_image_of_absurd_size_is_unreadable(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_large_jpeg_files_are_decoded_no_larger_than_needed(mode: str, decoder: str) -> None:
     large = PHOTOGRAPH.resize((2560, 1708)).convert(mode)
-    content = encoded(large, "JPEG", quality=95)
+    content = encode(large, "JPEG", quality=95)
     pixels = decode(content, least=400)
     assert pixels.shape == (427, 640, 3)  # a quarter; an eighth would be too small
     three_eighths, half = (641, 960, 3), (854, 1280, 3)
@@ -221,7 +221,7 @@ def test_large_jpeg_files_are_decoded_no_larger_than_needed(mode: str, decoder: 
 
 
 def test_scaled_decoding_and_resizing_stay_close_to_resizing_every_pixel() -> None:
-    content = encoded(PHOTOGRAPH.resize((2560, 1708)), "JPEG", quality=95)
+    content = encode(PHOTOGRAPH.resize((2560, 1708)), "JPEG", quality=95)
     whole = np.asarray(
         Image.open(io.BytesIO(content)).resize((336, 224), Image.Resampling.BILINEAR)
     )
@@ -238,13 +238,13 @@ def test_scaled_decoding_and_resizing_stay_close_to_resizing_every_pixel() -> No
         (b"", "the file is empty"),
         (b"<!DOCTYPE html>", r"no image of a known format \(it begins with b'<!DOCTYPE"),
         (b"\xff\xd8\xff" + b"x" * 50, "no image of a known format"),
-        (encoded(PHOTOGRAPH, "JPEG")[:20000], "truncated"),
-        (encoded(PHOTOGRAPH, "JPEG")[:-2000], "truncated"),
-        (encoded(PHOTOGRAPH, "PNG")[:20000], "truncated"),
-        (encoded(PHOTOGRAPH, "GIF")[:20000], "truncated"),
-        (encoded(PHOTOGRAPH, "BMP")[:20000], "truncated"),
-        (encoded(PHOTOGRAPH, "WEBP")[:20000], "."),
-        (encoded(PHOTOGRAPH, "TIFF")[:20000], "."),
+        (encode(PHOTOGRAPH, "JPEG")[:20000], "truncated"),
+        (encode(PHOTOGRAPH, "JPEG")[:-2000], "truncated"),
+        (encode(PHOTOGRAPH, "PNG")[:20000], "truncated"),
+        (encode(PHOTOGRAPH, "GIF")[:20000], "truncated"),
+        (encode(PHOTOGRAPH, "BMP")[:20000], "truncated"),
+        (encode(PHOTOGRAPH, "WEBP")[:20000], "."),
+        (encode(PHOTOGRAPH, "TIFF")[:20000], "."),
     ],
 )
 def test_broken_files_say_so(broken: bytes, words: str) -> None:
@@ -255,7 +255,7 @@ def test_broken_files_say_so(broken: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
 def test_whatever_is_damaged_the_error_is_one_that_is_known(kind: str) -> None:
-    content = encoded(PHOTOGRAPH.resize((40, 30)), kind)
+    content = encode(PHOTOGRAPH.resize((40, 30)), kind)
     generator = np.random.default_rng(0)
     for _ in range(150):
         damaged = bytearray(content)
@@ -285,11 +285,11 @@ def test_a_jpeg_file_that_memory_does_not_hold_is_left_to_pillow(
     if decoder == "Pillow":
         pytest.skip("it is Pillow's already")
 
-    def too_much(*_: object, **__: object) -> None:
+    def raise_memory_error(*_: object, **__: object) -> None:
         raise MemoryError
 
-    content = encoded(PHOTOGRAPH, "JPEG")
-    monkeypatch.setattr("simplejpeg.decode_jpeg", too_much)
+    content = encode(PHOTOGRAPH, "JPEG")
+    monkeypatch.setattr("simplejpeg.decode_jpeg", raise_memory_error)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(OSError, match="decompression bomb"):
         decode(content)
@@ -299,7 +299,7 @@ def test_the_libraries_decode_the_same_pixels(
     decoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = [
-        encoded(PHOTOGRAPH.resize(size), "JPEG", quality=quality, subsampling=subsampling)
+        encode(PHOTOGRAPH.resize(size), "JPEG", quality=quality, subsampling=subsampling)
         for size in ((32, 32), (33, 17), (640, 427))
         for quality, subsampling in ((95, "4:4:4"), (75, "4:2:0"), (30, "4:2:2"))
     ]
@@ -324,5 +324,5 @@ from sesemi_like.data.sources.decoding import decode, jpeg_decoder
 print(jpeg_decoder(), decode(sys.stdin.buffer.read()).shape)
 """
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, input=encoded(PHOTOGRAPH, "JPEG"), capture_output=True)
+    done = subprocess.run(command, input=encode(PHOTOGRAPH, "JPEG"), capture_output=True)
     assert done.stdout.decode().strip() == "Pillow (427, 640, 3)", done.stderr.decode()

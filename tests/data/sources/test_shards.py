@@ -62,7 +62,7 @@ def test_what_is_written_is_read_again(image_root: Path, folder: Path) -> None:
     assert [s["target"] for s in read] == [source[row]["target"] for row in written]
 
 
-def test_labels_beyond_the_classes_are_told_or_skipped(folder: Path) -> None:
+def test_labels_beyond_the_classes_are_reported_or_skipped(folder: Path) -> None:
     found = sharded(str(folder))
     found.num_classes = 1
     with pytest.raises(UnreadableSampleError, match=r"\.tar: .*its target is 1; needs a class"):
@@ -82,7 +82,7 @@ def test_every_shard_has_something_of_every_class(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("world_size", "workers"), [(1, 0), (2, 0), (1, 2), (2, 2), (2, 5), (3, 3)]
 )
-def test_readers_share_the_samples_out(
+def test_readers_divide_the_samples(
     folder: Path, shuffle: bool, world_size: int, workers: int
 ) -> None:
     seen = []
@@ -211,7 +211,7 @@ def test_a_broken_image_in_a_shard_is_named(tmp_path: Path) -> None:
     assert list(sharded(str(tmp_path), on_error="skip")) == []
 
 
-def foreign(root: Path, names: dict[str, Any], listed: int | None = None) -> None:
+def write_foreign_shard(root: Path, names: dict[str, Any], listed: int | None = None) -> None:
     """Writes a shard of other names than the converter's, and an index of it."""
     image = io.BytesIO()
     Image.new("RGB", (4, 4), (9, 8, 7)).save(image, "JPEG")
@@ -225,7 +225,7 @@ def foreign(root: Path, names: dict[str, Any], listed: int | None = None) -> Non
 
 
 def test_shards_of_other_programs_are_read(tmp_path: Path) -> None:
-    foreign(tmp_path, {"x/apple.jpeg": None, "x/pear.JPG": None})
+    write_foreign_shard(tmp_path, {"x/apple.jpeg": None, "x/pear.JPG": None})
     found = list(sharded(str(tmp_path)))
     assert [(s["index"], s["target"]) for s in found] == [(0, -1), (1, -1)]
     assert found[0]["image"].shape == (3, 4, 4)
@@ -242,7 +242,7 @@ def test_shards_of_other_programs_are_read(tmp_path: Path) -> None:
 def test_what_no_sample_can_be_made_of_is_named(
     tmp_path: Path, names: dict[str, Any], listed: int, message: str
 ) -> None:
-    foreign(tmp_path, names, listed)
+    write_foreign_shard(tmp_path, names, listed)
     with pytest.raises(UnreadableSampleError, match=message):
         list(sharded(str(tmp_path)))
 
