@@ -30,7 +30,7 @@ from unittest.mock import patch
 
 import pytorch_lightning as pl
 from common import in_own_process, print_machine
-from fixmatch_cases import WARM_UP, composed, extra_callback
+from fixmatch_cases import WARM_UP, compose_config, extra_callback
 from omegaconf import OmegaConf
 
 from sesemi_like.run.prepare import run
@@ -60,7 +60,7 @@ def config_of(case: str, root: Path, steps: int) -> Any:
     common = [f"run.num_iterations={steps}", "run.seed=0", f"run.dir={tempfile.mkdtemp()}"]
     common += ["data.val=null", "data.test=null", "+trainer.log_every_n_steps=1000000"]
     if case.startswith("quickstart"):
-        config = composed("quickstart", *common, "~trainer.callbacks")
+        config = compose_config("quickstart", *common, "~trainer.callbacks")
         if "tiny" in case:
             config.learner.hparams.model.backbone.widths = [4, 8]
         return config
@@ -71,7 +71,7 @@ def config_of(case: str, root: Path, steps: int) -> Any:
     loss = "learner.hparams.model.supervised_loss.callable._target_=torch.nn.CrossEntropyLoss"
     own = [*groups.split(), "data.image_size=64", "learner.hparams.num_classes=10", f"+{loss}"]
     own.append("learner.hparams.model.backbone.in_chans=3")
-    config = composed(name, *common, *([] if "WRN" in case else own))
+    config = compose_config(name, *common, *([] if "WRN" in case else own))
     OmegaConf.set_struct(config, False)
     labeled, unlabeled = (16, 112) if "WRN" in case else (32, 64)
     for loader, part, batch in (
@@ -87,7 +87,7 @@ def config_of(case: str, root: Path, steps: int) -> Any:
     return config
 
 
-def measured(root: Path) -> dict[str, float]:
+def measure(root: Path) -> dict[str, float]:
     """Runs every case in this process; returns the median CPU milliseconds of a step of each."""
     found: dict[str, float] = {}
     for case, steps in CASES.items():
@@ -134,7 +134,7 @@ def main() -> None:
         # The module tunes malloc on Linux alone.
         elsewhere = patch("sesemi_like.devices.sys", SimpleNamespace(platform="elsewhere"))
         with nullcontext() if options.process == "tuned" else elsewhere:
-            print(json.dumps(measured(options.root)))
+            print(json.dumps(measure(options.root)))
         return
     in_turn = partial(in_own_process, __file__, "--root", str(options.root), "--process")
     rounds = [(in_turn("tuned"), in_turn("untuned")) for _ in range(options.repeats)]

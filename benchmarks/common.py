@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved timing, tables of ratios, the machine in words."""
+"""Shared by all benchmarks: interleaved timing, tables of ratios, a description of the machine."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def measure(case: Case, units: float = 1.0) -> tuple[float, float]:
 
 
 def wait() -> None:
-    """Waits until a GPU has done what it was reported."""
+    """Waits until a GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -113,11 +113,11 @@ def runs_in_turn(
 def in_own_process(script: str, *arguments: str) -> dict[str, float]:
     """Runs a script in a fresh process and reads the figures that it prints as JSON at last."""
     command = [sys.executable, script, *arguments]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(answer.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def interleaved(
+def interleave(
     cases: Mapping[str, Case], repeats: int, units: float | Mapping[str, float] = 1.0
 ) -> dict[str, Times]:
     """Runs every case in turn, several times over, after one run of each that is not counted."""

@@ -9,7 +9,7 @@ import argparse
 import copy
 
 import torch
-from common import interleaved, print_machine, print_table
+from common import interleave, print_machine, print_table
 from peers import import_semilearn
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ from sesemi_like.models.ema import EMATeacher
 ROUNDS = 50
 
 
-def averaged(module: nn.Module) -> list[Tensor]:
+def averaged_tensors(module: nn.Module) -> list[Tensor]:
     """What a teacher averages: parameters, and buffers of floats."""
     return [*module.parameters(), *(b for b in module.buffers() if b.is_floating_point())]
 
@@ -37,7 +37,7 @@ def main() -> None:
     teacher, theirs = EMATeacher(network), EMA(network, 0.999)
     theirs.register()
     shadow = copy.deepcopy(network)
-    new, old = averaged(network), averaged(shadow)
+    new, old = averaged_tensors(network), averaged_tensors(shadow)
     state, loop = network.state_dict(), copy.deepcopy(network).state_dict()
 
     def semilearn_hook() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
         floor: torch.no_grad()(lambda: torch._foreach_lerp_(old, new, 0.001)),
     }
     cases = {n: (lambda case=case: [case() for _ in range(ROUNDS)]) for n, case in single.items()}
-    times = interleaved(cases, options.repeats, ROUNDS)
+    times = interleave(cases, options.repeats, ROUNDS)
     print_machine(f"{options.repeats} interleaved repeats of {ROUNDS} updates")
     columns = {"over semilearn": "semilearn 0.3.2, its EMA hook", "over the floor": floor}
     print_table(times, "ms an update", against=columns)

@@ -71,7 +71,7 @@ def read_job(root: Path, batch: int, steps: int, per_class: int = 500) -> Job:
     return Job(root, images, np.array([number for number, _ in files]), batch, steps)
 
 
-def composed(name: str, *overrides: str) -> Any:
+def compose_config(name: str, *overrides: str) -> Any:
     """Composes a built-in config."""
     register_configs()
     register_resolvers()
@@ -82,20 +82,20 @@ def composed(name: str, *overrides: str) -> Any:
 
 
 class StepTimes(pl.Callback):
-    """Notes when each step ends."""
+    """Records when each step ends."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Notes the time."""
+        """Records the time."""
         wait()
         self.ends.append(time.perf_counter())
 
 
 def ours(job: Job, **settings: Any) -> list[float]:
     """Runs the config `cifar10` on the images; returns the seconds of each step."""
-    config = composed("cifar10", f"run.num_iterations={job.steps}", "run.seed=0")
+    config = compose_config("cifar10", f"run.num_iterations={job.steps}", "run.seed=0")
     folder = tempfile.mkdtemp()
     config.run.dir = folder
     for name, part in (("supervised", "labelled"), ("unlabeled", "all")):
@@ -144,11 +144,11 @@ def semilearn(job: Job, **settings: Any) -> list[float]:
         ends, call = [], algorithm.call_hook
 
         def timed(name: str, *args: Any, **kwargs: Any) -> Any:
-            answer = call(name, *args, **kwargs)
+            result = call(name, *args, **kwargs)
             if name == "after_train_step":
                 wait()
                 ends.append(time.perf_counter())
-            return answer
+            return result
 
         algorithm.call_hook = timed
         algorithm.train()

@@ -21,7 +21,7 @@ from typing import Any
 import pytorch_lightning as pl
 from common import cpu_seconds, figure, print_machine
 from images import write_images
-from own_images import configs_of_the_page, trained
+from own_images import configs_of_the_page, train
 
 from sesemi_like.config.resolvers import register_resolvers
 from sesemi_like.config.store import register_configs
@@ -35,7 +35,7 @@ STEPS = 4
 
 
 class CpuTimes(pl.Callback):
-    """Notes the CPU time at the end of each step; the newest one is `last`."""
+    """Records the CPU time at the end of each step; the newest one is `last`."""
 
     last: CpuTimes
 
@@ -44,7 +44,7 @@ class CpuTimes(pl.Callback):
         CpuTimes.last = self
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Notes the time."""
+        """Records the time."""
         self.ends.append(cpu_seconds())
 
 
@@ -57,7 +57,7 @@ def seconds_a_step(folder: Path, backbone: str, size: int) -> float:
         "+trainer.callbacks=[{_target_: image_sizes.CpuTimes}]",
     ]  # fmt: skip
     with redirect_stdout(StringIO()):
-        trained(folder / "configs", "custom", folder / f"{backbone}-{size}", overrides)
+        train(folder / "configs", "custom", folder / f"{backbone}-{size}", overrides)
     ends = CpuTimes.last.ends
     return statistics.median(after - before for before, after in pairwise(ends))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Case, interleaved, print_machine, print_table
+from common import Case, interleave, print_machine, print_table
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch.utils.data import DataLoader
@@ -71,18 +71,18 @@ def ours(root: Path, cache: str, folder: Path, workers: int, *, fresh: bool = Fa
     view = Compose([crop, HorizontalFlip(), Normalize(MEAN, STD)])
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    def opened() -> Samples:
+    def open_samples() -> Samples:
         samples = dataset("image_folder", str(root), image_transform=v2.Compose(steps))
         found = cache_samples(samples, cache, folder=folder, workers=workers)
         assert isinstance(found, Samples)
         return found
 
-    kept = None if fresh else opened()
+    kept = None if fresh else open_samples()
 
     def epoch() -> None:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
-        found = kept or opened()
+        found = kept or open_samples()
         looks_up = getattr(found.read, "take", None) is not None
         config = {"shuffle": True, "num_workers": 0 if looks_up else workers}
         loader = build_loader(config, found, key="images", batch_size=BATCH, seed=0)
@@ -92,7 +92,7 @@ def ours(root: Path, cache: str, folder: Path, workers: int, *, fresh: bool = Fa
     return epoch
 
 
-def decoded(root: Path) -> Case:
+def decode_all(root: Path) -> Case:
     """The floor: every file decoded once in this process, and nothing else."""
 
     def epoch() -> None:
@@ -122,7 +122,7 @@ def main() -> None:
         cases = {
             first: peer(root, v1, workers),
             "ImageFolder + torchvision v2": peer(root, v2, workers),
-            FLOOR: decoded(root),
+            FLOOR: decode_all(root),
             "sesemi_like, cache: none": ours(root, "none", folder, workers),
             "sesemi_like, first epoch (cache: disk)": ours(
                 root, "disk", folder / "fresh", workers, fresh=True
@@ -133,7 +133,7 @@ def main() -> None:
             "sesemi_like, later epochs": ours(root, "disk", folder / "kept", workers),
         }
         print(f"{count} images of {size[0]} x {size[1]}:\n")
-        times = interleaved(cases, options.repeats, count)
+        times = interleave(cases, options.repeats, count)
         columns = {"images per CPU-second over v1": first, "over the floor": FLOOR}
         print_table(times, "ms an image", against=columns)
         for path in (root, folder):

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from cache_rebuild import copy_images
-from common import Case, interleaved, print_machine, print_table
+from common import Case, interleave, print_machine, print_table
 from images import write_images
 
 from sesemi_like.data import Samples, dataset
@@ -64,7 +64,7 @@ def measure_shards(roots: dict[str, Path], repeats: int) -> None:
             shards = sorted(Path(folder).glob("*.tar"))
             readers = {"WebDataset": read_with_webdataset, "tarfile": read_with_tarfile}
             cases = {name: reading_case(shards, read) for name, read in readers.items()}
-            times = interleaved(cases, repeats, len(samples))
+            times = interleave(cases, repeats, len(samples))
         print(f"Shards of {len(samples):,} files, {name}:\n")
         print_table(times, "us a sample", scale=1e6, against={"over WebDataset": "WebDataset"})
 
@@ -78,7 +78,7 @@ def measure_decoding(roots: dict[str, Path], repeats: int) -> None:
                 "Pillow": decoding_case(contents, decode_with_pillow, least),
                 "simplejpeg": decoding_case(contents, decode_with_simplejpeg, least),
             }
-            times = interleaved(cases, repeats, len(contents))
+            times = interleave(cases, repeats, len(contents))
             scale = "all pixels" if least is None else f"a shorter side of {least} is enough"
             print(f"{len(contents):,} files, {name}, {scale}:\n")
             print_table(times, "ms an image", against={"over Pillow": "Pillow"})

@@ -2,8 +2,9 @@
 
     python benchmarks/memory.py --root CIFAR10/train
 
-Every case trains a few steps in a process of its own; told is the most memory that was resident at
-a time, imports included (worker processes apart), and on a GPU the most that was allocated there.
+Every case trains a few steps in a process of its own; reported is the peak
+of resident memory, imports included (without worker processes), and on a GPU that of memory
+allocated there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ STEPS = 5
 
 
 def peak(root: Path, batch: int, name: str) -> dict[str, float]:
-    """Trains a few steps in this process and tells the peaks in MiB."""
+    """Trains a few steps in this process and returns the peaks in MiB."""
     warnings.simplefilter("ignore")
     tune_process()
     CASES[name](read_job(root, batch, STEPS))

@@ -24,7 +24,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from common import print_machine
-from fixmatch_cases import StepTimes, composed, extra_callback
+from fixmatch_cases import StepTimes, compose_config, extra_callback
 
 from sesemi_like.data.loading.names import TRAIN
 from sesemi_like.devices import tune_process
@@ -37,7 +37,7 @@ SKIPPED = 50
 
 def config_of(steps: int, method: str) -> object:
     """The quickstart with a tiny network, in float32 for both."""
-    return composed(
+    return compose_config(
         "quickstart", f"method={method}", f"run.num_iterations={steps}", "run.precision=32",
         "learner.hparams.model.backbone.widths=[4,8]", f"run.dir={tempfile.mkdtemp()}",
         "data.val=null", "data.test=null", "~trainer.callbacks",

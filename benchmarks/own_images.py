@@ -44,7 +44,7 @@ FLOOR = "scikit-learn on pixels"
 Figures = dict[tuple[str, int], list[dict[str, float]]]
 
 
-def unpacked(archive: Path) -> dict[str, list[bytes]]:
+def read_archive(archive: Path) -> dict[str, list[bytes]]:
     """Reads the JPEG files of the five classes, in the order of their names."""
     files: dict[str, dict[str, bytes]] = defaultdict(dict)
     with tarfile.open(archive) as tar:
@@ -80,7 +80,7 @@ def configs_of_the_page(folder: Path) -> None:
         (folder / name).write_text(block)
 
 
-def trained(configs: Path, name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
+def train(configs: Path, name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Runs a config as the command does; returns its summary."""
     given = [f"hydra.searchpath=[file://{builtin_configs()}]", f"run.dir={folder}", *overrides]
     with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
@@ -124,10 +124,10 @@ def cases(arguments: argparse.Namespace) -> Iterator[tuple[str, int, list[str]]]
             yield method, steps, [f"method={method}", f"run.num_iterations={steps}", *LOOKS]
 
 
-def measured(arguments: argparse.Namespace, temporary: Path) -> Figures:
-    """Runs everything, and tells of each run as it ends."""
+def measure(arguments: argparse.Namespace, temporary: Path) -> Figures:
+    """Runs everything, and prints the figures of each run as it ends."""
     figures: Figures = defaultdict(list)
-    files = unpacked(arguments.archive)
+    files = read_archive(arguments.archive)
     configs_of_the_page(temporary / "configs")
     configs = arguments.configs or temporary / "configs"
     for seed in arguments.seeds:
@@ -142,7 +142,7 @@ def measured(arguments: argparse.Namespace, temporary: Path) -> Figures:
             ]
             number = f"learner.hparams.num_classes={len(CLASSES)}"
             found = figures_of(
-                trained(
+                train(
                     configs,
                     "tested",
                     temporary / f"{method}-{steps}-{seed}",
@@ -182,7 +182,7 @@ def main() -> None:
     register_configs()
     register_resolvers()
     with tempfile.TemporaryDirectory() as temporary:
-        figures = measured(arguments, Path(temporary))
+        figures = measure(arguments, Path(temporary))
     print_machine(f"seeds {arguments.seeds}")
     print_figures(figures)
 

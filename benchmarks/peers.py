@@ -1,7 +1,7 @@
 """semilearn 0.3.2 (USB, arXiv:2208.07204) without its packages for speech, text and tracking.
 
-It is built for CUDA; where there is none, what it calls of `torch.cuda` is answered on the CPU.
-Its own settings are left as they are.
+It is built for CUDA; without one, its calls of `torch.cuda` are replaced by ones for the CPU. Its
+own settings are not changed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def import_semilearn() -> Any:
 
 @contextmanager
 def without_cuda() -> Iterator[None]:
-    """Lets `.cuda()` leave tensors where they are, and CUDA events tell nothing."""
+    """Replaces `.cuda()` by a call that keeps tensors on the CPU, and CUDA events by empty ones."""
     if torch.cuda.is_available():
         yield
         return
@@ -52,7 +52,7 @@ def without_cuda() -> Iterator[None]:
 
 class _Event:
     def record(self) -> None:
-        """Notes nothing."""
+        """Records nothing."""
 
     def elapsed_time(self, other: Any) -> float:
         """Answers zero milliseconds."""

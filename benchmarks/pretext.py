@@ -4,7 +4,7 @@
 
 Rotation prediction on images of 224 x 224 that are already decoded, and jigsaw puzzles on
 32 x 32. The peers make floats and tasks for each image in a worker process and hand them over;
-this package hands on uint8 images and makes the task on the device.
+this package passes on uint8 images and makes the task on the device.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Case, interleaved, print_machine, print_table
+from common import Case, interleave, print_machine, print_table
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import transforms as v1
@@ -105,7 +105,7 @@ def main() -> None:
             "of which loading": ours(images, batch, lambda images, generator: images, 0),
         }
         print(f"{title}; per source image:\n")
-        times = interleaved(cases, options.repeats, count)
+        times = interleave(cases, options.repeats, count)
         print_table(times, "ms an image", against={"images per CPU-second over the peer": first})
 
 

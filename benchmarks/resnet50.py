@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from common import print_machine, print_table, runs_in_turn, wait
-from fixmatch_cases import WARM_UP, StepTimes, composed, extra_callback
+from fixmatch_cases import WARM_UP, StepTimes, compose_config, extra_callback
 from images import write_images
 from timm import create_model
 
@@ -32,7 +32,7 @@ from sesemi_like.run.execute import run
 def ours(root: Path, batch: int, steps: int) -> list[float]:
     """Seconds of each step of a run of the config `imagewang` with a supervised loss alone."""
     folder, times = tempfile.mkdtemp(), StepTimes()
-    config = composed(
+    config = compose_config(
         "imagewang", "data=image_folder", "method=supervised", "backbone=timm",
         "learner.hparams.model.backbone.name=resnet50", "learner.hparams.num_classes=2",
         f"run.num_iterations={steps}", f"run.dir={folder}", f"run.data_root={root}",

@@ -2,11 +2,11 @@
 
     python benchmarks/scaling.py
 
-Names of samples are looked up at random in worker processes, from a list and from one array; told
-is what a worker then keeps for itself beyond one that looked up a single name. Each size runs in a
-process of its own. A cached data set of 16 x 16 images is built once on disk, then opened and
-read in random batches. Resident memory is reported beyond that of the same process before; beside
-it the pages of 4 KiB of the file that were touched. Views are timed per image.
+Names of samples are looked up at random in worker processes, from a list and from one array; the
+table has what a worker then keeps for itself beyond one that looked up a single name. Each size
+runs in a process of its own. A cached data set of 16 x 16 images is built once on disk, then opened
+and read in random batches. Resident memory is reported beyond that of the same process before;
+beside it the pages of 4 KiB of the file that were touched. Views are timed per image.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MEMORY = ("MiB resident beyond start", "MiB of the file touched")
 
 
 def image_at(position: int) -> np.ndarray:
-    """An image that tells its position."""
+    """An image that encodes its position."""
     return np.full((SIDE, SIDE, 3), position % 251, np.uint8)
 
 
@@ -79,7 +79,7 @@ def data_case(count: int, folder: Path) -> dict[str, float]:
 
 
 class Lookup(Dataset[int]):
-    """Looks names up, and tells the private memory of its process, in bytes, at the last one."""
+    """Looks names up, and reports the private memory of its process, in bytes, at the last one."""
 
     def __init__(self, names: Sequence[str], rows: np.ndarray) -> None:
         self.names, self.rows = names, rows
@@ -100,14 +100,14 @@ def names_case(count: int, workers: int, kind: str) -> dict[str, float]:
     gc.collect()
     rows = np.random.default_rng(0).integers(count, size=LOOKED_UP * workers)
 
-    def most(rows: np.ndarray) -> int:
+    def largest(rows: np.ndarray) -> int:
         loader = DataLoader(Lookup(names, rows), batch_size=BATCH, num_workers=workers)
         return max(int(batch.max()) for batch in loader)
 
     start = time.perf_counter()
-    found = most(rows)
+    found = largest(rows)
     seconds = time.perf_counter() - start
-    none = most(np.zeros(BATCH * 16 * workers, np.int64))
+    none = largest(np.zeros(BATCH * 16 * workers, np.int64))
     return {"private": (found - none) / 2**20, "us": seconds / len(rows) * 1e6}
 
 

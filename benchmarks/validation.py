@@ -21,7 +21,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from common import Times, cpu_seconds, print_machine, print_table
-from fixmatch_cases import Job, composed, extra_callback, read_job
+from fixmatch_cases import Job, compose_config, extra_callback, read_job
 from peers import fixmatch, without_cuda
 
 from sesemi_like.devices import tune_process
@@ -29,7 +29,7 @@ from sesemi_like.run.execute import run
 
 
 class ValidationTime(pl.Callback):
-    """Notes how long validation takes, in wall and CPU seconds."""
+    """Records how long validation takes, in wall and CPU seconds."""
 
     def on_validation_start(self, *_: Any) -> None:
         """Starts the clocks."""
@@ -43,7 +43,7 @@ class ValidationTime(pl.Callback):
 def ours(job: Job, precision: str, *overrides: str) -> tuple[float, float]:
     """Validates the config `cifar10` on the images."""
     folder, clock = tempfile.mkdtemp(), ValidationTime()
-    config = composed(
+    config = compose_config(
         "cifar10", "run.mode=VALIDATE", f"run.dir={folder}", f"run.precision={precision}",
         "data.train=null", "data.test=null", f"run.data_root={job.root.absolute()}", *overrides,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 
 import kornia.augmentation as K
 import torch
-from common import Case, interleaved, print_machine, print_table
+from common import Case, interleave, print_machine, print_table
 from fixmatch_cases import MEAN, STD
 from peers import import_semilearn
 from PIL import Image
@@ -94,7 +94,7 @@ def our_views(num_ops: int, device: str) -> Callable[[torch.Tensor], Any]:
     return make
 
 
-def repeated(make: Callable[[torch.Tensor], Any], images: torch.Tensor, rounds: int) -> Case:
+def repeat(make: Callable[[torch.Tensor], Any], images: torch.Tensor, rounds: int) -> Case:
     """Makes the views of a batch so many times over."""
     return lambda: [make(images) for _ in range(rounds)]
 
@@ -121,10 +121,10 @@ def main() -> None:
     for batch in options.batch:
         images = torch.randint(256, (batch, 3, 32, 32), dtype=torch.uint8)
         rounds = {name: 1 if "sesemi" not in name else 10 for name in makers}
-        cases = {name: repeated(make, images, rounds[name]) for name, make in makers.items()}
+        cases = {name: repeat(make, images, rounds[name]) for name, make in makers.items()}
         units = {name: batch * rounds[name] for name in makers}
         print(f"Batches of {batch}:\n")
-        times = interleaved(cases, options.repeats, units)
+        times = interleave(cases, options.repeats, units)
         print_table(times, "ms an image", against={"images per CPU-second over semilearn": peer})
 
 

@@ -50,9 +50,9 @@ class Trainer:
 
 
 def outputs(start: Any, count: int = 4) -> Any:
-    answer = {"logits": torch.randn(count, 3), "features": torch.randn(count, 2)}
+    tensors = {"logits": torch.randn(count, 3), "features": torch.randn(count, 2)}
     return {"target": torch.zeros(count, dtype=torch.int64),
-            "index": torch.arange(start, start + count), "model": answer}  # fmt: skip
+            "index": torch.arange(start, start + count), "model": tensors}  # fmt: skip
 
 
 def validate(callback: Any, module: Any, trainer: Any = None) -> None:

@@ -108,9 +108,11 @@ def test_without_a_label_there_is_nothing_to_measure(evaluator: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "told"),
+    ("kind", "settings", "message_part"),
     [(Accuracy, {"every": 0}, "every"), (KNN, {"k": 0}, "k"), (KNN, {"temperature": 0.0}, "temp")],
 )
-def test_settings_out_of_range_are_reported(kind: Any, settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=f"^{told}.*found 0"):
+def test_settings_out_of_range_are_reported(
+    kind: Any, settings: dict[str, Any], message_part: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{message_part}.*found 0"):
         kind(**settings)

@@ -87,21 +87,21 @@ def test_networks_are_trained_and_saved_once_each(networks: Networks) -> None:
     assert {name.split(".")[1] for name in names} == {"classifier", "encoder"}
 
 
-def test_classification_network_answers_features_and_their_logits(
+def test_classification_network_return_features_and_their_logits(
     classifier: ClassificationNetwork,
 ) -> None:
     images = torch.randn(2, 1, 8, 8)
     classifier.eval()
-    answer = classifier(images)
-    assert set(answer) == {"features", "logits"}
+    outputs = classifier(images)
+    assert set(outputs) == {"features", "logits"}
     features = classifier.backbone(images)
     weight, bias = classifier.head.weight, classifier.head.bias
-    assert torch.equal(answer["features"], features)
-    torch.testing.assert_close(answer["logits"], features @ weight.T + bias)
+    assert torch.equal(outputs["features"], features)
+    torch.testing.assert_close(outputs["logits"], features @ weight.T + bias)
     assert classifier.out_features == 4
 
 
-def test_teacher_of_a_classifier_answers_alike(classifier: ClassificationNetwork) -> None:
+def test_teacher_of_a_classifier_returns_the_same(classifier: ClassificationNetwork) -> None:
     networks = Networks({"classifier": classifier, "teacher": EMATeacher(classifier)}).eval()
     images = torch.randn(2, 1, 8, 8)
     torch.testing.assert_close(networks["teacher"](images), networks["classifier"](images))
@@ -114,11 +114,11 @@ def test_logits_are_float32_in_half_precision(classifier: ClassificationNetwork)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
-def test_converted_networks_answer_float32_logits(
+def test_converted_networks_return_float32_logits(
     classifier: ClassificationNetwork, kind: torch.dtype
 ) -> None:
-    answer = classifier.to(kind)(torch.rand(2, 1, 8, 8, dtype=kind))
-    assert answer["logits"].dtype == torch.float32
+    outputs = classifier.to(kind)(torch.rand(2, 1, 8, 8, dtype=kind))
+    assert outputs["logits"].dtype == torch.float32
 
 
 def test_logits_are_computed_in_float32_in_half_precision(
@@ -126,8 +126,8 @@ def test_logits_are_computed_in_float32_in_half_precision(
 ) -> None:
     images = torch.rand(16, 1, 8, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        answer = classifier.eval()(images)
-    assert answer["features"].dtype == torch.bfloat16
-    expected = classifier.head(answer["features"].float())
-    torch.testing.assert_close(answer["logits"], expected, rtol=0, atol=1e-6)
-    assert (answer["logits"] != answer["logits"].bfloat16()).float().mean() > 0.9
+        outputs = classifier.eval()(images)
+    assert outputs["features"].dtype == torch.bfloat16
+    expected = classifier.head(outputs["features"].float())
+    torch.testing.assert_close(outputs["logits"], expected, rtol=0, atol=1e-6)
+    assert (outputs["logits"] != outputs["logits"].bfloat16()).float().mean() > 0.9

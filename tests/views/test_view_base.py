@@ -106,7 +106,7 @@ def test_a_view_that_asks_torch_itself_draws_otherwise_on_every_process() -> Non
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_images_are_left_as_they_were(name: str) -> None:
+def test_images_are_not_changed_in_place(name: str) -> None:
     images = batch_of().float() / 255
     kept = images.clone()
     fields(VIEWS[name](), images)

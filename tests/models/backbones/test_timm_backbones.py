@@ -95,7 +95,7 @@ def test_unknown_weights_of_a_known_name_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message_part"),
     [
         ({"img_size": 64}, "img_size: resnet10t takes no such setting; leave it out"),
         ({"nonsense": 1}, "nonsense: resnet10t takes no such setting; leave it out"),
@@ -105,10 +105,10 @@ def test_unknown_weights_of_a_known_name_are_refused() -> None:
     ],
 )
 def test_settings_that_the_model_does_not_take_are_refused(
-    settings: dict[str, Any], told: str
+    settings: dict[str, Any], message_part: str
 ) -> None:
     message = problem(name="resnet10t", **settings)
-    assert re.search(told, message)
+    assert re.search(message_part, message)
     assert "did you mean" not in message
 
 
@@ -160,7 +160,7 @@ def test_local_file_without_the_counter_of_batches_fits(tmp_path: Path, classifi
     assert_same_features(backbone, classifier)
 
 
-def test_local_file_goes_before_pretrained(
+def test_local_file_takes_precedence_over_pretrained(
     tmp_path: Path, classifier: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", None)
@@ -183,7 +183,7 @@ def change(state: Any, what: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("what", "message_part"),
     [
         ("lacks", "it lacks conv1.0.weight"),
         ("shape", r"it has conv1.0.weight \(\d+, 1, 3, 3\) instead of \(\d+, 3, 3, 3\)"),
@@ -192,12 +192,14 @@ def change(state: Any, what: str) -> dict[str, torch.Tensor]:
     ],
 )
 def test_local_file_that_does_not_fit_is_refused(
-    tmp_path: Path, classifier: Any, what: str, told: str
+    tmp_path: Path, classifier: Any, what: str, message_part: str
 ) -> None:
     path = tmp_path / "weights.pth"
     torch.save(change(classifier.state_dict(), what), path)
     message = problem(name="test_resnet", checkpoint_path=str(path))
-    assert re.search(rf"checkpoint_path: '{path}' does not fit the model: .*{told}", message)
+    assert re.search(
+        rf"checkpoint_path: '{path}' does not fit the model: .*{message_part}", message
+    )
 
 
 def test_local_file_of_a_deeper_model_is_refused(tmp_path: Path) -> None:
@@ -234,10 +236,10 @@ def download_errors() -> list[Any]:
     from huggingface_hub import errors
 
     network = errors.HfHubHTTPError.__mro__[1]  # HTTPError of the library underneath
-    unanswered = errors.LocalEntryNotFoundError("no connection and nothing in the cache")
-    unanswered.__cause__ = OSError(-2, "Name or service not known")
+    unreachable = errors.LocalEntryNotFoundError("no connection and nothing in the cache")
+    unreachable.__cause__ = OSError(-2, "Name or service not known")
     return [
-        unanswered,
+        unreachable,
         errors.OfflineModeIsEnabled("offline mode is enabled"),
         network("Name or service not known"),
         OSError("Name or service not known"),
@@ -246,7 +248,7 @@ def download_errors() -> list[Any]:
 
 
 @pytest.mark.parametrize("error", download_errors(), ids=lambda error: type(error).__name__)
-def test_pretrained_weights_that_cannot_be_had_are_told_and_what_to_do(
+def test_unavailable_pretrained_weights_are_reported_with_alternatives(
     error: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []

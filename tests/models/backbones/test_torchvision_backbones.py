@@ -45,7 +45,7 @@ def test_features_are_what_the_last_linear_layer_takes(name: str, size: int) -> 
 @pytest.mark.parametrize(
     ("name", "settings"), [("convnext_tiny", {}), ("vit_b_16", {"image_size": 32})]
 )
-def test_large_models_answer_features(name: str, settings: dict[str, Any]) -> None:
+def test_large_models_return_features(name: str, settings: dict[str, Any]) -> None:
     backbone = TorchvisionModels(name, **settings)
     assert backbone.out_features == 768
     assert backbone(torch.randn(2, 3, 32, 32)).shape == (2, 768)
@@ -54,7 +54,7 @@ def test_large_models_answer_features(name: str, settings: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("name", "size", "side"), [("googlenet", 1024, 64), ("inception_v3", 2048, 75)]
 )
-def test_models_with_auxiliary_classifiers_answer_features_in_training(
+def test_models_with_auxiliary_classifiers_return_features_in_training(
     name: str, size: int, side: int
 ) -> None:
     backbone = TorchvisionModels(name, init_weights=False).train()
@@ -81,17 +81,17 @@ def test_unknown_weights_propose_near_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message_part"),
     [
         ({"in_chans": 1}, "in_chans: resnet18 takes no such setting; leave it out"),
         ({"num_classes": 5}, "num_classes: found 5; leave it out"),
     ],
 )
 def test_settings_that_the_model_does_not_take_are_refused(
-    settings: dict[str, int], told: str
+    settings: dict[str, int], message_part: str
 ) -> None:
     message = problem(name="resnet18", **settings)
-    assert told in message
+    assert message_part in message
     assert "did you mean" not in message
 
 

@@ -15,22 +15,22 @@ from sesemi_like.models.networks import Networks
 
 @pytest.fixture
 def play() -> Callable[..., Any]:
-    """play(head, {"field" or ("field", "network"): answer}) -> LossOutputs.
+    """play(head, {"field" or ("field", "network"): output}) -> LossOutputs.
 
     Tensors asked for through a network become its logits. A request for anything else is a
     KeyError: a head must ask for exactly the data and networks that the test names.
     """
 
-    def answer(request: Forward, answers: dict[Any, Any]) -> Any:
+    def output_of(request: Forward, given_outputs: dict[Any, Any]) -> Any:
         if request.through is None:
-            return answers[request.data]
-        given = answers[request.data, request.through]
+            return given_outputs[request.data]
+        given = given_outputs[request.data, request.through]
         outputs = given if isinstance(given, dict) else {"logits": given}
         detach = (lambda tensor: tensor) if request.grad else torch.Tensor.detach
         return {name: detach(tensor) for name, tensor in outputs.items()}
 
-    def play(head: Any, answers: dict[Any, Any]) -> LossOutputs | None:
-        outputs = {name: answer(r, answers) for name, r in head.forwards({}).items()}
+    def play(head: Any, given_outputs: dict[Any, Any]) -> LossOutputs | None:
+        outputs = {name: output_of(r, given_outputs) for name, r in head.forwards({}).items()}
         return head(outputs, Step(0, None, Networks({}), {}))
 
     return play

@@ -111,8 +111,8 @@ def test_wrong_class_weights_are_named(play: Callable[..., Any]) -> None:
 
 def test_loader_and_network_are_chosen(play: Callable[..., Any]) -> None:
     head = SupervisedLossHead(nn.CrossEntropyLoss(), input_data="few", network="student")
-    answers = {("few.image", "student"): LOGITS, "few.target": TARGET}
-    assert play(head, answers).count == 3
+    outputs_by_request = {("few.image", "student"): LOGITS, "few.target": TARGET}
+    assert play(head, outputs_by_request).count == 3
 
 
 def test_an_infinite_loss_of_an_unlabeled_row_does_not_count(play: Callable[..., Any]) -> None:

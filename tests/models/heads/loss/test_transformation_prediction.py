@@ -88,9 +88,9 @@ def test_learns_to_tell_what_the_features_show(play: Callable[..., Any]) -> None
 def test_logits_are_computed_in_float32_in_half_precision(play: Callable[..., Any]) -> None:
     features = torch.randn(8, 5).bfloat16()
     head = built(RotationPredictionLossHead)
-    answers = {"image": {"features": features}, "target": torch.arange(8) % 4}
+    outputs_by_request = {"image": {"features": features}, "target": torch.arange(8) % 4}
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = head(answers, None).losses
+        losses = head(outputs_by_request, None).losses
     expected = reference.cross_entropy(
         np.eye(4)[np.arange(8) % 4], head.classifier(features.float()).detach().numpy()
     )

@@ -51,7 +51,7 @@ def test_entropy_lies_between_zero_and_log_c() -> None:
     assert values[2].item() == pytest.approx(0, abs=1e-6)
 
 
-def test_distances_by_name_or_as_they_are() -> None:
+def test_distances_are_found_by_name_or_given_as_callables() -> None:
     assert distance_function("kl") is softmax_kl
     assert distance_function(softmax_mse) is softmax_mse
     with pytest.raises(ValueError, match="found 'cosine'; distances: kl, mse"):

@@ -125,10 +125,10 @@ def test_option_a_shortcut_subsamples_and_pads_with_zero_channels() -> None:
     block: Any = CIFARResNet(8).blocks[1]  # 16 to 32 channels, halved in size
     block.norm2.weight.data.zero_()  # leaves the shortcut alone
     inputs = torch.arange(16.0).reshape(1, 1, 4, 4).repeat(1, 16, 1, 1)
-    answer = block(inputs)
-    assert answer.shape == (1, 32, 2, 2)
-    assert torch.equal(answer[:, :16], torch.tensor([[0.0, 2.0], [8.0, 10.0]]).expand(1, 16, 2, 2))
-    assert torch.equal(answer[:, 16:], torch.zeros(1, 16, 2, 2))
+    outputs = block(inputs)
+    assert outputs.shape == (1, 32, 2, 2)
+    assert torch.equal(outputs[:, :16], torch.tensor([[0.0, 2.0], [8.0, 10.0]]).expand(1, 16, 2, 2))
+    assert torch.equal(outputs[:, 16:], torch.zeros(1, 16, 2, 2))
 
 
 def test_cifar_resnet_ends_in_relu_after_the_addition() -> None:
