@@ -95,6 +95,17 @@ def test_mistakes_of_data_learner_and_run_are_reported_at_once() -> None:
     ]
 
 
+def test_a_wrong_interval_of_validations_and_a_wrong_number_of_classes_are_reported_at_once() -> (
+    None
+):
+    mistakes = ("run.validate_every=often", "learner.hparams.num_classes=7")
+    config = composed("quickstart", *TINY, *mistakes)
+    with pytest.raises(ConfigError) as caught:
+        prepare(config, check(config, MODES))
+    keys = [problem.key for problem in caught.value.problems]
+    assert keys == ["run.validate_every", "learner.hparams.num_classes"]
+
+
 def test_a_schedule_without_its_length_is_reported_before_training() -> None:
     config = composed(
         "quickstart", *TINY, "method=mean_teacher",
