@@ -17,16 +17,16 @@ def graph_leaves(losses: Iterable[Tensor]) -> set[int]:
     Returns:
         The ``id`` of every tensor that a backward pass would give a gradient.
     """
-    found: set[int] = set()
+    leaves: set[int] = set()
     seen: set[Any] = set()
-    waiting = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
-    while waiting:
-        node: Any = waiting.pop()
+    pending = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
+    while pending:
+        node: Any = pending.pop()
         if node in seen:
             continue
         seen.add(node)
         leaf = getattr(node, "variable", None)
         if leaf is not None:
-            found.add(id(leaf))
-        waiting += [following for following, _ in node.next_functions if following is not None]
-    return found
+            leaves.add(id(leaf))
+        pending += [following for following, _ in node.next_functions if following is not None]
+    return leaves

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class Learner(pl.LightningModule):
     """Minimizes a weighted sum of loss heads over named networks and named loaders.
 
-    A learner says in :meth:`build_networks`, :meth:`build_terms` and :meth:`evaluated_forwards`
+    A learner defines in :meth:`build_networks`, :meth:`build_terms` and :meth:`evaluated_forwards`
     what it is made of. Whatever a method does beyond that is a loss head, a view or an evaluator.
 
     Args:
@@ -277,7 +277,7 @@ class Learner(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the generators' state until training starts, and runs forwards as before."""
-        self._rng_states = rng.of_processes(checkpoint.get("rng"))
+        self._rng_states = rng.states_of_processes(checkpoint.get("rng"))
         if self.inputs is None:
             self.inputs = Inputs.from_plain(checkpoint.get("data"))
         if self._choice is not None:
@@ -287,7 +287,7 @@ class Learner(pl.LightningModule):
         """Sets the generators to train with; the optimizer of a resumed run is there now."""
         for optimizer in self.trainer.optimizers:
             match_layout(optimizer)
-        rng.begin(self.global_rank, self.global_step, self._rng_states)
+        rng.start_process(self.global_rank, self.global_step, self._rng_states)
         self._rng_states = None
 
     def _max_steps(self) -> int | None:

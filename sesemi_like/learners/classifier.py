@@ -23,7 +23,7 @@ from .terms import LossTerm
 class Classifier(Learner):
     """Classifies with a backbone and a head, from a supervised and any number of further losses.
 
-    Networks: `classifier`, whose answer is ``{"features": (N, D), "logits": (N, C)}``; `backbone`,
+    Networks: `classifier`, whose output is ``{"features": (N, D), "logits": (N, C)}``; `backbone`,
     another name for it; and `teacher`, its EMA, when `model.ema` is given. Evaluated are `model`
     (the classifier) and `ema` (the teacher), which gives the headline figure when there is one.
 

@@ -40,7 +40,7 @@ def dry_run(learner: Learner, batch: Mapping[str, Tensor]) -> None:
         losses, problems = _losses_of(learner, batch)
     if problems:
         raise ConfigError(problems)
-    _freeze(learner, _unreached(learner, losses, batch))
+    _freeze(learner, _find_unreached(learner, losses, batch))
 
 
 def _losses_of(
@@ -49,7 +49,7 @@ def _losses_of(
     """The loss of every head that works, and what is wrong with the others."""
     assert learner.plan is not None, "make_plan() comes before"
     try:
-        answers = learner.plan.run(batch)
+        outputs_by_head = learner.plan.run(batch)
     except Exception as error:
         shapes = {n: tuple(v.shape) for n, v in batch.items() if v.is_floating_point()}
         expected = f"these samples do not go through its networks: {error}"
@@ -58,7 +58,7 @@ def _losses_of(
     losses, problems = [], []
     for name, term in learner.terms.items():
         try:
-            outputs = term.head(answers[name], step)
+            outputs = term.head(outputs_by_head[name], step)
             losses.append(reduce_losses(outputs, term.reduction))
             logged = ("loss", "weighted_loss", "weight", *outputs.metrics)
             learner.logged_names |= {f"train/{name}/{key}" for key in logged}
@@ -68,22 +68,22 @@ def _losses_of(
     return losses, problems
 
 
-def _unreached(
+def _find_unreached(
     learner: Learner, losses: list[Tensor], batch: Mapping[str, Tensor]
 ) -> dict[str, nn.Parameter]:
     """The trained parameters, by name, that no loss reaches in evaluation or in training mode."""
-    unread = _without(learner, losses)
+    unread = _unreached_by(learner, losses)
     if unread:  # some layers, such as auxiliary classifiers, are run in training mode alone
         with without_side_effects(learner):
             learner.train()
             losses, problems = _losses_of(learner, batch)
         if not problems:
-            trained = _without(learner, losses)
+            trained = _unreached_by(learner, losses)
             unread = {name: p for name, p in unread.items() if name in trained}
     return unread
 
 
-def _without(learner: Learner, losses: list[Tensor]) -> dict[str, nn.Parameter]:
+def _unreached_by(learner: Learner, losses: list[Tensor]) -> dict[str, nn.Parameter]:
     reached = graph_leaves(losses)
     return {n: p for n, p in learner.named_parameters() if p.requires_grad and id(p) not in reached}
 

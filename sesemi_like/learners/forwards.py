@@ -52,12 +52,12 @@ class ForwardPlan:
         self.networks = networks
         self.joined = joined
         self.requests = {
-            reader: {name: self._canonical(r) for name, r in asked.items()}
+            reader: {name: self._canonicalize(r) for name, r in asked.items()}
             for reader, asked in requests.items()
         }
         wanted = [request for asked in self.requests.values() for request in asked.values()]
         self.fields = sorted({name for request in wanted for name in fields_of(request)})
-        self._groups = _grouped(_nodes(wanted), joined=joined, apart=apart)
+        self._groups = _group(_build_nodes(wanted), joined=joined, apart=apart)
 
     @property
     def num_calls(self) -> int:
@@ -93,7 +93,7 @@ class ForwardPlan:
             batch: The fields of this step by full name.
 
         Returns:
-            ``{reader: {request name: answer}}``; an answer that was asked for without gradients is
+            ``{reader: {request name: output}}``; an output that was asked for without gradients is
             detached.
         """
         values: dict[Forward, Any] = {}
@@ -110,16 +110,19 @@ class ForwardPlan:
         network = self.networks[str(group[0].request.through)]
         inputs = [tuple(_read(i, values, batch) for i in node.inputs) for node in group]
         with nullcontext() if group[0].grad else torch.no_grad():
-            if len(group) > 1 and _stackable(inputs):
-                answers = _call_joined(network, [rows for (rows,) in inputs])
+            if len(group) > 1 and _can_stack(inputs):
+                outputs = _call_joined(network, [rows for (rows,) in inputs])
             else:
-                answers = [network(*arguments) for arguments in inputs]
-        return {_key(node.request): answer for node, answer in zip(group, answers, strict=True)}
+                outputs = [network(*arguments) for arguments in inputs]
+        return {
+            _distinct(node.request): output for node, output in zip(group, outputs, strict=True)
+        }
 
-    def _canonical(self, request: Forward) -> Forward:
+    def _canonicalize(self, request: Forward) -> Forward:
         """The same request with aliases replaced, so that equal forwards are equal."""
         data = tuple(
-            self._canonical(item) if isinstance(item, Forward) else item for item in _items(request)
+            self._canonicalize(item) if isinstance(item, Forward) else item
+            for item in _items(request)
         )
         through = None if request.through is None else self.networks.canonical(request.through)
         return replace(request, data=data if len(data) > 1 else data[0], through=through)
@@ -137,7 +140,7 @@ def request_problems(
         keys: The config key of each reader.
 
     Returns:
-        The problems; empty when everything can be answered.
+        The problems; empty when all requests are possible.
     """
     return [
         problem
@@ -177,7 +180,7 @@ def _items(request: Forward) -> tuple[str | Forward, ...]:
     return request.data if isinstance(request.data, tuple) else (request.data,)
 
 
-def _key(request: Forward) -> Forward:
+def _distinct(request: Forward) -> Forward:
     """What makes a forward distinct: everything but whether its reader wants gradients."""
     return replace(request, grad=True)
 
@@ -202,16 +205,16 @@ def _all_requests(request: Forward) -> list[Forward]:
     return [*inner, request]
 
 
-def _nodes(wanted: Iterable[Forward]) -> list[_Node]:
+def _build_nodes(wanted: Iterable[Forward]) -> list[_Node]:
     """The distinct forwards, inner ones first; with gradients where any reader wants them."""
     requests = [r for request in wanted for r in _all_requests(request) if r.through is not None]
-    with_grad = {_key(request) for request in requests if request.grad}
-    distinct = dict.fromkeys(_key(request) for request in requests)
+    with_grad = {_distinct(request) for request in requests if request.grad}
+    distinct = dict.fromkeys(_distinct(request) for request in requests)
     nodes = [_Node(key, _items(key), key in with_grad, _depth(key)) for key in distinct]
     return sorted(nodes, key=lambda node: node.depth)
 
 
-def _grouped(nodes: Iterable[_Node], *, joined: bool, apart: Collection[str]) -> list[list[_Node]]:
+def _group(nodes: Iterable[_Node], *, joined: bool, apart: Collection[str]) -> list[list[_Node]]:
     """Forwards that may share one call: same depth, network and need of gradients, one input."""
     groups: dict[Any, list[_Node]] = {}
     for node in nodes:
@@ -231,7 +234,7 @@ def _read(
         read = [_read(item, values, batch) for item in _items(request)]
         value: Any = tuple(read) if len(read) > 1 else read[0]
     else:
-        value = values[_key(request)]
+        value = values[_distinct(request)]
     return value if request.grad else tree_map(_detach, value)
 
 
@@ -239,7 +242,7 @@ def _detach(leaf: Any) -> Any:
     return leaf.detach() if isinstance(leaf, Tensor) else leaf
 
 
-def _stackable(inputs: Iterable[tuple[Any, ...]]) -> bool:
+def _can_stack(inputs: Iterable[tuple[Any, ...]]) -> bool:
     rows = [arguments[0] for arguments in inputs]
     kinds = {(r.shape[1:], r.dtype) for r in rows if isinstance(r, Tensor)}
     return len(kinds) == 1 and all(isinstance(r, Tensor) for r in rows)

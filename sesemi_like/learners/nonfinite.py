@@ -17,17 +17,14 @@ from ..errors import NonFiniteLossError
 
 log = logging.getLogger(__name__)
 
-_MOST_STEPS = 50
-"""Steps after which losses are looked at where that makes a GPU or other processes wait."""
+_MAX_DELAY = 50
+"""Steps after which losses are checked where that makes a GPU or other processes wait."""
 
-_MOST_IN_A_ROW = 100
-"""Skipped steps in a row after which nothing more is to be expected of a run."""
-
-_SHOWN_ROWS, _TOLD = 5, 3
+_SHOWN_ROWS, _SHOWN_STEPS = 5, 3
 
 
 @dataclass(frozen=True)
-class _Found:
+class _StepLosses:
     """A step's losses, and which rows they are of."""
 
     step: int
@@ -38,7 +35,7 @@ class _Found:
 class NonFiniteLosses(pl.Callback):
     """Stops a run whose training loss is nan or infinite, or skips such steps.
 
-    To `stop`, one process on the CPU looks at every step's loss. Elsewhere losses are looked at
+    To `stop`, one process on the CPU checks the loss of every step. Elsewhere losses are checked
     every 50 steps or as often as metrics are logged, and before each validation and checkpoint, so
     that no step waits for a GPU or for other processes, and no checkpoint is kept of what followed.
 
@@ -47,16 +44,17 @@ class NonFiniteLosses(pl.Callback):
 
     Args:
         action: ``stop`` or ``skip``.
+        max_in_a_row: Skipped steps in a row after which a run stops all the same.
 
     Attributes:
         num_skipped: Steps skipped so far.
     """
 
-    def __init__(self, action: str = "stop") -> None:
-        self.action = action
+    def __init__(self, action: str = "stop", max_in_a_row: int = 100) -> None:
+        self.action, self.max_in_a_row = action, max_in_a_row
         self.num_skipped = 0
         self._in_a_row = 0
-        self._waiting: list[_Found] = []
+        self._waiting: list[_StepLosses] = []
         self._rows: dict[str, Tensor] = {}
         self._buffers: list[tuple[Tensor, Tensor]] | None = None
 
@@ -73,17 +71,19 @@ class NonFiniteLosses(pl.Callback):
     def on_after_backward(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Notes the losses of every batch whose gradients a step is made of."""
         if self.action == "skip":
-            self._waiting.append(_Found(trainer.global_step + 1, pl_module.step_losses, self._rows))
+            self._waiting.append(
+                _StepLosses(trainer.global_step + 1, pl_module.step_losses, self._rows)
+            )
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: Any, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Takes the gradients of a step away that is to be skipped: optimizers then do nothing."""
+        """Removes the gradients of a step that is to be skipped: optimizers then do nothing."""
         if self.action != "skip":
             return
-        found, self._waiting = self._waiting, []
+        steps, self._waiting = self._waiting, []
         buffers, self._buffers = self._buffers, None
-        pl_module.skips_step = not self._are_finite(found, pl_module.device)
+        pl_module.skips_step = not self._are_finite(steps, pl_module.device)
         if not pl_module.skips_step:
             self._in_a_row = 0
             return
@@ -91,37 +91,39 @@ class NonFiniteLosses(pl.Callback):
         with torch.no_grad():
             for value, before in buffers or []:
                 value.copy_(before)
-        self._count(trainer, found)
+        self._count(trainer, steps)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Looks at the loss if that costs nothing, else remembers it for a while."""
+        """Checks the loss if that costs nothing, else keeps it for a later check."""
         if self.action == "skip":
             return
         is_free = world_size() == 1 and pl_module.device.type == "cpu"
         if is_free and math.isfinite(outputs["loss"]):
             return
-        self._waiting.append(_Found(trainer.global_step, pl_module.step_losses, _rows_of(batch)))
-        most = min(_MOST_STEPS, trainer.log_every_n_steps)  # type: ignore[attr-defined]
-        if is_free or trainer.is_last_batch or len(self._waiting) >= most:
-            self._look(trainer, pl_module)
+        self._waiting.append(
+            _StepLosses(trainer.global_step, pl_module.step_losses, _rows_of(batch))
+        )
+        max_delay = min(_MAX_DELAY, trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        if is_free or trainer.is_last_batch or len(self._waiting) >= max_delay:
+            self._check(trainer, pl_module)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Looks before anything is measured."""
-        self._look(trainer, pl_module)
+        """Checks before anything is measured."""
+        self._check(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
-        """Looks before anything is kept."""
-        self._look(trainer, pl_module)
+        """Checks before anything is saved."""
+        self._check(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Looks at the last losses, and says how many steps were skipped."""
-        self._look(trainer, pl_module)
+        """Checks the last losses, and logs how many steps were skipped."""
+        self._check(trainer, pl_module)
         if self.num_skipped and trainer.is_global_zero:
-            log.warning("%d steps were skipped, for their loss was not finite", self.num_skipped)
+            log.warning("%d steps were skipped because their loss was not finite", self.num_skipped)
 
     def state_dict(self) -> dict[str, int]:
         """How many steps were skipped."""
@@ -131,7 +133,7 @@ class NonFiniteLosses(pl.Callback):
         """Goes on from a checkpoint's count."""
         self.num_skipped = state_dict["skipped"]
 
-    def _look(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def _check(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Stops if a loss was not finite on any process; called on all of them alike.
 
         Raises:
@@ -139,27 +141,26 @@ class NonFiniteLosses(pl.Callback):
         """
         if self.action != "stop" or not self._waiting:
             return
-        found, self._waiting = self._waiting, []
-        if not self._are_finite(found, pl_module.device):
-            told = _told(found, trainer)
+        steps, self._waiting = self._waiting, []
+        if not self._are_finite(steps, pl_module.device):
+            description = _describe_first(steps, trainer)
             expected = "a lower learning rate may do, or run.on_nonfinite=skip goes on without"
-            raise NonFiniteLossError(f"{told}; {expected} such steps")
+            raise NonFiniteLossError(f"{description}; {expected} such steps")
 
-    def _are_finite(self, found: list[_Found], device: torch.device) -> bool:
-        losses = [loss for step in found for loss in step.losses.values()]
+    def _are_finite(self, steps: list[_StepLosses], device: torch.device) -> bool:
+        losses = [loss for step in steps for loss in step.losses.values()]
         is_finite = not losses or bool(torch.stack(losses).isfinite().all())
         return all_true(is_finite, device)
 
-    def _count(self, trainer: pl.Trainer, found: list[_Found]) -> None:
+    def _count(self, trainer: pl.Trainer, steps: list[_StepLosses]) -> None:
         self.num_skipped += 1
         self._in_a_row += 1
-        told = _told(found, trainer) if self.num_skipped <= _TOLD else ""
-        if told and trainer.is_global_zero:
-            log.warning("skipped (%d so far): %s", self.num_skipped, told)
-        if self._in_a_row == _MOST_IN_A_ROW:
-            raise NonFiniteLossError(
-                f"{_MOST_IN_A_ROW} steps in a row were skipped: {_told(found, trainer)}"
-            )
+        description = _describe_first(steps, trainer) if self.num_skipped <= _SHOWN_STEPS else ""
+        if description and trainer.is_global_zero:
+            log.warning("skipped (%d so far): %s", self.num_skipped, description)
+        if self._in_a_row == self.max_in_a_row:
+            description = _describe_first(steps, trainer)
+            raise NonFiniteLossError(f"{self._in_a_row} steps in a row were skipped: {description}")
 
 
 def _rows_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -174,26 +175,26 @@ def skipped_steps(trainer: pl.Trainer) -> int:
     return sum(c.num_skipped for c in callbacks if isinstance(c, NonFiniteLosses))
 
 
-def _told(found: list[_Found], trainer: pl.Trainer) -> str:
+def _describe_first(steps: list[_StepLosses], trainer: pl.Trainer) -> str:
     """Names step, heads and rows of the first loss on any process that is not finite."""
-    own = next(((f.step, _words(f, trainer)) for f in found if _bad(f)), None)
-    told = [part for part in gather_objects(own) if part is not None]
-    return min(told)[1]
+    own = next(((s.step, _describe(s, trainer)) for s in steps if _nonfinite(s)), None)
+    descriptions = [part for part in gather_objects(own) if part is not None]
+    return min(descriptions)[1]
 
 
-def _bad(found: _Found) -> dict[str, float]:
-    values = {name: float(loss) for name, loss in found.losses.items()}
+def _nonfinite(step: _StepLosses) -> dict[str, float]:
+    values = {name: float(loss) for name, loss in step.losses.items()}
     return {name: value for name, value in values.items() if not math.isfinite(value)}
 
 
-def _words(found: _Found, trainer: pl.Trainer) -> str:
+def _describe(step: _StepLosses, trainer: pl.Trainer) -> str:
     names: Any = getattr(trainer.datamodule, "names_of", None)  # type: ignore[attr-defined]
-    heads = ", ".join(f"{name} is {value}" for name, value in _bad(found).items())
+    heads = ", ".join(f"{name} is {value}" for name, value in _nonfinite(step).items())
     parts = []
-    for loader, index in found.rows.items():
+    for loader, index in step.rows.items():
         positions = list(dict.fromkeys(index.tolist()))
         shown = positions[:_SHOWN_ROWS]
         listed = ", ".join(names(loader, shown) if names else map(str, shown))
         rest = f", ... ({len(positions)} in all)" if len(positions) > len(shown) else ""
         parts.append(f"{loader}: {listed}{rest}")
-    return f"step {found.step}: the loss of {heads}; samples of {'; '.join(parts) or 'no loader'}"
+    return f"step {step.step}: the loss of {heads}; samples of {'; '.join(parts) or 'no loader'}"

@@ -21,7 +21,7 @@ def reduce_losses(outputs: LossOutputs, reduction: str) -> Tensor:
     """Reduces the losses of a head.
 
     Args:
-        outputs: What the head answered; losses (N,) or several terms of (N,).
+        outputs: What the head returned; losses (N,) or several terms of (N,).
         reduction: ``mean``, ``weighted_mean`` or ``sum``.
 
     Returns:
@@ -33,11 +33,11 @@ def reduce_losses(outputs: LossOutputs, reduction: str) -> Tensor:
         ValueError: If losses are not one per row, or the weights do not match them.
     """
     terms = outputs.losses if isinstance(outputs.losses, dict) else {"loss": outputs.losses}
-    values = [_reduced(name, rows, outputs, reduction) for name, rows in terms.items()]
+    values = [_reduce_rows(name, rows, outputs, reduction) for name, rows in terms.items()]
     return values[0] if len(values) == 1 else torch.stack(values).mean()
 
 
-def _reduced(name: str, losses: Tensor, outputs: LossOutputs, reduction: str) -> Tensor:
+def _reduce_rows(name: str, losses: Tensor, outputs: LossOutputs, reduction: str) -> Tensor:
     own, weights = _rows(name, losses, outputs.weights)
     count = own.new_full((), len(own)) if outputs.count is None else outputs.count.float()
     return REDUCTIONS[reduction](own, weights, count)
@@ -45,12 +45,14 @@ def _reduced(name: str, losses: Tensor, outputs: LossOutputs, reduction: str) ->
 
 def mean(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
     """Sum of w * l over the number of rows, whatever their weights."""
-    return _over_all(_weighted_sum(losses, weights), count)
+    return _divide_by_total(_weighted_sum(losses, weights), count)
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
     """Sum of w * l over the sum of w; zero where no row has weight."""
-    return _over_all(_weighted_sum(losses, weights), count if weights is None else weights.sum())
+    return _divide_by_total(
+        _weighted_sum(losses, weights), count if weights is None else weights.sum()
+    )
 
 
 def total(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
@@ -80,7 +82,7 @@ def _weighted_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
     return losses.sum() if weights is None else (losses * weights).sum()
 
 
-def _over_all(own_sum: Tensor, own_count: Tensor) -> Tensor:
+def _divide_by_total(own_sum: Tensor, own_count: Tensor) -> Tensor:
     # A count of zero comes with a sum of zero; weights may add up to less than 1.
     count = all_sum(own_count.detach())
     return own_sum * world_size() / count.masked_fill(count == 0, 1)

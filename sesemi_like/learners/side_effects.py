@@ -1,4 +1,4 @@
-"""Trials: forwards that leave no trace."""
+"""Forwards without side effects: buffers, modes and random numbers are restored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 @contextmanager
 def without_side_effects(module: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None]:
-    """Puts a module's buffers and mode, and the random number generators, back afterwards.
+    """Restores a module's buffers and modes, and the random number generators, afterwards.
 
     Args:
-        module: What is tried.
-        values: Tensors whose GPUs' generators are put back beside the CPU's.
+        module: The module that is called.
+        values: Tensors whose GPUs' generators are restored beside the CPU's.
     """
     buffers = [(value, value.clone()) for value in module.buffers()]
     was_training = {name: part.training for name, part in module.named_modules()}

@@ -1,4 +1,4 @@
-"""What a step logs: losses and metrics of all processes, brought together in one tensor."""
+"""What a step logs: losses and metrics, reduced over all processes in one tensor."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class StepLog:
         self.rows: dict[str, Any] = {}
 
     def add(self, name: str, loss: Tensor, weight: float, outputs: LossOutputs) -> None:
-        """Adds what came of a head: its loss, reduced, with its weight, and its metrics."""
+        """Adds the reduced loss, the weight and the metrics of a head."""
         metrics = {f"train/{name}/{key}": value for key, value in outputs.metrics.items()}
         losses = {"loss": loss, "weighted_loss": weight * loss, "weight": weight}
         self.values |= {f"train/{name}/{key}": value for key, value in losses.items()} | metrics
         self.rows |= dict.fromkeys(metrics, outputs.rows)
 
     def reduce(self, device: torch.device) -> dict[str, Tensor]:
-        """What all processes find: the losses as of one process, and metrics over all rows.
+        """Reduces over processes: losses as of one process with all rows, metrics over all rows.
 
         A process's losses are its sum over the count of all, times the number of processes, so
         their mean is the loss of one process with all rows. A metric counts by the rows that it is
@@ -40,13 +40,13 @@ class StepLog:
         Args:
             device: Where the processes communicate.
         """
-        own = _stacked(self.values.values(), device)
+        own = _stack(self.values.values(), device)
         if world_size() > 1:
-            own = self._averaged(own, device)
+            own = self._average(own, device)
         return dict(zip(self.values, own.unbind(), strict=True))
 
-    def _averaged(self, own: Tensor, device: torch.device) -> Tensor:
-        counts = _stacked((self.rows.get(name, 1) for name in self.values), device)
+    def _average(self, own: Tensor, device: torch.device) -> Tensor:
+        counts = _stack((self.rows.get(name, 1) for name in self.values), device)
         is_metric = torch.tensor([name in self.rows for name in self.values], device=device)
         is_known = ~(is_metric & (own.isnan() | (counts == 0)))
         counts = torch.where(is_known, counts, 0)
@@ -55,5 +55,5 @@ class StepLog:
         return total[0] / total[1]
 
 
-def _stacked(values: Any, device: torch.device) -> Tensor:
+def _stack(values: Any, device: torch.device) -> Tensor:
     return torch.stack([torch.as_tensor(v, device=device).detach().float() for v in values])

@@ -58,7 +58,7 @@ class LossTerm(nn.Module):
         return self.scale_factor * self.schedule(step)
 
     def problems(self) -> list[ConfigProblem]:
-        """Finds a schedule that cannot answer, such as one whose run length is not known."""
+        """Finds a schedule that gives no weight, such as one that needs an unknown run length."""
         try:
             self.weight(0)
         except (ValueError, TypeError) as error:

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sesemi_like.config.check import check
 from sesemi_like.data import DataModule
 from sesemi_like.errors import NonFiniteLossError
 from sesemi_like.learners import nonfinite
+from sesemi_like.learners.nonfinite import NonFiniteLosses
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
 
@@ -167,7 +169,8 @@ def test_of_accumulated_batches_one_that_is_broken_spoils_its_step_alone(
 def test_a_run_that_skips_every_step_ends(
     break_at: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nonfinite, "_MOST_IN_A_ROW", 4)
+    callback = partial(NonFiniteLosses, max_in_a_row=4)
+    monkeypatch.setattr("sesemi_like.trainer.build.NonFiniteLosses", callback)
     break_at(*range(2, 9))
     with pytest.raises(NonFiniteLossError, match="4 steps in a row were skipped: step 5"):
         fit(tmp_path, "run.on_nonfinite=skip")

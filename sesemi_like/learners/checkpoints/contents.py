@@ -18,7 +18,7 @@ from . import tensor_names
 
 log = logging.getLogger(__name__)
 
-LEAST_SHARE = 0.5
+MIN_SHARE = 0.5
 """Share of the tensors, and of their values, that weights of the same backbone have at least."""
 
 _INITIAL = {"pretrained", "weights", "checkpoint_path", "freeze"}
@@ -117,14 +117,14 @@ class Match:
             "only in the model": self.untouched,
         }
         lines = [f"loaded {len(self.loaded)} tensors"]
-        lines += [f"{len(n)} {what}: {listed(n)}" for what, n in rest.items() if n]
+        lines += [f"{len(n)} {what}: {list_names(n)}" for what, n in rest.items() if n]
         return "; ".join(lines)
 
 
 def load_weights(
     learner: Learner, checkpoint: Checkpoint, *, strict: bool | None, evaluates: bool
 ) -> Match:
-    """Loads what matches by name and shape, and says what did not and what else differs.
+    """Loads what matches by name and shape, and logs what does not and what else differs.
 
     An EMA teacher of which the checkpoint has nothing begins as a copy of what it averages.
 
@@ -145,7 +145,9 @@ def load_weights(
     own = learner.state_dict()
     match = Match.between(own, checkpoint.tensors)
     if not match.loaded:
-        raise checkpoint.problem(f"nothing in it fits the model, whose tensors are {listed(own)}")
+        raise checkpoint.problem(
+            f"nothing in it fits the model, whose tensors are {list_names(own)}"
+        )
     problems = [*_misfits(learner, match, strict, evaluates)]
     problems += [*_class_problems(learner, checkpoint, match, evaluates)]
     if problems:
@@ -153,21 +155,21 @@ def load_weights(
             ConfigProblem(checkpoint.key, checkpoint.path, expected) for expected in problems
         )
     learner.load_state_dict({n: checkpoint.tensors[n] for n in match.loaded}, strict=False)
-    _begin_averages(learner, match)
-    tell("%s: %s", checkpoint.path, match, is_warning=not match.is_whole)
+    _copy_to_averages(learner, match)
+    log_once("%s: %s", checkpoint.path, match, is_warning=not match.is_whole)
     for difference in differences(learner, checkpoint):
-        tell("%s: %s: %s", checkpoint.key, checkpoint.path, difference)
+        log_once("%s: %s: %s", checkpoint.key, checkpoint.path, difference)
     return match
 
 
 @rank_zero_only
-def tell(text: str, *arguments: Any, is_warning: bool = True) -> None:
+def log_once(text: str, *arguments: Any, is_warning: bool = True) -> None:
     """Logs a sentence, of several processes by the first one alone.
 
     Args:
         text: The sentence, with ``%s`` for each argument.
         *arguments: What it is about.
-        is_warning: Whether it is a warning, or just said.
+        is_warning: Whether it is a warning or information.
     """
     log.log(logging.WARNING if is_warning else logging.INFO, text, *arguments)
 
@@ -181,21 +183,21 @@ def _misfits(learner: Learner, match: Match, strict: bool | None, evaluates: boo
         yield f"does not fit the model as run.strict_loading=true asks: {match}"
         return
     if evaluates:
-        missing = sorted(tensor_names.evaluated(learner) - set(match.loaded))
+        missing = sorted(tensor_names.evaluated_tensors(learner) - set(match.loaded))
         if missing:
             yield (
                 f"lacks {len(missing)} tensors of the networks to be evaluated: "
-                f"{listed(missing)}; {relax}"
+                f"{list_names(missing)}; {relax}"
             )
         return
-    wanted, own = tensor_names.transferred(learner), learner.state_dict()
+    wanted, own = tensor_names.backbone_tensors(learner), learner.state_dict()
     fitting = wanted & set(match.loaded)
     values = sum(own[name].numel() for name in wanted)
     share = min(
         len(fitting) / max(1, len(wanted)),
         sum(own[name].numel() for name in fitting) / max(1, values),
     )
-    if wanted and share < LEAST_SHARE:
+    if wanted and share < MIN_SHARE:
         yield (
             f"has {len(fitting)} of the {len(wanted)} tensors of the backbone, which is another "
             f"one: {match}; {relax}"
@@ -205,17 +207,18 @@ def _misfits(learner: Learner, match: Match, strict: bool | None, evaluates: boo
 def _class_problems(
     learner: Learner, checkpoint: Checkpoint, match: Match, evaluates: bool
 ) -> Iterator[str]:
-    """Compares the classes' names, where the layers that answer them are loaded."""
+    """Compares the classes' names, where the layers that predict them are loaded."""
     own, theirs = learner.inputs, checkpoint.inputs
     if own is None or theirs is None or not own.classes or not theirs.classes:
         return
     if own.classes == theirs.classes:
         return
-    told = f"its classes are {listed(theirs.classes)}, those of the data {listed(own.classes)}"
+    mine, others = list_names(own.classes), list_names(theirs.classes)
+    difference = f"its classes are {others}, those of the data {mine}"
     if evaluates:
-        yield f"{told}: labels would mean other classes"
+        yield f"{difference}: labels would mean other classes"
     elif not match.reshaped:
-        tell("%s: %s: %s", checkpoint.key, checkpoint.path, told)
+        log_once("%s: %s: %s", checkpoint.key, checkpoint.path, difference)
 
 
 def differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
@@ -254,15 +257,15 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, list(value) if isinstance(value, tuple) else value
 
 
-def _begin_averages(learner: Learner, match: Match) -> None:
+def _copy_to_averages(learner: Learner, match: Match) -> None:
     loaded = set(match.loaded)
     for teacher, source in learner.averaged_networks().items():
         average: Any = learner.networks.module(teacher)
-        if not loaded & tensor_names.of_networks(learner, [teacher]):
+        if not loaded & tensor_names.tensors_of(learner, [teacher]):
             average.module.load_state_dict(learner.networks.module(source).state_dict())
 
 
-def listed(names: Collection[str]) -> str:
+def list_names(names: Collection[str]) -> str:
     """The first few of some names, and how many there are."""
     some = list(names)
     return ", ".join(some[:5]) + (f", ... ({len(some)} in all)" if len(some) > 5 else "")

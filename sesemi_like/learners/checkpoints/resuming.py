@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...schedulers.lr import WarmupLR
 from ..base import Learner
-from .contents import Checkpoint, Match, differences, hparams_differences, listed, tell
+from .contents import Checkpoint, Match, differences, hparams_differences, list_names, log_once
 
 _INITIAL = {"pretrained", "weights", "checkpoint_path"}
 """Settings of a backbone that do not matter once other weights have been loaded."""
@@ -40,7 +40,7 @@ def check_resuming(learner: Learner, path: str, *, key: str, max_iterations: int
     found = [*_fact_differences(learner, checkpoint), *differences(learner, checkpoint)]
     found += _hparams_differences(learner, checkpoint)
     if found:
-        tell(
+        log_once(
             "%s: the run will not end where it would have without a break, nor where one of these "
             "settings would: %s",
             key,
@@ -71,13 +71,11 @@ def _model_problems(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
     match = Match.between(learner.state_dict(), checkpoint.tensors)
     if not match.is_whole:
         misfits = [*match.reshaped, *match.untouched, *match.unused]
-        yield f"its model is another one, see {listed(sorted(misfits))}"
+        yield f"its model is another one, see {list_names(sorted(misfits))}"
     own, theirs = learner.inputs, checkpoint.inputs
     if own and theirs and own.classes and theirs.classes and own.classes != theirs.classes:
-        yield (
-            f"its classes are {listed(theirs.classes)}, those of the data {listed(own.classes)}: "
-            "labels would mean other classes"
-        )
+        mine, others = list_names(own.classes), list_names(theirs.classes)
+        yield f"its classes are {others}, those of the data {mine}: labels would mean other classes"
 
 
 def _length_problems(checkpoint: Checkpoint, max_iterations: int | None) -> Iterator[str]:

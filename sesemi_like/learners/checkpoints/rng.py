@@ -43,12 +43,12 @@ def restore(saved: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
 
 
-def of_processes(saved: Any) -> list[dict[str, Any]] | None:
+def states_of_processes(saved: Any) -> list[dict[str, Any]] | None:
     """The states in a checkpoint, one a process; version 0.1 kept those of the first one alone."""
     return [saved] if isinstance(saved, dict) else saved
 
 
-def begin(rank: int, step: int, saved: Sequence[Mapping[str, Any]] | None) -> None:
+def start_process(rank: int, step: int, saved: Sequence[Mapping[str, Any]] | None) -> None:
     """Gives this process the generators it trains with.
 
     Until now all processes drew alike, so that they built the same networks. The first one goes on

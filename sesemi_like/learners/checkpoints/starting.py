@@ -47,20 +47,20 @@ def build_learner(config: DictConfig, *, trains: bool) -> Learner:
     state = torch.get_rng_state()
     with without_initial_weights(resumes or path is not None) as left_out:
         learner: Learner = instantiate(target, hparams=settings["hparams"], key="learner")
-    if left_out and not resumes and not _are_brought(learner, left_out, path):
+    if left_out and not resumes and not _provides_weights(learner, left_out, path):
         torch.set_rng_state(state)
         learner = instantiate(target, hparams=settings["hparams"], key="learner")
     return learner
 
 
-def _are_brought(
+def _provides_weights(
     learner: Learner, networks: list[nn.Module], named: tuple[str, str] | None
 ) -> bool:
     """Whether the checkpoint has every tensor of networks built without weights to begin with."""
     path, key = named or ("", "")
     try:
         given = Checkpoint.read(path, key=key)
-    except ConfigError:  # told when it is loaded
+    except ConfigError:  # reported when it is loaded
         return True
     loaded = set(Match.between(learner.state_dict(), given.tensors).loaded)
     names = {id(module): name for name, module in learner.named_modules()}

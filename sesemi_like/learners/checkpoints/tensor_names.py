@@ -8,7 +8,7 @@ from ...models.heads.loss.base import Forward
 from ..base import Learner
 
 
-def of_networks(learner: Learner, names: Iterable[str]) -> set[str]:
+def tensors_of(learner: Learner, names: Iterable[str]) -> set[str]:
     """The names in the state dict of all tensors of some networks.
 
     Args:
@@ -22,23 +22,23 @@ def of_networks(learner: Learner, names: Iterable[str]) -> set[str]:
     )
 
 
-def evaluated(learner: Learner) -> set[str]:
+def evaluated_tensors(learner: Learner) -> set[str]:
     """The tensors that decide what is evaluated."""
     requests = learner.evaluated_forwards().values()
-    return of_networks(learner, {name for request in requests for name in _through(request)})
+    return tensors_of(learner, {name for request in requests for name in _through(request)})
 
 
-def transferred(learner: Learner) -> set[str]:
+def backbone_tensors(learner: Learner) -> set[str]:
     """The tensors that one takes weights over for: of each network its backbone, if it has one.
 
     Heads differ with the classes, and EMA teachers are copies.
     """
-    found: set[str] = set()
+    names_of_all: set[str] = set()
     for name in set(learner.networks.modules_by_name) - set(learner.averaged_networks()):
-        tensors = of_networks(learner, [name])
+        tensors = tensors_of(learner, [name])
         backbone = {tensor for tensor in tensors if f".{name}.backbone." in tensor}
-        found |= backbone or tensors
-    return found
+        names_of_all |= backbone or tensors
+    return names_of_all
 
 
 def _through(request: Forward) -> Iterator[str]:
