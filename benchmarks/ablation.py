@@ -33,7 +33,7 @@ from common import in_own_process, print_machine
 from fixmatch_cases import WARM_UP, compose_config, extra_callback
 from omegaconf import OmegaConf
 
-from sesemi_like.run.prepare import run
+from sesemi_like.run.execute import run
 
 CASES = {
     "quickstart, network of two small layers (tiny)": 50,

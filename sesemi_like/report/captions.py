@@ -45,7 +45,8 @@ def build_captions(
 
 def class_names(trainer: pl.Trainer) -> Sequence[str] | None:
     """The names of the classes by index, or None where the data have none."""
-    classes: Sequence[str] | None = getattr(trainer.datamodule, "classes", None)  # type: ignore[attr-defined]
+    labels: Any = getattr(trainer.datamodule, "labels", None)  # type: ignore[attr-defined]
+    classes: Sequence[str] | None = labels and labels.classes
     return classes
 
 

@@ -11,7 +11,7 @@ from composing import composed
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sesemi_like.report.captions import build_captions
+from sesemi_like.report.captions import build_captions, class_names
 from sesemi_like.report.confusion import draw_confusion
 from sesemi_like.report.grids import FONT, LINE, image_grid, shortened
 from sesemi_like.run.execute import run
@@ -120,6 +120,11 @@ def test_samples_are_captioned_with_class_pseudo_label_and_confidence() -> None:
     assert all(len(lines) == 1 for lines in found["unlabeled.weak"])
     turns = batch["unlabeled.rotation.target"].tolist()
     assert found["unlabeled.rotation.image"] == [[str(turn)] for turn in turns]
+
+
+def test_classes_have_the_names_that_the_data_give() -> None:
+    trainer: Any = FakeTrainer(prepare(composed("quickstart", *SMALL)).data)
+    assert class_names(trainer) == [str(number) for number in range(10)]
 
 
 class FakeTrainer:
