@@ -24,12 +24,14 @@ HIDDEN: tuple[tuple[type[Warning], str], ...] = (
 )
 """Categories of warnings, and the modules of Lightning that send those which are hidden."""
 
-NOTHING_MEASURED = (
+HIDDEN_TEXTS = (
+    # After resuming nothing has been validated yet; a metric that is missing among others is shown.
     r"`ModelCheckpoint\(monitor=.*\)` could not find the monitored key in the returned metrics: "
-    r"\['epoch', 'step'\]"
+    r"\['epoch', 'step'\]",
+    # Loaders have as many workers as their config says; torch's other warnings of them are shown.
+    r"This DataLoader will create \d+ worker processes in total",
 )
-"""Sent after resuming, when nothing has been validated yet. It is hidden by its text, since the
-same warning about a metric that is not among others is to be shown."""
+"""Beginnings of warnings whose category and module also send others that are to be shown."""
 
 
 @contextmanager
@@ -42,7 +44,8 @@ def quiet_libraries() -> Iterator[None]:
     with warnings.catch_warnings():
         for category, module in HIDDEN:
             warnings.filterwarnings("ignore", category=category, module=f"{module}$")
-        warnings.filterwarnings("ignore", NOTHING_MEASURED, UserWarning)
+        for text in HIDDEN_TEXTS:
+            warnings.filterwarnings("ignore", text, UserWarning)
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
         try:

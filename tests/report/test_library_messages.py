@@ -17,7 +17,7 @@ from lightning_fabric.utilities.warnings import PossibleUserWarning
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sesemi_like.report.library_messages import HIDDEN, NOTHING_MEASURED, quiet_libraries
+from sesemi_like.report.library_messages import HIDDEN, HIDDEN_TEXTS, quiet_libraries
 from sesemi_like.run.execute import run
 
 
@@ -88,7 +88,18 @@ def test_a_checkpoint_with_nothing_measured_yet(is_quiet: bool, tmp_path: Path) 
         warnings.simplefilter("always")
         with quiet_libraries() if is_quiet else nullcontext():
             trainer.fit(Module(), DataLoader(rows, batch_size=2))
-    sent = any(re.match(NOTHING_MEASURED, str(w.message)) for w in shown)
+    sent = any(re.match(HIDDEN_TEXTS[0], str(w.message)) for w in shown)
+    assert sent is not is_quiet
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_more_workers_than_processors(is_quiet: bool) -> None:
+    rows: Any = torch.ones(4, 2)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with quiet_libraries() if is_quiet else nullcontext():
+            DataLoader(rows, num_workers=10_000)
+    sent = any(re.match(HIDDEN_TEXTS[1], str(w.message)) for w in shown)
     assert sent is not is_quiet
 
 
@@ -117,9 +128,9 @@ def test_levels_and_filters_are_restored() -> None:
 def test_a_run_and_one_that_resumes_it_warn_of_nothing(
     tmp_path: Path, overrides: list[str]
 ) -> None:
-    """A folder with a config in it, workers beyond processors, no val loader, another folder."""
+    """A folder with a config in it, no val loader, a resumed run in another folder."""
     small = ["run.gpus=0", "learner.hparams.model.backbone.widths=[4,8]", *overrides]
-    small += ["lr_scheduler=constant", "data.train.unlabeled.num_workers=5", f"run.dir={tmp_path}"]
+    small += ["lr_scheduler=constant", f"run.dir={tmp_path}"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(composed("quickstart", *small, "run.num_iterations=4"))

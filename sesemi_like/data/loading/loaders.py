@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,9 +84,7 @@ def build_loader(
         settings = _map_settings(loader, dataset, key, own_seed, batches, share)
     settings |= _worker_settings(loader, key)
     settings["generator"] = torch.Generator().manual_seed(seed_of(seed, f"{key}:{rank}"))
-    with warnings.catch_warnings():  # of more workers than processors, which the config asks for
-        warnings.simplefilter("ignore", UserWarning)
-        built: DataLoader[Batch] = DataLoader(**settings)
+    built: DataLoader[Batch] = DataLoader(**settings)
     if length_of(built) == 0:
         source = settings["dataset"]
         raise ConfigError([_no_batch(source, key, batch_size, drop_last, world_size)])
