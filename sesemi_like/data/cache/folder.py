@@ -97,10 +97,14 @@ class CacheFolder:
         if cache is not None:
             return cache
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path / f"{key.name}{_LOCK}"):
-            cache = self._open(key)
-            if cache is None:
-                cache = self._build(key, decode, size, is_bounded, workers, progress)
+        lock = self.path / f"{key.name}{_LOCK}"
+        try:
+            with locked(lock):
+                cache = self._open(key)
+                if cache is None:
+                    cache = self._build(key, decode, size, is_bounded, workers, progress)
+        finally:
+            remove_unlocked(lock)  # whoever waits for it still gets it, one after the other
         if cache is None:
             path = self.path / key.name
             raise OSError(f"{path} was written but cannot be read; is the disk damaged?")
