@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from common import print_machine
 from fixmatch_cases import StepTimes, compose_config, extra_callback
 
-from sesemi_like.data.loading.names import TRAIN
+from sesemi_like.data.loading.keys import TRAIN
 from sesemi_like.devices import tune_process
 from sesemi_like.learners import Learner
 from sesemi_like.run.execute import run

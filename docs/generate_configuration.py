@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sesemi_like.config import structs
 from sesemi_like.config.schema import field_help
-from sesemi_like.config.search import opening_sentence
+from sesemi_like.config.search_path import opening_sentence
 from sesemi_like.config.store import builtin_configs
 from sesemi_like.errors import as_yaml
 

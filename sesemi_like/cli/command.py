@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..config.from_run import refuse_in_file, register_earlier_run
 from ..config.resolvers import register_resolvers
-from ..config.search import own_configs
+from ..config.search_path import own_configs
 from ..config.store import register_configs
 from ..errors import (
     SKIP_HINT,
@@ -203,7 +203,7 @@ def job(config: DictConfig) -> dict[str, Any]:
         ConfigError: If the run cannot work.
     """
     from ..config.check import check
-    from ..config.places import missing_data
+    from ..config.paths import missing_data
 
     problems = check(config, MODES)
     if missing := missing_data(config, MODES):

@@ -12,7 +12,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from ..config.learners import LEARNERS
 from ..config.origins import COMMAND_LINE, DEFAULT, Part, compose_parts, leaves, origins
-from ..config.search import compose_config, config_files, covered_configs, groups, opening_sentence
+from ..config.search_path import (
+    compose_config,
+    config_files,
+    covered_configs,
+    groups,
+    opening_sentence,
+)
 from ..errors import ConfigError, ConfigProblem
 from ..run.modes import MODES
 from .arguments import build_parser

@@ -15,7 +15,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from .search import initialized
+from .search_path import initialized
 
 COMMAND_LINE, BUILT_IN, DEFAULT = "command line", "built-in", "default"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..distributed import gather_objects
-from .loading.names import display_name
+from .loading.keys import display_name
 from .run_labels import Datasets
 from .samples import Samples
 

@@ -17,8 +17,8 @@ from ..errors import Problems
 from .batches import Batch
 from .checks.labels import class_problems
 from .checks.warnings import data_warnings
-from .loading.named import NamedLoaders
-from .loading.names import EVALUATED, TRAIN, config_key
+from .loading.keys import EVALUATED, TRAIN, config_key
+from .loading.named_loaders import NamedLoaders
 from .loading.parts import LoaderParts, PartsBuilder, step_fields
 from .loading.workers import AUTO, assign_workers, usable_cpus
 from .progress import Progress, log_task

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..files import write_atomically
 from .loading.collating import build_collation, makes_targets
-from .loading.names import EVALUATED, TRAIN, config_key
+from .loading.keys import EVALUATED, TRAIN, config_key
 from .samples import UNLABELED, Samples
 from .streams import StreamedSamples
 

@@ -16,12 +16,12 @@ from ..config.facts import DataFacts
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
 from ..errors import ConfigError, ConfigProblem
-from ..models.backbones.initial import without_initial_weights
+from ..models.backbones.pretrained import without_initial_weights
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Forward, Step
 from ..models.networks import Networks
 from ..schedulers.durations import steps_of_run
-from ..views.inputs import Inputs
+from ..views.image_inputs import Inputs
 from .checkpoints import rng
 from .dry_run import dry_run
 from .forwards import ForwardPlan, request_problems

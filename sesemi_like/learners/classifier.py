@@ -15,7 +15,7 @@ from ..models.heads.linear import LinearHead
 from ..models.heads.loss import SupervisedLossHead
 from ..models.heads.loss.base import Forward, LossHead
 from ..models.networks import ClassificationNetwork, Networks
-from ..views.inputs import Inputs
+from ..views.image_inputs import Inputs
 from .base import Learner
 from .terms import LossTerm
 

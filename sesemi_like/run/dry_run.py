@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..data import DataModule
 from ..data.checks.images import unsupported_images
-from ..data.loading.names import EVALUATED
+from ..data.loading.keys import EVALUATED
 from ..errors import ConfigProblem, Problems
 from ..learners import Learner
 

@@ -19,7 +19,7 @@ from ..config.from_run import COMPOSED, composed_text
 from ..config.instantiate import plain
 from ..config.resolvers import app_attributes
 from ..data.counts import sample_counts, unreadable_counts
-from ..data.loading.names import TRAIN, display_name
+from ..data.loading.keys import TRAIN, display_name
 from ..devices import tune_process
 from ..errors import ConfigError, ConfigProblem
 from ..files import RUN_FOLDER, write_atomically

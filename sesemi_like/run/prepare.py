@@ -14,7 +14,7 @@ from ..config.modes import Mode, find_mode
 from ..config.resolvers import AppAttributes, app_attributes
 from ..data import DataModule
 from ..data.checks.facts import data_facts, inputs_of, resuming_facts
-from ..data.loading.names import TRAIN
+from ..data.loading.keys import TRAIN
 from ..devices import Devices, choose_devices
 from ..errors import ConfigError, ConfigProblem, Problems
 from ..evaluation import Evaluation, default_evaluators
@@ -26,9 +26,9 @@ from ..report.tasks import show_progress
 from ..trainer.validation import interval_problems, validation_settings
 from .dry_run import dry_run_problems
 from .evaluators import build_evaluators, reading_problems
-from .launch import choose_seed
 from .modes import MODES
 from .prepared import Prepared
+from .seed import choose_seed
 
 
 def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepared:

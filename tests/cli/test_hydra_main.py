@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from sesemi_like.cli.hydra_main import is_sweeping, run_hydra, run_jobs
 from sesemi_like.config.resolvers import register_resolvers
-from sesemi_like.config.search import own_configs
+from sesemi_like.config.search_path import own_configs
 from sesemi_like.config.store import register_configs
 
 GIVEN = ["open_cli", "run.id=x", "-cn", "quickstart"]

@@ -19,7 +19,7 @@ from sesemi_like.data.cache.reader import CachedReader
 from sesemi_like.data.checks.facts import resuming_facts
 from sesemi_like.data.convert import write_shards
 from sesemi_like.data.counts import sample_counts
-from sesemi_like.data.loading.names import display_name
+from sesemi_like.data.loading.keys import display_name
 from sesemi_like.data.streams import StreamedSamples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 

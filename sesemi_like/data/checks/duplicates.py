@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from ..loading.names import EVALUATED
+from ..loading.keys import EVALUATED
 from ..run_labels import Datasets
 from ..samples import Samples
 from ..sources.image_files import ImageFiles, image_files_of

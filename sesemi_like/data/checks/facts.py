@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...config.facts import DataFacts
-from ...views.inputs import Inputs
-from ..loading.names import EVALUATED, TRAIN
+from ...views.image_inputs import Inputs
+from ..loading.keys import EVALUATED, TRAIN
 from ..module import DataModule
 from ..streams import StreamedSamples
 

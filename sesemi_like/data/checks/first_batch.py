@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import SKIP_HINT, ConfigError, ConfigProblem, TransformError, UnreadableSampleError
 from ..batches import Batch
 from ..loading.collating import build_collation
-from ..loading.names import EVALUATED
+from ..loading.keys import EVALUATED
 from ..samples import Sample, Samples
 from ..streams import StreamedSamples
 from .images import AN_IMAGE, describe_unsupported

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...errors import ConfigProblem
-from ..loading.names import EVALUATED, TRAIN, config_key
+from ..loading.keys import EVALUATED, TRAIN, config_key
 from ..run_labels import RunLabels
 from ..samples import UNLABELED, Samples
 

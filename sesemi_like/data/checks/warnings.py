@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..loading.names import TRAIN
+from ..loading.keys import TRAIN
 from ..loading.parts import LoaderParts
 from ..run_labels import RunLabels
 from .duplicates import duplicate_warnings

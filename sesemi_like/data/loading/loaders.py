@@ -14,6 +14,7 @@ from ..batches import Batch
 from ..samples import Samples
 from ..streams import StreamedSamples
 from .collating import build_collation
+from .reproducible import SeededSamples
 from .samplers import (
     ClassBalancedSampler,
     PassSampler,
@@ -21,7 +22,6 @@ from .samplers import (
     RowBatches,
     sampler_problem,
 )
-from .seeded import SeededSamples
 from .seeds import seed_of
 
 

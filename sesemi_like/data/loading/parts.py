@@ -21,8 +21,8 @@ from ..progress import Progress
 from ..registry import dataset
 from ..samples import Samples
 from ..streams import StreamedSamples
+from .keys import TRAIN, config_key
 from .loaders import batch_size_of, build_loader
-from .names import TRAIN, config_key
 from .views import LoaderViews, build_views
 
 

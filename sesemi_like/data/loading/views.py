@@ -14,7 +14,7 @@ from torch import Tensor
 from ...config.instantiate import instantiate
 from ...views.images import as_float
 from ..batches import Batch
-from .names import TRAIN
+from .keys import TRAIN
 from .seeds import batch_generator
 
 View = Callable[[Tensor, torch.Generator], "Tensor | Mapping[str, Tensor]"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ...errors import ConfigError, ConfigProblem, suggest
-from .names import comparable
+from .name_matching import comparable
 
 LABEL_COLUMN = "label"
 

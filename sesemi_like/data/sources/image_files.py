@@ -14,7 +14,7 @@ from ..samples import UNLABELED, Samples
 from .decoding import Pixels, decode
 from .image_listing import EXTENSIONS, ImageListing, folders_in
 from .image_reader import ImageReader, ImageTransform, file_loader_of
-from .names import comparable, look_alikes, printable, subset_names
+from .name_matching import comparable, look_alikes, printable, subset_names
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from ...errors import ConfigError, ConfigProblem, suggest
 from ..registry import register_dataset
 from ..samples import UNLABELED, Sample, Samples
 from .image_reader import ImageReader, ImageTransform
-from .names import subset_names
+from .name_matching import subset_names
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

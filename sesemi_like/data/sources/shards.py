@@ -35,7 +35,7 @@ from ..samples import UNLABELED, UNREADABLE, Sample, check_target
 from ..streams import StreamedSamples
 from .decoding import decode
 from .image_reader import ImageReader, least_side
-from .names import subset_names
+from .name_matching import subset_names
 from .tar import Fields, read_samples
 
 INDEX = "index.json"

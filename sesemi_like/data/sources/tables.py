@@ -16,7 +16,7 @@ from ..samples import UNLABELED, Samples
 from .csv_reader import LABEL_COLUMN, Table, read_table, root_error
 from .image_files import image_samples
 from .image_reader import ImageTransform
-from .names import comparable, look_alikes, subset_names
+from .name_matching import comparable, look_alikes, subset_names
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _LIKE_NO_LABEL = frozenset({"nan", "none", "null", "n/a", "na", "unknown", "unlabeled", "?"})

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...schedulers.lr import WarmupLR
 from ..base import Learner
-from .contents import Checkpoint, Match, differences, hparams_differences, list_names, log_once
+from .reading import Checkpoint, Match, differences, hparams_differences, list_names, log_once
 
 _INITIAL = {"pretrained", "weights", "checkpoint_path"}
 """Settings of a backbone that do not matter once other weights have been loaded."""

@@ -11,9 +11,9 @@ from torch import nn
 
 from ...config.instantiate import instantiate, plain
 from ...errors import ConfigError
-from ...models.backbones.initial import without_initial_weights
+from ...models.backbones.pretrained import without_initial_weights
 from ..base import Learner
-from .contents import Checkpoint, Match, load_weights
+from .reading import Checkpoint, Match, load_weights
 
 
 def weights_path(run: Mapping[str, Any], *, trains: bool) -> tuple[str, str] | None:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...errors import suggest
 from .base import Backbone, feature_shape, reject_head_settings, rejection
-from .initial import skips_initial_weights
 from .local_files import load_local_file
+from .pretrained import skips_initial_weights
 
 
 class PyTorchImageModels(Backbone):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...errors import suggest
 from .base import Backbone, reject_head_settings, rejection
-from .initial import skips_initial_weights
+from .pretrained import skips_initial_weights
 
 _WITH_WEIGHTS = {"transform_input": True, "init_weights": False}
 _IMPLIED = {"googlenet": _WITH_WEIGHTS, "inception_v3": _WITH_WEIGHTS}

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 from sesemi_like.data.conversion import as_samples
 from sesemi_like.data.loading.collating import stack_fields
 from sesemi_like.data.loading.loaders import batch_size_of, build_loader
-from sesemi_like.data.loading.named import NamedLoaders
+from sesemi_like.data.loading.named_loaders import NamedLoaders
 from sesemi_like.data.samples import Samples
 from sesemi_like.errors import ConfigError
 

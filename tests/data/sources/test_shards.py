@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from sesemi_like.data import dataset
 from sesemi_like.data.convert import write_shards
 from sesemi_like.data.loading.loaders import build_loader, length_of
-from sesemi_like.data.loading.named import NamedLoaders
+from sesemi_like.data.loading.named_loaders import NamedLoaders
 from sesemi_like.data.sources.shards import ShardedSamples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 

@@ -10,10 +10,10 @@ from composing import composed
 
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Classifier
-from sesemi_like.learners.checkpoints.contents import Checkpoint
+from sesemi_like.learners.checkpoints.reading import Checkpoint
 from sesemi_like.learners.checkpoints.starting import build_learner, load_start
 from sesemi_like.models.backbones import PyTorchImageModels
-from sesemi_like.views.inputs import Inputs
+from sesemi_like.views.image_inputs import Inputs
 
 KEY = "run.pretrained_checkpoint_path"
 WIDTHS = "learner.hparams.model.backbone.widths"

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from sesemi_like.collation import JigsawTransformer
 from sesemi_like.data import convert
 from sesemi_like.data.loading.loaders import build_loader
-from sesemi_like.data.loading.named import NamedLoaders
+from sesemi_like.data.loading.named_loaders import NamedLoaders
 from sesemi_like.data.samples import Samples
 from sesemi_like.data.sources.image_reader import ImageReader
 from sesemi_like.data.sources.shards import shards
@@ -177,7 +177,7 @@ def test_the_generators_of_the_process_are_left_alone() -> None:
 
 def test_looking_up_seeds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[Any] = []
-    monkeypatch.setattr("sesemi_like.data.loading.seeded.seed_generators", seeds.append)
+    monkeypatch.setattr("sesemi_like.data.loading.reproducible.seed_generators", seeds.append)
     assert len(epoch(loader(None))) == 5
     assert not seeds
     epoch(loader(torchvisions()))

@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from sesemi_like import transforms, views
 from sesemi_like.config.instantiate import instantiate
-from sesemi_like.views.inputs import Inputs, normalization_of
+from sesemi_like.views.image_inputs import Inputs, normalization_of
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
 NORMALIZE = {"_target_": "sesemi_like.views.Normalize", "mean": MEAN, "std": STD}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...models.weights import UnreadableWeightsError, read_weights
-from ...views.inputs import Inputs
+from ...views.image_inputs import Inputs
 from ..base import Learner
 from . import tensor_names
 

@@ -8,7 +8,7 @@ import pytest
 from composing import composed
 
 from sesemi_like.cli import command as cli
-from sesemi_like.config.places import missing_data
+from sesemi_like.config.paths import missing_data
 from sesemi_like.errors import ConfigError
 from sesemi_like.run.modes import MODES
 

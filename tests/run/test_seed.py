@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from processes import in_processes
 
-from sesemi_like.run.launch import choose_seed
+from sesemi_like.run.seed import choose_seed
 
 LAUNCHERS = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "NODE_RANK", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
 
