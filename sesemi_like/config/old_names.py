@@ -28,7 +28,7 @@ EARLIER = {
     "data.images": "data.checks.images",
     "data.labels": "data.checks.labels",
     "data.loaders": "data.loading.loaders",
-    "data.loaders.NamedLoaders": "data.loading.named.NamedLoaders",
+    "data.loaders.NamedLoaders": "data.loading.named_loaders.NamedLoaders",
     "data.memory": "data.cache.memory",
     "data.names": "data.packed_names",
     "data.orientation": "data.sources.orientation",
