@@ -31,7 +31,7 @@ def draft_learner(config: Mapping[str, Any]) -> Learner | None:
         draft.settings = section["hparams"]
     except Exception:
         return None
-    return draft
+    return draft if isinstance(draft, Learner) else None
 
 
 def required_fields(draft: Learner, loaders: Collection[str]) -> dict[str, set[str]] | None:

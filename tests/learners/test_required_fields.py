@@ -49,11 +49,17 @@ def test_a_head_that_is_switched_off_reads_nothing() -> None:
         "+learner.hparams.model.supervised_loss.input_data=supervized",
         "learner.hparams.model.supervised_loss.callable._target_=torch.nn.NoSuchLoss",
         "learner._target_=sesemi_like.NoLearner",
+        "learner._target_=pytorch_lightning.LightningModule",
         "learner.hparams.model.supervised_loss.scale_factor=0",
     ],
 )
-def test_mistakes_are_left_to_those_who_tell_them(mistake: str) -> None:
+def test_mistakes_are_left_to_those_who_report_them(mistake: str) -> None:
     assert read("method=supervised", mistake.replace("+", "")) is None
+
+
+def test_a_class_that_is_no_learner_has_no_draft() -> None:
+    config = composed("quickstart", "learner._target_=pytorch_lightning.LightningModule")
+    assert draft_learner(config.learner) is None
 
 
 def test_a_classifier_is_asked_about_its_data_before_its_networks_are_built() -> None:
