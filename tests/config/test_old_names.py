@@ -10,6 +10,7 @@ import pytest
 
 from sesemi_like.config.instantiate import instantiate
 from sesemi_like.config.old_names import EARLIER, names_since
+from sesemi_like.data.sources import image_reader
 from sesemi_like.errors import ConfigError
 from sesemi_like.report import TensorBoardImages
 
@@ -61,8 +62,14 @@ def test_no_entry_takes_the_place_of_an_object_that_is_there(old: str) -> None:
         assert located(f"sesemi_like.{old}.{name}") is value
 
 
-def test_a_renamed_callback_is_found_by_its_first_name() -> None:
-    assert located("sesemi_like.report.pictures.TensorBoardPictures") is TensorBoardImages
+@pytest.mark.parametrize("module", ["report", "report.pictures"])
+def test_a_renamed_callback_is_found_by_its_first_names(module: str) -> None:
+    assert located(f"sesemi_like.{module}.TensorBoardPictures") is TensorBoardImages
+
+
+@pytest.mark.parametrize("name", ["to_pil", "to_uint8"])
+def test_steps_of_a_transform_are_found_where_they_were(name: str) -> None:
+    assert located(f"sesemi_like.data.samples.{name}") is getattr(image_reader, name)
 
 
 def test_names_are_followed_over_several_renamings(monkeypatch: pytest.MonkeyPatch) -> None:
