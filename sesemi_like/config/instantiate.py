@@ -155,7 +155,7 @@ def _call_error(error: Exception, target: str, function: Any, key: str) -> Confi
     while cause.__cause__ is not None and not isinstance(cause, ConfigError):
         cause = cause.__cause__
     if isinstance(cause, ConfigError):
-        return cause
+        return ConfigError(cause.problems)  # another one, as none can be its own cause
     rejection = _unknown_argument(cause, function, key)
     expected = rejection or f"it refused its settings: {type(cause).__name__}: {cause}"
     return ConfigError([ConfigProblem(key, target, expected)])

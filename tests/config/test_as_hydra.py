@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sesemi_like.config.instantiate import instantiate
-from sesemi_like.errors import ConfigError
+from sesemi_like.errors import ConfigError, ConfigProblem
 
 CALL: dict[str, Any] = {"_target_": f"{__name__}.call"}
 POINT: dict[str, Any] = {"_target_": f"{__name__}.Point", "x": 1}
@@ -115,3 +115,22 @@ def test_each_mistake_is_at_its_key(change: dict[str, Any], key: str, expected: 
     (problem,) = caught.value.problems
     assert problem.key == key
     assert expected in problem.expected
+
+
+def refuse() -> None:
+    """Refuses its settings as parts of this package do."""
+    raise ConfigError([ConfigProblem("inner", 1, "must be 2")])
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_error_of_a_target_is_not_its_own_cause(depth: int) -> None:
+    config: dict[str, Any] = {"_target_": f"{__name__}.refuse"}
+    for _ in range(1, depth):
+        config = {**CALL, "a": config}
+    with pytest.raises(ConfigError) as caught:
+        instantiate(config, key="key")
+    assert caught.value.problems == [ConfigProblem("inner", 1, "must be 2")]
+    causes: list[BaseException] = [caught.value]
+    while causes[-1].__cause__ is not None and len(causes) < 10:
+        causes.append(causes[-1].__cause__)
+    assert len(causes) < 10
