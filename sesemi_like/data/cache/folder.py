@@ -100,9 +100,7 @@ class CacheFolder:
         lock = self.path / f"{key.name}{_LOCK}"
         try:
             with locked(lock):
-                cache = self._open(key)
-                if cache is None:
-                    cache = self._build(key, decode, size, is_bounded, workers, progress)
+                cache = self._build(key, decode, size, is_bounded, workers, progress)
         finally:
             remove_unlocked(lock)  # whoever waits for it still gets it, one after the other
         if cache is None:
@@ -111,11 +109,14 @@ class CacheFolder:
         return cache
 
     def _open(self, key: CacheKey) -> PixelCache | None:
-        path = self.path / key.name
-        if not path.is_dir():
+        if not self.has(key):
             return None
         with locked(self.path / _FOLDER_LOCK):  # so that nobody removes it before it is claimed
-            cache = open_cache(path, len(key.files))
+            return self._open_while_locked(key)
+
+    def _open_while_locked(self, key: CacheKey) -> PixelCache | None:
+        path = self.path / key.name
+        cache = open_cache(path, len(key.files)) if self.has(key) else None
         if cache is None:
             return None
         with suppress(OSError):  # a folder that cannot be written is read
@@ -131,7 +132,11 @@ class CacheFolder:
         workers: int,
         progress: Progress,
     ) -> PixelCache | None:
+        """Builds a cache, unless another run has by now; None if it cannot be read afterwards."""
         with locked(self.path / _FOLDER_LOCK) as is_alone:
+            cache = self._open_while_locked(key)
+            if cache is not None:
+                return cache
             shutil.rmtree(self.path / key.name, ignore_errors=True)  # it is not there, or damaged
             earlier = list(self._earlier_caches(key))
             if is_alone:

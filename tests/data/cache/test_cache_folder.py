@@ -9,7 +9,8 @@ import subprocess
 import sys
 import textwrap
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,25 @@ def test_nothing_is_removed_where_files_cannot_be_locked(
         assert_holds(cache, FILES)
     assert names_in(tmp_path) == {key_of(FILES, settings).name for settings in ("a", "b")}
     assert not list(tmp_path.rglob("in-use-*"))
+
+
+def test_a_cache_that_another_run_has_finished_meanwhile_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, folder, first = FILES[:5], CacheFolder(tmp_path), list[PixelCache]()
+
+    @contextmanager
+    def without_locks(path: Path) -> Iterator[bool]:
+        if path.name == "caches.lock" and not first:
+            first.append(PixelCache([], np.empty((0, 2), np.int64), np.empty((0, 3), np.int64)))
+            first[0] = build(folder, files)[0]
+        yield False
+
+    monkeypatch.setattr("sesemi_like.data.cache.folder.locked", without_locks)
+    second, decoded = build(folder, files)
+    assert not decoded
+    assert_holds(first[0], files)
+    assert_holds(second, files)
 
 
 def test_nothing_is_removed_for_a_cache_that_does_not_fit_anyway(tmp_path: Path) -> None:
