@@ -1,4 +1,4 @@
-"""Builds the objects that a config describes; failures name key, target, cause and near names."""
+"""Builds the objects that a config describes; failures name key, target, cause, similar names."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ _OF_FOLDERS, _OF_FILES = ("image_folder", "image_files"), ("csv",)
 def missing_data(config: DictConfig, modes: Modes) -> list[ConfigProblem]:
     """Finds folders and files of built-in kinds of data set that do not exist.
 
-    Of train loaders, the one of the supervised loss is looked at; whether the others are read at
-    all is known once the loss heads are built.
+    Of train loaders, the one of the supervised loss is checked; whether the others are read at all
+    is known once the loss heads are built.
 
     Args:
         config: A composed config.

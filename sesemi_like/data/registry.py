@@ -70,7 +70,7 @@ def dataset(
         name: Its kind as registered, or the path of a builder, such as ``my_data.my_images``.
         root: Its folder or file.
         subset: The subset or subsets to read; None means all.
-        image_transform: Applied to each PIL image; None returns uint8 tensors (C, H, W).
+        image_transform: Applied to each PIL image; None makes uint8 tensors (C, H, W).
         **kwargs: The label budget (`part`, `labels_per_class`, `num_labels`, `label_fraction`,
             `label_seed`, `hide_labels`; see :func:`~sesemi_like.data.splits.choose_part`); the
             others are passed to the builder. Null is the same as a missing key where the builder

@@ -53,13 +53,13 @@ def choose_labels(
     else:
         counts = np.maximum(1, np.round(float(label_fraction or 0) * sizes).astype(np.int64))
     kept = [
-        _permuted(rows, seed, int(label))[:count]
+        _permute(rows, seed, int(label))[:count]
         for label, rows, count in zip(labels, rows_by_class, counts, strict=True)
     ]
     return np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
 
 
-def _permuted(rows: Rows, seed: int, label: int) -> Rows:
+def _permute(rows: Rows, seed: int, label: int) -> Rows:
     generator = np.random.Generator(np.random.PCG64([seed, label]))
     return rows[generator.permutation(len(rows))]
 

@@ -46,11 +46,10 @@ class Accuracy(Evaluator):
 
     def _values(self, labeled: Predictions) -> dict[str, dict[str, float]]:
         return {
-            network: self._measured(outputs, labeled)
-            for network, outputs in labeled.outputs.items()
+            network: self._measure(outputs, labeled) for network, outputs in labeled.outputs.items()
         }
 
-    def _measured(self, outputs: Mapping[str, Tensor], labeled: Predictions) -> dict[str, float]:
+    def _measure(self, outputs: Mapping[str, Tensor], labeled: Predictions) -> dict[str, float]:
         logits, target = outputs["logits"], labeled.target
         values = {}
         for k in self.top_k:

@@ -155,8 +155,8 @@ class Evaluation(pl.Callback):
         needs = {name for evaluator in self.evaluators.values() for name in evaluator.needs}
         networks = {k: v for k, v in outputs.items() if k not in ("target", "index")}
         kept = {
-            network: {key: value.float().cpu() for key, value in answer.items() if key in needs}
-            for network, answer in networks.items()
+            network: {key: value.float().cpu() for key, value in tensors.items() if key in needs}
+            for network, tensors in networks.items()
         }
         return Predictions(outputs["target"].cpu(), outputs["index"].cpu(), kept)
 

@@ -301,9 +301,9 @@ class Learner(pl.LightningModule):
             return False
 
     def _is_logged(self, step: Step) -> bool:
-        """Whether this step is looked at: it is written, or the last one of an epoch or the run.
+        """Whether this step is logged: its figures are written, or it ends an epoch or the run.
 
-        The others need not compute what is only looked at.
+        The others need not compute what is only logged.
         """
         if not self._is_attached:
             return False

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from .grids import FONT, Drawn, shortened
+from .grids import FONT, Drawn, shorten
 
 _MAX_CLASSES_WITH_TEXT = 25
 """Classes up to which the matrix has numbers and names in it."""
@@ -64,7 +64,7 @@ def _write_names(image: Image.Image, pen: ImageDraw.ImageDraw, classes: Sequence
     """Rows are named on the left, columns above them, turned upwards, so that all have room."""
     for number, name in enumerate(classes):
         middle = _NAMES + number * _CELL + _CELL / 2
-        text = shortened(name, _NAMES - 30)
+        text = shorten(name, _NAMES - 30)
         pen.text((_NAMES - 6, middle), text, "black", FONT, anchor="rm")
         turned = Image.new("RGB", (_NAMES - 30, 16), "white")
         ImageDraw.Draw(turned).text((0, 8), text, "black", FONT, anchor="lm")

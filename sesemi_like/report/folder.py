@@ -17,7 +17,7 @@ def make_run_folder(
     Args:
         parent: `run.dir`.
         run_id: `run.id`.
-        label: What tells the run from the others of its sweep; it goes behind the time.
+        label: What distinguishes the run from the others of its sweep; it follows the time.
         time: When the run started; None is now.
     """
     stamp = (time or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S") + (f"_{label}" if label else "")

@@ -47,10 +47,10 @@ def image_grid(
     missing = torch.zeros(-len(images) % width, *images.shape[1:])
     rows = [torch.cat(list(row), dim=2) for row in torch.cat([images, missing]).split(width)]
     grid = torch.cat(rows, dim=1).permute(1, 2, 0).numpy().astype(np.uint8)
-    return _captioned(grid, captions, images.shape[-2:], width, lines) if lines else grid
+    return _write_captions(grid, captions, images.shape[-2:], width, lines) if lines else grid
 
 
-def _captioned(
+def _write_captions(
     grid: Drawn, captions: Sequence[Sequence[str]], cell: Sequence[int], columns: int, lines: int
 ) -> Drawn:
     image = Image.fromarray(grid)
@@ -60,11 +60,11 @@ def _captioned(
         row, column = divmod(number, columns)
         for line, text in enumerate(texts):
             top = (row + 1) * height - 1 - (lines - line) * LINE
-            pen.text((column * width + 3, top), shortened(text, width - 4), "white", FONT)
+            pen.text((column * width + 3, top), shorten(text, width - 4), "white", FONT)
     return np.asarray(image)
 
 
-def shortened(text: str, width: float) -> str:
+def shorten(text: str, width: float) -> str:
     """The text, or as much of its beginning as has room, ending in an ellipsis."""
     if FONT.getlength(text) <= width:
         return text

@@ -84,7 +84,7 @@ def summarize(
 def describe_metrics(
     prepared: Prepared, trainer: pl.Trainer, metrics: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
-    """Reports of each metric which weights and images it was measured on.
+    """Describes which weights and images each metric was measured on.
 
     Args:
         prepared: The run.

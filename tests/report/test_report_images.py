@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sesemi_like.report.captions import build_captions, class_names
 from sesemi_like.report.confusion import draw_confusion
-from sesemi_like.report.grids import FONT, LINE, image_grid, shortened
+from sesemi_like.report.grids import FONT, LINE, image_grid, shorten
 from sesemi_like.run.execute import run
 from sesemi_like.run.prepare import prepare
 
@@ -76,8 +76,8 @@ def test_captions_stand_under_their_image_and_leave_it_alone() -> None:
 
 
 def test_long_names_are_shortened_to_their_room() -> None:
-    assert shortened("cat", 100) == "cat"
-    found = shortened("Old English sheepdog", 60)
+    assert shorten("cat", 100) == "cat"
+    found = shorten("Old English sheepdog", 60)
     assert found.startswith("Old E")
     assert found.endswith("…")
     assert FONT.getlength(found) <= 60

@@ -81,7 +81,7 @@ class LossOutputs:
             they must all have N rows.
         metrics: Named scalars to log, detached tensors of no dimension, each a mean over the rows
             that count, nan where there is none; of the same names at every step, for processes are
-            averaged. Looked at only on steps that are written, see :class:`LazyMetrics`.
+            averaged. Read only on steps that are logged, see :class:`LazyMetrics`.
         count: How many rows `mean` divides by, a tensor of no dimension, or None for all N. A head
             that leaves rows out need not select the others, for which a GPU would have to wait.
     """
@@ -151,7 +151,7 @@ class LossHead(nn.Module):
         """Applies the rule.
 
         Args:
-            outputs: The returns by request name: the field itself (``through=None``), or what the
+            outputs: The results by request name: the field itself (``through=None``), or what the
                 network returned; a classifier returns ``{"features": (N, D), "logits": (N, C)}``.
             step: Where training stands.
 
