@@ -122,6 +122,7 @@ def test_a_terminated_sweep_keeps_its_checkpoint_ends_its_workers_and_says_what_
 ) -> None:
     command = [sys.executable, "-m", "sesemi_like", "-m", "-cn", "quickstart", *TINY]
     command += ["method=supervised", "run.num_iterations=100000", "run.seed=0,1,2"]
+    command += ["run.validate_every=20"]
     command += ["data.train.supervised.num_workers=1"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
