@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -53,14 +55,32 @@ def stop_on_signals() -> Iterator[None]:
     handled = [number for number, handler in before.items() if handler != signal.SIG_IGN]
     for number in handled:
         signal.signal(number, stop)
+    excepthook = sys.excepthook
+    sys.excepthook = partial(_print_unless_cut_off, owner, excepthook)
     try:
         yield
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         raise
     finally:
+        sys.excepthook = excepthook
         for number in handled:
             signal.signal(number, before[number])
+
+
+def _print_unless_cut_off(
+    owner: int,
+    excepthook: Callable[..., Any],
+    kind: type[BaseException],
+    error: BaseException,
+    traceback: TracebackType | None,
+) -> None:
+    """Prints an error that nothing caught, but not a forked worker's lost connection to its owner.
+
+    A worker that is sending a batch while its owner is stopped can do nothing about it.
+    """
+    if os.getpid() == owner or not issubclass(kind, ConnectionError | EOFError):
+        excepthook(kind, error, traceback)
 
 
 def _end_worker(signum: int, frame: FrameType | None) -> None:

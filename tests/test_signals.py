@@ -146,3 +146,20 @@ def test_a_terminated_sweep_keeps_its_checkpoint_ends_its_workers_and_says_what_
         rows = [(row["seed"], row["status"]) for row in csv.DictReader(file)]
     assert rows == [("0", "stopped"), ("1", "not run"), ("2", "not run")]
     assert stdout.count("not run") == 2
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, EOFError, ValueError])
+def test_a_worker_cut_off_from_its_process_prints_no_traceback(error: type[Exception]) -> None:
+    with stop_on_signals():
+        reading, writing = os.pipe()
+        worker = os.fork()
+        if worker == 0:
+            os.dup2(writing, 2)
+            sys.stderr = os.fdopen(2, "w")
+            sys.excepthook(error, error("cut off"), None)
+            sys.stderr.flush()
+            os._exit(0)
+        os.waitpid(worker, 0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert ("cut off" in pipe.read()) == (error is ValueError)
