@@ -122,7 +122,7 @@ class _Preparation:
             draft = draft_learner(self.config.learner)
             required = self._required_fields(draft)
         with self.problems.collecting():
-            if not self.problems.under("data", "run.batch_size_per_gpu"):
+            if not self.problems.under("data", "run.batch_size_per_gpu", "run.cache_limit"):
                 return DataModule(
                     self.config.data,
                     self.run,

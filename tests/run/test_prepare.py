@@ -95,6 +95,18 @@ def test_mistakes_of_data_learner_and_run_are_reported_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize("limit", ["-1", "many", "true", "[1]"])
+def test_a_wrong_limit_of_caches_is_reported_with_mistakes_of_the_learner(limit: str) -> None:
+    optimizer = "learner.hparams.optimizer._target_=torch.optim.SDG"
+    config = composed("quickstart", *TINY, f"run.cache_limit={limit}", optimizer)
+    with pytest.raises(ConfigError) as caught:
+        prepare(config, check(config, MODES))
+    assert [problem.key for problem in caught.value.problems] == [
+        "run.cache_limit",
+        "learner.hparams.optimizer._target_",
+    ]
+
+
 def test_a_wrong_interval_of_validations_and_a_wrong_number_of_classes_are_reported_at_once() -> (
     None
 ):
