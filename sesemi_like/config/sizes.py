@@ -1,4 +1,4 @@
-"""Sizes in bytes, as users write them: 2000000000, "2 GB", "512 MiB"."""
+"""Sizes in bytes, as users write and read them: 2000000000, "2 GB", "512 MiB"."""
 
 from __future__ import annotations
 
@@ -36,3 +36,18 @@ def parse_bytes(size: Any) -> int | None:
             "needs a number of bytes, 0 or more, or a text such as '20 GB' or '512 MiB'"
         )
     return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def format_bytes(size: float) -> str:
+    """Formats a number of bytes with a unit that keeps its first digits: "600.0 kB", "2.2 GB".
+
+    Args:
+        size: Bytes, 0 or more.
+    """
+    if size < 1000:
+        return f"{int(size)} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.95:  # what is rounded to 1000.0 takes the next unit
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} TB"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sesemi_like.config.sizes import parse_bytes
+from sesemi_like.config.sizes import format_bytes, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,12 @@ def test_numbers_and_units_are_read(size: Any, expected: int | None) -> None:
 def test_what_is_no_size_is_refused(size: Any) -> None:
     with pytest.raises(ValueError, match="needs a number of bytes, 0 or more, or a text such as"):
         parse_bytes(size)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (600_000, "600.0 kB"), (999_949, "999.9 kB"),
+     (999_950, "1.0 MB"), (2_211_840, "2.2 MB"), (50 * 10**9, "50.0 GB"), (3 * 10**15, "3000.0 TB")],
+)  # fmt: skip
+def test_sizes_are_shown_with_a_unit_that_fits(size: int, expected: str) -> None:
+    assert format_bytes(size) == expected

@@ -544,7 +544,7 @@ def test_a_cache_that_cannot_be_kept_is_reported_with_its_key(folder: Path) -> N
 
 def test_a_cache_beyond_the_limit_is_reported_with_its_key(folder: Path) -> None:
     settings = ("++data.train.unlabeled.dataset.cache=disk", "run.cache_limit=1 kB")
-    found = r"dataset\.cache: found 'disk'.* give a run\.cache_limit of more than 0\.0 GB"
+    found = r"dataset\.cache: found 'disk'.* give a run\.cache_limit of more than 1\.0 kB"
     with pytest.raises(ConfigError, match=found):
         of_folder(folder, *settings)
     of_folder(folder, settings[0], "run.cache_limit=1 GB").decode()

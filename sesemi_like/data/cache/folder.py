@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...config.sizes import format_bytes
 from ...locks import Claim, is_claimed, locked, remove_unlocked
 from ..progress import Progress, log_task
 from .decode import Decode
@@ -200,8 +201,8 @@ class CacheFolder:
         used = sum(sizes.values()) - sum(sizes[path] for path in unused)
         if is_bounded and used + size > limit:
             raise OSError(
-                f"{size / 1e9:.1f} GB more, beside {used / 1e9:.1f} GB that are in use, exceed the "
-                f"{limit / 1e9:.1f} GB that run.cache_limit allows"
+                f"{format_bytes(size)} more, beside {format_bytes(used)} that are in use, exceed "
+                f"the {format_bytes(limit)} that run.cache_limit allows"
             )
         excess = sum(sizes.values()) + size - limit
         for path in unused:
@@ -209,9 +210,8 @@ class CacheFolder:
                 break
             age = (time.time() - _last_used(path)) / 86400
             log.info(
-                "removing the cache %s (%.2f GB, last used %.0f days ago): "
-                "run.cache_limit allows %.1f GB",
-                path, sizes[path] / 1e9, age, limit / 1e9,
+                "removing the cache %s (%s, last used %.0f days ago): run.cache_limit allows %s",
+                path, format_bytes(sizes[path]), age, format_bytes(limit),
             )  # fmt: skip
             _remove(path)
             excess -= sizes[path]

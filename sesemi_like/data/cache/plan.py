@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from ...config.sizes import format_bytes
 from ...errors import ConfigError, ConfigProblem
 from ..progress import Progress, log_task
 from ..samples import Samples
@@ -136,8 +137,8 @@ def plan_cache(
     locations = plan.locations()
     if kind == "auto" and "disk" not in locations:
         log.info(
-            "pixels of %.1f GB are not kept on disk: run.cache_limit or what is free there is less",
-            plan.needed / 1e9,
+            "pixels of %s are not kept on disk: run.cache_limit or the free space there is smaller",
+            format_bytes(plan.needed),
         )
     return plan if locations else None
 
@@ -191,7 +192,7 @@ class CachePlan:
 
     def _shortage(self, room: int) -> str:
         """Says that the pixels do not fit, and what would help."""
-        needed, free = f"{self.needed / 1e9:.1f} GB", f"{room / 1e9:.1f} GB"
+        needed, free = format_bytes(self.needed), format_bytes(room)
         if self.kind == "disk" and self.limit == room:
             return f"the pixels take {needed}; give a run.cache_limit of more than {free}, or none"
         where = f"in {self.folder}" if self.kind == "disk" else "of memory"
