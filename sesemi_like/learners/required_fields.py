@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
-import hydra
 import pytorch_lightning as pl
 
 from ..config.instantiate import plain
+from ..config.locate import locate
 from .base import Learner
 from .forwards import fields_of
 
@@ -25,7 +25,7 @@ def draft_learner(config: Mapping[str, Any]) -> Learner | None:
     """
     try:
         section = plain(config)
-        learner: type[Learner] = hydra.utils.get_class(section["_target_"])
+        learner = cast(type[Learner], locate(section["_target_"], "learner").func)
         draft = learner.__new__(learner)
         pl.LightningModule.__init__(draft)
         draft.settings = section["hparams"]

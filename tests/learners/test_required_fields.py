@@ -4,6 +4,7 @@ import pytest
 from composing import composed
 
 from sesemi_like.config.facts import DataFacts
+from sesemi_like.config.old_names import EARLIER
 from sesemi_like.config.resolvers import AppAttributes, app_attributes
 from sesemi_like.learners.required_fields import draft_learner, required_fields
 
@@ -60,6 +61,18 @@ def test_mistakes_are_left_to_those_who_report_them(mistake: str) -> None:
 def test_a_class_that_is_no_learner_has_no_draft() -> None:
     config = composed("quickstart", "learner._target_=pytorch_lightning.LightningModule")
     assert draft_learner(config.learner) is None
+
+
+def test_a_learner_of_an_unknown_name_is_left_to_the_build_without_log_messages(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert read("learner._target_=sesemi_like.NoLearner") is None
+    assert caplog.text == ""
+
+
+def test_a_learner_is_drafted_by_an_earlier_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EARLIER, "before.Classifier", "Classifier")
+    assert read("method=supervised", "learner._target_=sesemi_like.before.Classifier") == SUPERVISED
 
 
 def test_a_classifier_is_asked_about_its_data_before_its_networks_are_built() -> None:
