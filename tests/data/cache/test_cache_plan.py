@@ -220,7 +220,9 @@ def test_what_cannot_be_kept_is_reported(
 ) -> None:
     samples = indexed("image_folder", str(image_root))
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(1000))
-    with pytest.raises(ConfigError, match=r"cache: found 'disk'; the pixels take [1-9][0-9.]* k?B, and 1\.0 kB"):
+    with pytest.raises(
+        ConfigError, match=r"cache: found 'disk'; the pixels take [1-9][0-9.]* k?B, and 1\.0 kB"
+    ):
         cache_samples(samples, "disk", folder=tmp_path / "cache")
     monkeypatch.undo()
     (tmp_path / "file").write_text("")
