@@ -92,7 +92,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves after a validation or some epochs, and when training ends."""
         is_due, self._is_due = self._is_due or _is_over(trainer), False
-        if not _is_validated(trainer):
+        if trainer.check_val_every_n_epoch == 1 and not _is_validated(trainer):
             is_due |= (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if is_due and self._lacks_step(trainer):
             self.save(trainer)

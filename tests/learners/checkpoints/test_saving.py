@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from composing import composed
+from pytorch_lightning.demos.boring_classes import BoringModel
 
-from sesemi_like.learners.checkpoints.saving import AtomicCheckpointIO
+from sesemi_like.learners.checkpoints.saving import (
+    AtomicCheckpointIO,
+    CarryBestOver,
+    LastCheckpoint,
+)
 from sesemi_like.trainer.build import build_trainer_section
 
 
@@ -101,3 +107,49 @@ def test_runs_save_so_unless_they_bring_a_way_of_their_own() -> None:
     own = "+trainer.plugins={_target_: pytorch_lightning.plugins.io.TorchCheckpointIO}"
     (plugin,) = build_trainer_section(composed("quickstart", own))["plugins"]
     assert not isinstance(plugin, AtomicCheckpointIO)
+
+
+def steps_saved(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, resumed: str | None = None, **settings: Any
+) -> list[int]:
+    """The steps after which a run of four epochs of two steps writes its last checkpoint."""
+    steps, save = [], LastCheckpoint.save
+
+    def record(self: LastCheckpoint, trainer: pl.Trainer) -> None:
+        steps.append(trainer.global_step)
+        save(self, trainer)
+
+    monkeypatch.setattr(LastCheckpoint, "save", record)
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=4, limit_train_batches=2, logger=False,
+        callbacks=[CarryBestOver(), LastCheckpoint(folder)], enable_progress_bar=False,
+        enable_model_summary=False, **settings,
+    )  # fmt: skip
+    trainer.fit(BoringModel(), ckpt_path=resumed)
+    return steps
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_epochs_that_are_not_validated_are_not_saved_where_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"check_val_every_n_epoch": 3, "num_sanity_val_steps": 0, "limit_val_batches": 1}
+    assert steps_saved(tmp_path, monkeypatch, **settings) == [6, 8]
+    assert steps_saved(tmp_path, monkeypatch, limit_val_batches=0) == [2, 4, 6, 8]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_checkpoints_of_earlier_versions_are_resumed_without_a_warning_of_their_callbacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    steps_saved(tmp_path / "first", monkeypatch, limit_val_batches=0)
+    content = torch.load(tmp_path / "first" / "last.ckpt", weights_only=True)
+    last = str(tmp_path / "first" / "last.ckpt")
+    settings = {"monitor": None, "mode": "min", "every_n_train_steps": 0, "every_n_epochs": 1}
+    key = f"LastCheckpoint{ {**settings, 'train_time_interval': None}!r}"
+    content["callbacks"][key] = {"dirpath": str(tmp_path / "first"), "best_model_path": last}
+    torch.save(content, tmp_path / "earlier.ckpt")
+    recwarn.clear()
+    earlier = str(tmp_path / "earlier.ckpt")
+    steps_saved(tmp_path / "second", monkeypatch, resumed=earlier, limit_val_batches=0)
+    assert not [str(w.message) for w in recwarn if "callback" in str(w.message).lower()]
