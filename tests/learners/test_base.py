@@ -155,7 +155,7 @@ def test_a_head_of_zero_weight_asks_for_nothing() -> None:
     assert learner.make_plan(FIELDS).fields == []
 
 
-def test_heads_that_lack_a_field_are_all_told() -> None:
+def test_heads_that_lack_a_field_are_all_reported() -> None:
     learner = PairLearner(
         {**HPARAMS, "heads": [["a", {"left": "lefft"}, 1.0], ["b", {"right": "up"}, 1.0]]}
     )

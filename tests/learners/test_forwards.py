@@ -117,7 +117,7 @@ def test_fields_are_read_as_they_are_and_listed() -> None:
     assert plan.run(BATCH)["h"]["t"] is BATCH["b.x"]
 
 
-def test_every_wrong_request_is_told_with_near_names() -> None:
+def test_every_wrong_request_is_reported_with_similar_names() -> None:
     requests = {
         "h1": {"q": Forward("a.xx", "net"), "r": Forward("aa.x", "net")},
         "h2": {"q": Forward(Forward("a.x", "nett"), "net.projekt")},

@@ -109,7 +109,7 @@ def test_a_class_without_samples_is_left_out() -> None:
     assert "1 as 0 (1)" in text
 
 
-def test_the_opening_tells_data_length_and_devices() -> None:
+def test_the_opening_has_data_length_and_devices() -> None:
     sizes, labels = {"supervised": 40, "unlabeled": 1437, "val": 10}, {
         "supervised": 40, "unlabeled": 0}  # fmt: skip
     text = text_of(print_opening, "pets", sizes, labels, "600 steps", "1 x cpu")

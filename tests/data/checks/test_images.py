@@ -80,7 +80,7 @@ learner: {{hparams: {{num_classes: 2, model: {{backbone: {{in_chans: {channels}}
 
 
 @pytest.mark.parametrize("image", [GRAY, COLOR, np.zeros((3, 8, 8)), Image.new("RGB", (8, 8))])
-def test_a_run_on_describe_unsupporteds_is_refused_with_what_an_image_is(
+def test_a_run_on_unsupported_images_is_refused_with_what_an_image_is(
     tmp_path: Path, image: Image.Image | NDArray[Any]
 ) -> None:
     problems = problems_of(tmp_path, image, channels=1 if image is GRAY else 3)

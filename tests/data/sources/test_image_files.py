@@ -83,7 +83,7 @@ def test_image_files_finds_images_at_any_depth_and_gives_no_labels(root: Path) -
 
 
 @pytest.mark.parametrize("kind", ["image_folder", "image_files"])
-def test_missing_folders_are_told_with_those_that_are_there(root: Path, kind: str) -> None:
+def test_missing_folders_are_reported_with_those_that_exist(root: Path, kind: str) -> None:
     call = lambda **kwargs: indexed(kind, **kwargs)  # noqa: E731
     ((key, value, expected),) = problems(call, root=str(root.parent / "pest"))
     assert (key, value) == ("root", str(root.parent / "pest"))
@@ -215,7 +215,7 @@ def test_class_folders_that_look_alike_are_reported(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes there alone")
-def test_file_names_that_are_not_utf8_are_read_and_told(tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf8_are_read_and_reported(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     write_image(tmp_path / "images" / "train" / name / f"{name}.png", 7)
     write_image(tmp_path / "images" / "train" / "tea" / "x.png")

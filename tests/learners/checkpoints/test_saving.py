@@ -133,7 +133,11 @@ def steps_saved(
 def test_epochs_that_are_not_validated_are_not_saved_where_others_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"check_val_every_n_epoch": 3, "num_sanity_val_steps": 0, "limit_val_batches": 1}
+    settings: dict[str, Any] = {
+        "check_val_every_n_epoch": 3,
+        "num_sanity_val_steps": 0,
+        "limit_val_batches": 1,
+    }
     assert steps_saved(tmp_path, monkeypatch, **settings) == [6, 8]
     assert steps_saved(tmp_path, monkeypatch, limit_val_batches=0) == [2, 4, 6, 8]
 

@@ -151,7 +151,7 @@ def cut_off(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", odd_files())
-def test_a_file_that_is_no_checkpoint_is_told_in_one_sentence(tmp_path: Path, kind: Any) -> None:
+def test_a_file_that_is_no_checkpoint_is_reported_in_one_sentence(tmp_path: Path, kind: Any) -> None:
     path = tmp_path / "x.ckpt"
     odd_files()[kind](path)
     with pytest.raises(ConfigError, match=r"cannot be read|holds no weights") as caught:
@@ -259,7 +259,7 @@ def test_a_classifier_of_a_checkpoint_answers_images(tmp_path: Path) -> None:
         torch.testing.assert_close(classifier(given), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_of_several_processes_one_tells_what_differs(
+def test_of_several_processes_one_logs_what_differs(
     weights: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = [f"{WIDTHS}=[4,8]", "learner.hparams.num_classes=7", weights[0]]
