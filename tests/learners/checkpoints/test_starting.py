@@ -151,7 +151,9 @@ def cut_off(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", odd_files())
-def test_a_file_that_is_no_checkpoint_is_reported_in_one_sentence(tmp_path: Path, kind: Any) -> None:
+def test_a_file_that_is_no_checkpoint_is_reported_in_one_sentence(
+    tmp_path: Path, kind: Any
+) -> None:
     path = tmp_path / "x.ckpt"
     odd_files()[kind](path)
     with pytest.raises(ConfigError, match=r"cannot be read|holds no weights") as caught:
