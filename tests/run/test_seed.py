@@ -76,7 +76,7 @@ import os
 import pathlib
 import sys
 import torch.distributed as dist
-from sesemi_like.run.launch import choose_seed
+from sesemi_like.run.seed import choose_seed
 
 seeds = [choose_seed(None)]
 dist.init_process_group("gloo")  # as Lightning does, at the same port
