@@ -13,7 +13,7 @@ from .check_trainer import trainer_problems
 from .choices import ACCELERATORS, CACHE_KINDS, ON_ERROR, ON_NONFINITE, PARTS, PRECISIONS
 from .keys import key_help
 from .learners import LEARNERS, learner_entry
-from .modes import Mode, Modes, mode_problems
+from .mode import Mode, Modes, mode_problems
 from .rules import at_least, exclusive, one_of
 from .schema import schema_problems
 from .sizes import parse_bytes

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, suggest
 from .length import length_problems
-from .modes import Mode
+from .mode import Mode
 
 PRECISIONS = ("32-true", "32", 32, "bf16-mixed", "bf16", "16-mixed", "16", 16)
 """What `trainer.precision` may be: weights stay in the precision that losses need."""

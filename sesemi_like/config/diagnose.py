@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from ..errors import ConfigError, ConfigProblem, suggest
 from .check import typed_problems
-from .modes import Modes, mode_problems
+from .mode import Modes, mode_problems
 from .overrides import forced_override, override_problems, split_overrides
 from .search_path import compose_config, config_files, covered_configs, is_group, own_configs
 from .store import register_configs

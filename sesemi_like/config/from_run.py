@@ -18,7 +18,7 @@ from yaml import YAMLError
 
 from ..errors import ConfigError, ConfigProblem
 from .learners import learner_entry
-from .modes import Modes
+from .mode import Modes
 from .store import PRIMARY_CONFIG, builtin_configs
 from .structs import RunConfig
 

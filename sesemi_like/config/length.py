@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigProblem
-from .modes import Mode
+from .mode import Mode
 
 _PAIRS = {"max_epochs": "num_epochs", "max_steps": "num_iterations"}
 """Keys of `trainer` that mean the same as a key of `run`."""

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigProblem, suggest
 from .check import named_loaders
-from .modes import Mode, Modes
+from .mode import Mode, Modes
 
 _OF_FOLDERS, _OF_FILES = ("image_folder", "image_files"), ("csv",)
 

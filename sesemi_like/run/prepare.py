@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..config.instantiate import plain
 from ..config.length import RunLength, run_length
-from ..config.modes import Mode, find_mode
+from ..config.mode import Mode, find_mode
 from ..config.resolvers import AppAttributes, app_attributes
 from ..data import DataModule
 from ..data.checks.facts import data_facts, inputs_of, resuming_facts
@@ -19,7 +19,7 @@ from ..devices import Devices, choose_devices
 from ..errors import ConfigError, ConfigProblem, Problems
 from ..evaluation import Evaluation, default_evaluators
 from ..learners import Learner
-from ..learners.checkpoints.resuming import check_resuming
+from ..learners.checkpoints.resume_checks import check_resuming
 from ..learners.checkpoints.starting import build_learner, load_start
 from ..learners.required_fields import draft_learner, required_fields
 from ..report.tasks import show_progress

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ..config.length import RunLength
-from ..config.modes import Mode
+from ..config.mode import Mode
 from ..config.resolvers import AppAttributes
 from ..data import DataModule
 from ..devices import Devices

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 
-from ..config.modes import Mode
+from ..config.mode import Mode
 from ..schedulers.durations import steps_of_run
 
 FINISHED = "finished"

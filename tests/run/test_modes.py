@@ -13,7 +13,7 @@ from composing import composed
 
 from sesemi_like.cli import command as cli
 from sesemi_like.config.check import check
-from sesemi_like.config.modes import Mode
+from sesemi_like.config.mode import Mode
 from sesemi_like.errors import ConfigError
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES

@@ -22,8 +22,8 @@ from ..registry import dataset
 from ..samples import Samples
 from ..streams import StreamedSamples
 from .keys import TRAIN, config_key
+from .loader_views import LoaderViews, build_views
 from .loaders import batch_size_of, build_loader
-from .views import LoaderViews, build_views
 
 
 @dataclass

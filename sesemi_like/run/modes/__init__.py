@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...config.modes import Mode
+from ...config.mode import Mode
 from .fit import FIT
 from .test import TEST
 from .validate import VALIDATE

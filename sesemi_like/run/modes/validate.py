@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...config.modes import Mode
+from ...config.mode import Mode
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl

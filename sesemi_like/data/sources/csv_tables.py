@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import ConfigError, ConfigProblem, suggest
 from ..registry import register_dataset
 from ..samples import UNLABELED, Samples
-from .csv_reader import LABEL_COLUMN, Table, read_table, root_error
+from .csv_columns import LABEL_COLUMN, Table, read_table, root_error
 from .image_files import image_samples
 from .image_reader import ImageTransform
 from .name_matching import comparable, look_alikes, subset_names

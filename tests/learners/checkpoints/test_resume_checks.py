@@ -11,7 +11,7 @@ from composing import composed
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
-from sesemi_like.learners.checkpoints.resuming import check_resuming
+from sesemi_like.learners.checkpoints.resume_checks import check_resuming
 from sesemi_like.learners.checkpoints.saving import LastCheckpoint
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
