@@ -102,7 +102,9 @@ def main() -> None:
             first: peer(images, batch, grid),
             "sesemi_like, one worker process": ours(images, batch, task, 1),
             "sesemi_like, its default": ours(images, batch, task, 0),
-            "of which loading and normalization": ours(images, batch, lambda images, generator: images, 0),
+            "of which loading and normalization": ours(
+                images, batch, lambda images, generator: images, 0
+            ),
         }
         print(f"{title}; per source image:\n")
         times = interleave(cases, options.repeats, count)
