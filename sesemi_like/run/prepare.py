@@ -157,6 +157,7 @@ class _Preparation:
             self.problems.problems += self._length_problems(length)
             with self.problems.collecting():
                 validation = self._validation_settings(length) if "val" in data.datasets else {}
+        # Drafted again: only now are its settings resolved with the length of the run.
         if draft := draft_learner(self.config.learner):
             if draft.num_classes is not None:
                 data.labels.expect_classes(draft.num_classes)
@@ -174,9 +175,9 @@ class _Preparation:
         return problems
 
     def _validation_settings(self, length: RunLength) -> dict[str, Any]:
-        trainer = plain(self.config.trainer) or {}
         watches = OmegaConf.select(self.config, "learner.hparams.lr_scheduler.monitor")
-        return validation_settings(self.run.validate_every, trainer, length, watches=watches)
+        every = self.run.validate_every
+        return validation_settings(every, self.trainer, length, watches=watches)
 
     def build_learner(self, data: DataModule | None, length: RunLength) -> Learner | None:
         """Builds the learner, runs it on a few samples, and loads its initial weights."""
