@@ -63,6 +63,19 @@ def read_weights(path: str | Path) -> Weights:
     return Weights(tensors, content)
 
 
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Reads what a checkpoint holds beside its tensors, which stay on disk until they are used.
+
+    Args:
+        path: A file that ``torch.save`` has written.
+
+    Raises:
+        Exception: Whatever ``torch.load`` raises for a file that cannot be read.
+    """
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return content
+
+
 def _read_safetensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -22,6 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ..distributed import gather_objects, world_size
 from ..errors import ConfigError, ConfigProblem
+from ..models.weights import read_metadata
 
 _SEED = "SESEMI_LIKE_SEED"
 """Passes the seed that the first process has drawn to those that Lightning launches."""
@@ -73,8 +73,7 @@ def _draw_seed(resumed: str | None) -> int:
 def _seed_in_checkpoint(path: str) -> int | None:
     """The seed of the run that wrote a checkpoint; whether that can be read is checked later."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return int(content["DataModule"]["seed"])
+        return int(read_metadata(path)["DataModule"]["seed"])
     except Exception:
         return None
 

@@ -17,6 +17,7 @@ from ..data.counts import gather_skipped
 from ..evaluation import wilson_interval
 from ..learners.checkpoints.saving import LastCheckpoint
 from ..learners.nonfinite import skipped_steps
+from ..models.weights import read_metadata
 from ..report import print_summary, write_summary
 from ..trainer.checkpoints import best_checkpoint
 from .prepared import Prepared
@@ -143,5 +144,4 @@ def _evaluated_weights(
 
 
 def _step_of(path: str) -> int | None:
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return content.get("global_step")
+    return read_metadata(path).get("global_step")
