@@ -14,6 +14,8 @@ from .learners.base import EMAConfig as EMAConfig
 from .learners.base import LearnerConfig as LearnerConfig
 from .learners.base import LossHeadConfig as LossHeadConfig
 from .learners.base import LRSchedulerConfig as LRSchedulerConfig
+from .learners.base import ParamGroupConfig as ParamGroupConfig
+from .learners.base import TeacherConfig as TeacherConfig
 from .learners.classifier import ClassifierConfig as ClassifierConfig
 from .learners.classifier import ClassifierHParams as ClassifierHParams
 from .learners.classifier import ClassifierModelConfig as ClassifierModelConfig
@@ -52,6 +54,17 @@ class RunConfig:
             null validates every epoch, or about 20 times a run of epochs of fewer than 100 steps.
         on_nonfinite: stop | skip: what to do when a training loss is nan or infinite; skip goes on
             without that step's update.
+        stage: The one of `stages` that is run; null runs those that are not finished, in order.
+        resume: auto goes on with the newest complete checkpoint of the runs of this id, if there is
+            one; null starts anew.
+        checkpoint_every: "500 steps" or "10 minutes" from one checkpoint to go on from to the next;
+            null writes one at each validation and at the end.
+        headline: The figure a run is judged by: a name (`val/loss`), or a mapping of name,
+            direction (max | min) and words; null is the learner's own.
+        rehearse: full | shapes | none: how a step is tried before training: on two samples of each
+            loader, on the meta device without weights, or not at all.
+        compile: Whether each network is compiled by torch.compile, or a mapping of its arguments.
+        tags: Words that the run is found by later; null is its id.
     """
 
     seed: int | None = None
@@ -75,6 +88,13 @@ class RunConfig:
     evaluators: dict[str, Any] | None = None
     validate_every: Any = None
     on_nonfinite: str = "stop"
+    stage: str | None = None
+    resume: str | None = None
+    checkpoint_every: Any = None
+    headline: Any = None
+    rehearse: str = "full"
+    compile: Any = False
+    tags: list[str] | None = None
 
 
 @dataclass
@@ -99,6 +119,10 @@ class DatasetConfig:
             what a sample is.
         cache_side: The shorter side that `ram` and `disk` keep larger images at; null is 8/7 of
             what the transform delivers.
+        num_rows: Keeps this many rows, labelled or not, drawn by `row_seed`; null keeps all.
+        rows: The rows to keep: a list of positions, or a file with one a line; exclusive with
+            `num_rows`.
+        row_seed: Seeds the choice of `num_rows`; a smaller choice is part of a larger one.
     """
 
     name: str = MISSING
@@ -113,6 +137,9 @@ class DatasetConfig:
     on_error: str = "raise"
     cache: str = "auto"
     cache_side: int | None = None
+    num_rows: int | None = None
+    rows: Any = None
+    row_seed: int = 0
 
 
 @dataclass
@@ -138,6 +165,11 @@ class DataLoaderConfig:
         prefetch_factor: Batches each worker prepares ahead.
         persistent_workers: Keeps workers alive between passes; null does so when there are any.
         views: Views of a batch by name, made on the device: `<loader>.<view>`.
+        multiprocessing_context: fork | spawn | forkserver: how workers are started; null is the
+            system's default.
+        generator: A torch.Generator's config, which draws the seeds of the workers; null is one of
+            the run's seed.
+        pin_memory_device: The device that memory is page-locked for; null is the current one.
     """
 
     dataset: dict[str, Any] | None = None
@@ -156,6 +188,9 @@ class DataLoaderConfig:
     prefetch_factor: int | None = None
     persistent_workers: bool | None = None
     views: dict[str, Any] | None = None
+    multiprocessing_context: str | None = None
+    generator: Any = None
+    pin_memory_device: str | None = None
 
 
 @dataclass
@@ -171,6 +206,8 @@ class DataConfig:
         label_fraction: Share of labels kept, in (0, 1].
         label_seed: Seeds the choice of labels.
         image_size: Side in pixels of the images, where a built-in data config resizes them.
+        evaluation: Further loaders by name that evaluators read: a gallery, prompts, other data.
+        predict: The loader of what is predicted, in its order.
     """
 
     train: dict[str, DataLoaderConfig | None] | None = None
@@ -181,6 +218,8 @@ class DataConfig:
     label_fraction: float | None = None
     label_seed: int = 0
     image_size: int | None = None
+    evaluation: dict[str, DataLoaderConfig | None] | None = None
+    predict: DataLoaderConfig | None = None
 
 
 @dataclass
@@ -192,9 +231,11 @@ class AppConfig:
         data: The named data loaders.
         learner: What learns.
         trainer: Anything a Lightning Trainer takes.
+        stages: Configs by name, each laid over the rest and run in turn, the weights handed on.
     """
 
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
     learner: Any = MISSING
     trainer: Any = None
+    stages: dict[str, Any] | None = None

@@ -6,23 +6,22 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ..compat.lightning import writes_logs
-from ..config.facts import DataFacts
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
-from ..errors import ConfigError, ConfigProblem
+from ..errors import ConfigError
 from ..models.backbones.pretrained import without_initial_weights
 from ..models.ema import EMATeacher
-from ..models.heads.loss.base import Fields, Forward, Step
+from ..models.heads.loss.base import Fields, Step
 from ..models.networks import Networks
 from ..schedulers.durations import steps_of_run
 from ..views.image_inputs import Inputs
 from .checkpoints import rng
+from .definition import LearnerDefinition
 from .dry_run import dry_run
 from .forwards import ForwardPlan, request_problems
 from .joining import ForwardChoice
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Learner(pl.LightningModule):
+class Learner(LearnerDefinition):
     """Minimizes a weighted sum of loss heads over named networks and named loaders.
 
     A learner defines in :meth:`build_networks`, :meth:`build_terms` and :meth:`evaluated_forwards`
@@ -58,12 +57,9 @@ class Learner(pl.LightningModule):
         skips_step: Whether the last step was skipped, so that teachers stay.
     """
 
-    key = "learner.hparams"
-    """The config key of the hyperparameters, for messages."""
-
     def __init__(self, hparams: Mapping[str, Any]) -> None:
         super().__init__()
-        self.settings: dict[str, Any] = plain(hparams)
+        self.settings = plain(hparams)
         self.save_hyperparameters({"hparams": self.settings})
         self.networks: Networks = self.build_networks()
         self.loss_terms = nn.ModuleDict(self.build_terms())
@@ -98,52 +94,6 @@ class Learner(pl.LightningModule):
         arguments = (checkpoint_path, map_location, hparams_file, strict, weights_only)
         with without_initial_weights():
             return super().load_from_checkpoint(*arguments, **kwargs).eval()
-
-    @property
-    def num_classes(self) -> int | None:
-        """How many classes labels may be of, or None where the learner distinguishes none."""
-        return None
-
-    @property
-    def labeled_loader(self) -> str | None:
-        """The train loader whose classes are those of the run, if several have labels."""
-        return None
-
-    def problems(self, facts: DataFacts) -> list[ConfigProblem]:
-        """Finds hyperparameters that do not fit the data.
-
-        Like :attr:`num_classes` and :attr:`labeled_loader` it is asked before networks are built,
-        so that all mistakes are reported at once: `self.settings` is all there is by then.
-
-        Args:
-            facts: What is known of the data.
-        """
-        return []
-
-    def build_networks(self) -> Networks:
-        """Builds the networks that requests can go through, from `self.settings`."""
-        raise NotImplementedError(f"{type(self).__name__} must build its networks")
-
-    def build_terms(self) -> dict[str, LossTerm]:
-        """Builds the weighted loss heads by name, from `self.settings`."""
-        raise NotImplementedError(f"{type(self).__name__} must build its loss terms")
-
-    def evaluated_forwards(self) -> dict[str, Forward]:
-        """Names what is evaluated, the headline last; data are fields of the val loader."""
-        return {}
-
-    def averaged_networks(self) -> dict[str, str]:
-        """Names each EMA teacher and the network it averages: ``{"teacher": "classifier"}``."""
-        return {}
-
-    @property
-    def forward_setting(self) -> str:
-        """How rows for one network are run: auto | separate | joined.
-
-        `auto` joins rows only where that changes nothing but speed (see :mod:`.joining`), and if a
-        trial on the first batch finds it faster.
-        """
-        return str(self.settings.get("forward") or "auto")
 
     @property
     def terms(self) -> dict[str, LossTerm]:

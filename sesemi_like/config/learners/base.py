@@ -74,6 +74,37 @@ class EMAConfig:
 
 
 @dataclass
+class TeacherConfig(EMAConfig):
+    """An EMA teacher of a network by name.
+
+    Attributes:
+        decay: Share of the old average kept at each step, in [0, 1].
+        warmup: Starts with a smaller decay that grows to `decay`.
+        kind: states (parameters and buffers are averaged) | parameters (buffers are copied).
+        network: The network that is averaged.
+    """
+
+    network: str = "classifier"
+
+
+@dataclass
+class ParamGroupConfig:
+    """Parameters that are trained with settings of their own.
+
+    Attributes:
+        match: A pattern over parameter names (`backbone.*`), or a list of them.
+        lr: Their learning rate; exclusive with `lr_scale`.
+        lr_scale: Their learning rate as a multiple of the optimizer's.
+        weight_decay: Their weight decay; null is the optimizer's.
+    """
+
+    match: Any = MISSING
+    lr: float | None = None
+    lr_scale: float | None = None
+    weight_decay: float | None = None
+
+
+@dataclass
 class LRSchedulerConfig:
     """A learning-rate schedule.
 

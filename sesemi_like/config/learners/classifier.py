@@ -17,6 +17,8 @@ from .base import (
     LearnerEntry,
     LossHeadConfig,
     LRSchedulerConfig,
+    ParamGroupConfig,
+    TeacherConfig,
     ema_problems,
     loss_problems,
     lr_scheduler_problems,
@@ -57,6 +59,10 @@ class ClassifierModelConfig:
         forward: auto | separate | joined: whether rows for one network are stacked into one
             forward; auto stacks them where that is faster and changes nothing else, which rules
             out BatchNorm and dropout in training mode.
+        rows: auto | on | off: whether rows that weigh nothing are left out of a forward; auto does
+            so where that changes nothing else and is faster.
+        networks: Further networks by name that loss heads send data through.
+        teachers: Further EMA teachers by name, beside `ema`.
     """
 
     backbone: Any = MISSING
@@ -65,6 +71,9 @@ class ClassifierModelConfig:
     head: Any = None
     ema: EMAConfig | None = None
     forward: str = "auto"
+    rows: str = "auto"
+    networks: dict[str, Any] | None = None
+    teachers: dict[str, TeacherConfig | None] | None = None
 
 
 @dataclass
@@ -76,12 +85,23 @@ class ClassifierHParams:
         model: Its networks and losses.
         optimizer: A torch optimizer; gets the parameters.
         lr_scheduler: The learning-rate schedule; null keeps the rate.
+        trainable: Patterns over parameter names: what matches none is frozen; null trains all.
+        param_groups: Parameters with a learning rate or weight decay of their own, by name.
+        no_decay_1d: Whether biases and the weights of norms are kept from weight decay.
+        layer_decay: The factor from a block's learning rate to that of the block before it; null
+            trains all alike.
+        save_frozen: Whether checkpoints hold what did not train too; false notes where it is from.
     """
 
     num_classes: int = MISSING
     model: ClassifierModelConfig = field(default_factory=ClassifierModelConfig)
     optimizer: Any = MISSING
     lr_scheduler: LRSchedulerConfig | None = None
+    trainable: Any = None
+    param_groups: dict[str, ParamGroupConfig | None] | None = None
+    no_decay_1d: bool = False
+    layer_decay: float | None = None
+    save_frozen: bool = True
 
 
 @dataclass

@@ -1,0 +1,72 @@
+"""What a learner defines: its networks, its losses, and what of it is evaluated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from ..config.facts import DataFacts
+from ..errors import ConfigProblem
+from ..models.heads.loss.base import Forward
+from ..models.networks import Networks
+from .terms import LossTerm
+
+
+class LearnerDefinition(pl.LightningModule):
+    """The methods that a learner overrides; all that the engine does with them is in `base`.
+
+    Attributes:
+        settings: The hyperparameters, as plain values.
+    """
+
+    settings: dict[str, Any]
+
+    key = "learner.hparams"
+    """The config key of the hyperparameters, for messages."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes labels may be of, or None where the learner distinguishes none."""
+        return None
+
+    @property
+    def labeled_loader(self) -> str | None:
+        """The train loader whose classes are those of the run, if several have labels."""
+        return None
+
+    def problems(self, facts: DataFacts) -> list[ConfigProblem]:
+        """Finds hyperparameters that do not fit the data.
+
+        Like :attr:`num_classes` and :attr:`labeled_loader` it is asked before networks are built,
+        so that all mistakes are reported at once: `self.settings` is all there is by then.
+
+        Args:
+            facts: What is known of the data.
+        """
+        return []
+
+    def build_networks(self) -> Networks:
+        """Builds the networks that requests can go through, from `self.settings`."""
+        raise NotImplementedError(f"{type(self).__name__} must build its networks")
+
+    def build_terms(self) -> dict[str, LossTerm]:
+        """Builds the weighted loss heads by name, from `self.settings`."""
+        raise NotImplementedError(f"{type(self).__name__} must build its loss terms")
+
+    def evaluated_forwards(self) -> dict[str, Forward]:
+        """Names what is evaluated, the headline last; data are fields of the val loader."""
+        return {}
+
+    def averaged_networks(self) -> dict[str, str]:
+        """Names each EMA teacher and the network it averages: ``{"teacher": "classifier"}``."""
+        return {}
+
+    @property
+    def forward_setting(self) -> str:
+        """How rows for one network are run: auto | separate | joined.
+
+        `auto` joins rows only where that changes nothing but speed (see :mod:`.joining`), and if a
+        trial on the first batch finds it faster.
+        """
+        return str(self.settings.get("forward") or "auto")
