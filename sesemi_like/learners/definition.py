@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 
 from ..config.facts import DataFacts
 from ..errors import ConfigProblem
-from ..models.heads.loss.base import Forward
+from ..models.heads.loss.base import Fields, Forward
 from ..models.networks import Networks
 from .terms import LossTerm
 
@@ -60,6 +61,26 @@ class LearnerDefinition(pl.LightningModule):
 
     def averaged_networks(self) -> dict[str, str]:
         """Names each EMA teacher and the network it averages: ``{"teacher": "classifier"}``."""
+        return {}
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """Names functions without parameters that requests may go through, as through a network.
+
+        Such as mixing two batches or fusing states: ``{"mix": mix_rows}`` makes
+        ``Forward(("a.image", "b.image"), "mix")`` possible. One with a parameter `generator` is
+        given a seeded generator on the CPU.
+        """
+        return {}
+
+    def given(self, fields: Fields) -> dict[Forward, str]:
+        """Names the requests that a batch field already answers, such as cached latents.
+
+        Args:
+            fields: The field names of every train loader.
+
+        Returns:
+            ``{request: full name of the field}``: such a request is read and not run.
+        """
         return {}
 
     @property
