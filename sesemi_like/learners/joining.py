@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..distributed import all_true
+from ..models.norm import sees_batch
 from ..trees import tree_leaves
 from .forwards import ForwardPlan
 from .side_effects import gpus_of, without_side_effects
@@ -24,13 +25,6 @@ NEEDED_GAIN = 0.95
 
 _TOLERANCE = 1e-4
 """Of the largest value: float32 rounding differs by far less, statistics by far more."""
-
-
-_BATCH_NORMS = (
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,
-    nn.LazyBatchNorm1d, nn.LazyBatchNorm2d, nn.LazyBatchNorm3d,
-)  # fmt: skip
-_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 class ForwardChoice:
@@ -104,15 +98,6 @@ class ForwardChoice:
 
     def _set_candidate(self, joined: ForwardPlan) -> None:
         self._candidate = joined if joined.stacked else None
-
-
-def sees_batch(module: nn.Module) -> bool:
-    """Whether a part of a module is BatchNorm in training mode, or keeps statistics of batches."""
-    return any(
-        part.training and (isinstance(part, _BATCH_NORMS) or part.track_running_stats)
-        for part in module.modules()
-        if isinstance(part, (*_BATCH_NORMS, *_INSTANCE_NORMS))
-    )
 
 
 def joined_where_exact(separate: ForwardPlan) -> ForwardPlan:

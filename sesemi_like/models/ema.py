@@ -85,8 +85,13 @@ class EMATeacher(nn.Module):
         return self.module(*inputs)
 
     def train(self, mode: bool = True) -> EMATeacher:
-        """Stays in evaluation mode, whatever the mode."""
-        return super().train(False)
+        """Keeps the averaged network in evaluation mode; `training` alone follows the mode.
+
+        It tells a request for a BatchNorm policy (see :mod:`.norm`) whether this is training.
+        """
+        super().train(False)
+        self.training = mode
+        return self
 
     def decay_at(self, step: int) -> float:
         """The share of the old average kept at an optimizer step, warm-up included."""

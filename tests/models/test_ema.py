@@ -144,7 +144,7 @@ def test_stays_in_evaluation_mode() -> None:
     teacher = EMATeacher(Network().train())
     whole = nn.ModuleDict({"teacher": teacher}).train()
     assert whole.training
-    assert not any(module.training for module in teacher.modules())
+    assert not any(module.training for module in teacher.module.modules())
     before = average(teacher).norm.running_mean.clone()
     teacher(torch.randn(4, 3))
     assert torch.equal(average(teacher).norm.running_mean, before)
