@@ -194,7 +194,8 @@ def _dataset_problems(dataset: DictConfig, key: str) -> Iterator[ConfigProblem]:
     if wrong:
         return
     yield from exclusive(dataset, key, _BUDGETS)
-    for name in ("labels_per_class", "num_labels", "cache_side"):
+    yield from exclusive(dataset, key, ("num_rows", "rows"))
+    for name in ("labels_per_class", "num_labels", "num_rows", "cache_side"):
         yield from at_least(dataset, key, name, 1)
     fraction = dataset.get("label_fraction")
     if fraction is not None and not 0 < fraction <= 1:

@@ -77,6 +77,22 @@ def instantiate(config: Any, *args: Any, key: str, **kwargs: Any) -> Any:
     return _call(content | kwargs, args, key, _Modes().within(content, key))
 
 
+def instantiate_within(config: Any, *, key: str) -> Any:
+    """Builds every object that is described anywhere in a config, and leaves the rest as it is.
+
+    Args:
+        config: A mapping, a list or a value; one with a `_target_` becomes that object.
+        key: The config's key, for messages, which name the path below it.
+
+    Returns:
+        Plain dicts, lists and values, with the objects in their places.
+
+    Raises:
+        ConfigError: As :func:`instantiate`.
+    """
+    return _build(config, key, _Modes())
+
+
 @dataclass(frozen=True)
 class _Modes:
     """How a node and all below it are built, unless a node sets another mode.

@@ -119,9 +119,10 @@ class DatasetConfig:
             what a sample is.
         cache_side: The shorter side that `ram` and `disk` keep larger images at; null is 8/7 of
             what the transform delivers.
-        num_rows: Keeps this many rows, labelled or not, drawn by `row_seed`; null keeps all.
-        rows: The rows to keep: a list of positions, or a file with one a line; exclusive with
-            `num_rows`.
+        num_rows: Keeps this many rows, labelled or not, drawn by `row_seed`; null keeps all. Labels
+            are chosen among them.
+        rows: The rows to keep, in this order: a list of positions, or a file with one a line;
+            exclusive with `num_rows`.
         row_seed: Seeds the choice of `num_rows`; a smaller choice is part of a larger one.
     """
 

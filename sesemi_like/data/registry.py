@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from ..errors import ConfigError, ConfigProblem, suggest
 from .conversion import as_samples
+from .row_choice import choose_rows
 from .samples import Samples
 from .splits import choose_part
 from .streams import StreamedSamples
@@ -24,7 +25,9 @@ Builder = Callable[..., "Dataset[Any]"]
 BUILDERS: dict[str, Builder] = {}
 """The registered kinds of data set, and what builds them."""
 
+_ROW_KEYS = frozenset(inspect.signature(choose_rows).parameters) - {"samples"}
 _PART_KEYS = frozenset(inspect.signature(choose_part).parameters) - {"samples"}
+_SEEDS = ("row_seed", "label_seed")
 
 
 def register_dataset(builder: Builder | str) -> Any:
@@ -71,10 +74,11 @@ def dataset(
         root: Its folder or file.
         subset: The subset or subsets to read; None means all.
         image_transform: Applied to each PIL image; None makes uint8 tensors (C, H, W).
-        **kwargs: The label budget (`part`, `labels_per_class`, `num_labels`, `label_fraction`,
-            `label_seed`, `hide_labels`; see :func:`~sesemi_like.data.splits.choose_part`); the
-            others are passed to the builder. Null is the same as a missing key where the builder
-            has no such key.
+        **kwargs: The choice of rows (`num_rows`, `rows`, `row_seed`; see
+            :func:`~sesemi_like.data.row_choice.choose_rows`), and the label budget among them
+            (`part`, `labels_per_class`, `num_labels`, `label_fraction`, `label_seed`,
+            `hide_labels`; see :func:`~sesemi_like.data.splits.choose_part`); the others are passed
+            to the builder. Null is the same as a missing key where the builder has no such key.
 
     Returns:
         A data set of dict samples with the fields `image`, `target` and `index`.
@@ -83,20 +87,21 @@ def dataset(
         ConfigError: If the kind or a key is unknown, or the builder reports problems of its data.
     """
     builder = _find_builder(name)
+    choice = {key: kwargs.pop(key) for key in list(kwargs) if key in _ROW_KEYS}
     budget = {key: kwargs.pop(key) for key in list(kwargs) if key in _PART_KEYS}
     on_error = kwargs.pop("on_error", "raise")
     keys = _builder_keys(name, builder, kwargs)
     samples = _build(name, builder, root, subset, image_transform, keys)
     samples.on_error = on_error
     if isinstance(samples, StreamedSamples):
-        _check_stream(samples, budget)
+        _check_stream(samples, {**choice, **budget})
         return samples
-    return choose_part(samples, **budget)
+    return choose_part(choose_rows(samples, **choice), **budget)
 
 
-def _check_stream(samples: StreamedSamples, budget: dict[str, Any]) -> None:
+def _check_stream(samples: StreamedSamples, choice: dict[str, Any]) -> None:
     """Checks that nothing is asked of a stream that only a map-style data set can do."""
-    given = {k: v for k, v in budget.items() if v not in (None, "all") and k != "label_seed"}
+    given = {k: v for k, v in choice.items() if v not in (None, "all") and k not in _SEEDS}
     if given:
         expected = "a streamed data set cannot be split here; split it in its builder"
         raise ConfigError([ConfigProblem(key, value, expected) for key, value in given.items()])
@@ -123,7 +128,7 @@ def _builder_keys(name: str, builder: Builder, given: dict[str, Any]) -> dict[st
     parameters = inspect.signature(builder).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return given
-    known = {*parameters, *_PART_KEYS, *_KEYS_OF_ALL}
+    known = {*parameters, *_ROW_KEYS, *_PART_KEYS, *_KEYS_OF_ALL}
     problems = [
         ConfigProblem(key, value, f"{name} takes no such key; {suggest(key, known, noun='keys')}")
         for key, value in given.items()

@@ -38,6 +38,11 @@ class Classifier(Learner):
         return num_classes if isinstance(num_classes, int) else None
 
     @property
+    def input_field(self) -> str:
+        """The batch field that is learned and evaluated."""
+        return str(self.settings["model"].get("input_field") or "image")
+
+    @property
     def labeled_loader(self) -> str | None:
         """The train loader of the supervised loss."""
         loss = self.settings["model"].get("supervised_loss") or {}
@@ -101,6 +106,7 @@ class Classifier(Learner):
             instantiate(config["callable"], key=f"{key}.callable"),
             class_weights=config.get("class_weights"),
             input_data=config.get("input_data", "supervised"),
+            input_field=self.input_field,
         )
 
     @property
@@ -133,9 +139,9 @@ class Classifier(Learner):
 
     def evaluated_forwards(self) -> dict[str, Forward]:
         """Evaluates the classifier and, last, its teacher."""
-        evaluated = {"model": Forward("image", "classifier", grad=False)}
+        evaluated = {"model": Forward(self.input_field, "classifier", grad=False)}
         if "teacher" in self.networks:
-            evaluated["ema"] = Forward("image", "teacher", grad=False)
+            evaluated["ema"] = Forward(self.input_field, "teacher", grad=False)
         return evaluated
 
     def averaged_networks(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ from ..config.instantiate import plain
 from ..config.resolvers import app_attributes
 from ..data.counts import sample_counts, unreadable_counts
 from ..data.loading.keys import TRAIN, display_name
+from ..data.row_choice import write_rows
 from ..devices import tune_process
 from ..errors import ConfigError, ConfigProblem
 from ..files import RUN_FOLDER, write_atomically
@@ -113,6 +114,12 @@ def _write_inputs(prepared: Prepared, folder: Path) -> None:
     text = composed_text(prepared.config, seed=prepared.seed, chosen=groups)
     write_atomically(folder / COMPOSED, text)
     prepared.data.labels.write_list(folder / "labels.csv")
+    loaders = prepared.data.loaders
+    sources = {
+        display_name(name, loaders): (parts.config["dataset"], parts.dataset)
+        for name, parts in loaders.items()
+    }
+    write_rows(sources, folder / "rows.csv")
 
 
 @rank_zero_only

@@ -51,7 +51,8 @@ class ClassifierModelConfig:
     """The networks and losses of a classifier.
 
     Attributes:
-        backbone: Maps images to features.
+        backbone: Maps images, or what else `input_field` holds, to features.
+        input_field: The batch field that is learned and evaluated; views have names of their own.
         supervised_loss: The supervised loss; null trains without one.
         regularization_loss_heads: Further loss heads by name.
         head: Maps features to logits; null is one linear layer. Gets in_features, out_features.
@@ -66,6 +67,7 @@ class ClassifierModelConfig:
     """
 
     backbone: Any = MISSING
+    input_field: str = "image"
     supervised_loss: SupervisedLossConfig | None = field(default_factory=SupervisedLossConfig)
     regularization_loss_heads: dict[str, LossHeadConfig | None] | None = None
     head: Any = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from ...config.instantiate import instantiate
+from ...config.instantiate import instantiate_within
 from ...config.sizes import parse_bytes
 from ...errors import ConfigError, ConfigProblem, Problems
 from ..batches import Batch
@@ -188,9 +188,8 @@ class PartsBuilder:
     def _dataset(
         self, name: str, config: Mapping[str, Any]
     ) -> tuple[Samples | StreamedSamples, Any, CachePlan | None]:
-        settings = dict(config)
-        key = f"{config_key(name)}.dataset.image_transform"
-        transform = instantiate(settings.pop("image_transform", None), key=key)
+        settings = instantiate_within(config, key=f"{config_key(name)}.dataset")
+        transform = settings.pop("image_transform", None)
         settings["root"] = self._root(str(settings.pop("root", None) or ""))
         kind, side = settings.pop("cache", "auto"), settings.pop("cache_side", None)
         folder = Path(self.run["cache_dir"]) if self.run["cache_dir"] else None

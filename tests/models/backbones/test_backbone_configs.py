@@ -10,10 +10,14 @@ from sesemi_like.config.store import builtin_configs
 from sesemi_like.models.backbones import Backbone
 
 NAMES = sorted(path.stem for path in (builtin_configs() / "backbone").glob("*.yaml"))
-OVERRIDES = {"timm": ["learner.hparams.model.backbone.name=test_resnet"]}
+OVERRIDES = {
+    "timm": ["learner.hparams.model.backbone.name=test_resnet"],
+    "mlp": ["learner.hparams.model.backbone.in_features=3072"],  # 3 x 32 x 32
+}
 SIZES = {
     "cifar_resnet20": 64,
     "cifar_resnet56": 64,
+    "mlp": 128,
     "resnet18d": 512,
     "resnet50d": 2048,
     "resnet50d_sesemi": 2048,
@@ -34,7 +38,7 @@ def settings_of(name: str) -> DictConfig:
 
 def test_every_backbone_config_is_known_here() -> None:
     assert sorted(SIZES) == NAMES
-    assert len(NAMES) == 11
+    assert len(NAMES) == 12
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,8 +27,9 @@ class SupervisedLossHead(LossHead):
         callable: (logits (N, C), targets (N,)) -> losses (N,). If it has an attribute `reduction`
             that is set to ``"none"``.
         class_weights: One weight, zero or more, per class; null weighs all rows alike.
-        input_data: The loader that offers `image` and `target` (N,), in [0, C) or -1.
+        input_data: The loader that offers `target` (N,), in [0, C) or -1, and `input_field`.
         network: The network that returns `logits`.
+        input_field: The field of the loader that goes through the network.
 
     Raises:
         ValueError: If a class weight is negative.
@@ -50,6 +51,7 @@ class SupervisedLossHead(LossHead):
         class_weights: Sequence[float] | None = None,
         input_data: str = "supervised",
         network: str = "classifier",
+        input_field: str = "image",
     ) -> None:
         super().__init__()
         if hasattr(callable, "reduction"):
@@ -62,11 +64,12 @@ class SupervisedLossHead(LossHead):
         self.register_buffer("class_weights", weights, persistent=False)
         self.input_data = input_data
         self.network = network
+        self.input_field = input_field
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
-        """Asks for the images through the network, and for their labels."""
+        """Asks for the inputs through the network, and for their labels."""
         return {
-            "image": Forward(f"{self.input_data}.image", self.network),
+            "image": Forward(f"{self.input_data}.{self.input_field}", self.network),
             "target": Forward.field(f"{self.input_data}.target"),
         }
 
