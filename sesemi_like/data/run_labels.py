@@ -9,10 +9,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..files import write_atomically
 from .loading.collating import build_collation, makes_targets
 from .loading.keys import EVALUATED, TRAIN, config_key
-from .samples import UNLABELED, Samples
+from .samples import UNLABELED, Samples, Targets
 from .streams import StreamedSamples
 
 Datasets = Mapping[str, Samples | StreamedSamples]
@@ -88,6 +90,15 @@ class RunLabels:
             for name, source in self.trained_samples.items()
         }
 
+    def class_counts(self) -> dict[str, list[int]]:
+        """The same by index: as many numbers as the run has classes."""
+        length = self.num_classes or 0
+        return {
+            name: np.bincount(_trained_targets(source), minlength=length).tolist()
+            for name, source in self.trained_samples.items()
+            if source.targets is not None
+        }
+
     def write_list(self, path: Path) -> None:
         """Writes which labels are trained on, as a table: loader, index, id, class.
 
@@ -124,6 +135,12 @@ def _has_labels(source: Samples | StreamedSamples) -> bool:
     if isinstance(source, StreamedSamples):
         return bool(source.classes)
     return source.targets is not None and bool((source.targets >= 0).any())
+
+
+def _trained_targets(source: Samples) -> Targets:
+    assert source.targets is not None
+    labels: Targets = source.targets[(source.targets != UNLABELED) & source.is_readable]
+    return labels
 
 
 def _labeled_rows(source: Samples) -> Iterator[tuple[int, str, str]]:

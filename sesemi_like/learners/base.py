@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ..compat.lightning import writes_logs
+from ..config.facts import DataFacts
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
 from ..errors import ConfigError
@@ -26,7 +27,8 @@ from .dry_run import dry_run
 from .forwards import ForwardPlan, request_problems
 from .joining import ForwardChoice
 from .optimizers import fused_settings, match_layout, use_channels_last
-from .reductions import reduce_losses
+from .reductions import reduce_terms
+from .shared_parts import share_parts
 from .step_log import StepLog
 from .terms import LossTerm
 
@@ -47,30 +49,40 @@ class Learner(LearnerDefinition):
             `optimizer` (called with the parameters), `lr_scheduler` (null, or `scheduler`,
             `interval`, `frequency`, `monitor`, `strict`, `name`) and `forward` (auto | separate |
             joined, see :meth:`forward_setting`).
+        facts: What is known of the data, for heads that have tables; None where nothing is. It is
+            kept beside the hyperparameters, so that a checkpoint alone rebuilds a learner.
 
     Attributes:
+        data_facts: What was known of the data when it was built.
+        shared_parts: The parts that loss heads share, by name.
         inputs: What the images of the run, or of the checkpoint it was loaded from, are; None
             where that is not known.
         facts: What a resumed run must have in common with this one to end alike.
         logged_names: What a step logs, known after :meth:`dry_run`.
         step_losses: The reduced loss of every head in the last step.
         skips_step: Whether the last step was skipped, so that teachers stay.
+        seed: The run's seed, which what heads draw depends on.
     """
 
-    def __init__(self, hparams: Mapping[str, Any]) -> None:
+    def __init__(
+        self, hparams: Mapping[str, Any], facts: DataFacts | Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
-        self.settings = plain(hparams)
-        self.save_hyperparameters({"hparams": self.settings})
+        self.settings, self.data_facts = plain(hparams), DataFacts.from_plain(facts)
+        self.save_hyperparameters({"hparams": self.settings, "facts": self.data_facts.plain()})
         self.networks: Networks = self.build_networks()
         self.loss_terms = nn.ModuleDict(self.build_terms())
         for term in self.terms.values():
-            term.head.build(self.networks)
+            term.head.build(self.networks, self.data_facts)
+        self.shared_parts = nn.ModuleDict(share_parts(self.terms))
         use_channels_last(self)
         evaluated = self.evaluated_forwards()
         self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
         self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
+        self.seed = 0
+        self._step: Step | None = None
         self._choice: ForwardChoice | None = None
         self._rng_states: list[dict[str, Any]] | None = None
         self.inputs: Inputs | None = None
@@ -153,17 +165,18 @@ class Learner(LearnerDefinition):
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
         assert self.plan is not None, "make_plan() comes before training"
-        step = Step(self.global_step, self._max_steps(), self.networks, batch)
+        step = self._step = self._next_step(batch)
         outputs_by_head, is_logged = self.plan.run(batch), self._is_logged(step)
         total = torch.zeros((), device=self.device)
         log, self.step_losses = StepLog(), {}
         for name, term in self.terms.items():
-            outputs = term.head(outputs_by_head[name], step)
-            loss, weight = reduce_losses(outputs, term.reduction), term.weight(step.index)
-            total = total + weight * loss
-            self.step_losses[name] = loss.detach()
+            given = outputs_by_head[name]
+            outputs = term.head(given, step)
+            reduced, weight = reduce_terms(outputs, term.reduction), term.weight(step.index)
+            total = total + weight * reduced.loss
+            self.step_losses[name] = reduced.loss.detach()
             if is_logged:
-                log.add(name, loss, weight, outputs)
+                log.add(name, reduced, weight, term.metrics(given, outputs), outputs.rows)
         if is_logged:
             log.values["train/loss"] = total
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -188,7 +201,7 @@ class Learner(LearnerDefinition):
         return self.evaluation_plan.run(batch)["evaluated"]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Steps the optimizer, then the EMA teachers."""
+        """Steps the optimizer, then the EMA teachers; then heads follow."""
         super().optimizer_step(*args, **kwargs)
         if self.skips_step:
             return
@@ -196,6 +209,9 @@ class Learner(LearnerDefinition):
             average = self.networks.module(teacher)
             assert isinstance(average, EMATeacher)
             average.update(self.networks.module(source), self.global_step)
+        if self._step is not None:
+            for term in self.terms.values():
+                term.head.after_step(self._step)
 
     def build_optimizer(self) -> torch.optim.Optimizer:
         """Builds the optimizer from the hyperparameters."""
@@ -239,6 +255,14 @@ class Learner(LearnerDefinition):
             match_layout(optimizer)
         rng.start_process(self.global_rank, self.global_step, self._rng_states)
         self._rng_states = None
+
+    def _next_step(self, batch: Mapping[str, Tensor]) -> Step:
+        if not self._is_attached:
+            return Step(self.global_step, None, self.networks, batch, seed=self.seed)
+        loop, epoch = self.trainer.fit_loop, self.trainer.current_epoch
+        # Batches are counted, not steps: each of those that one step accumulates has its own draws.
+        seed = rng.seed_of_batch(self.seed, loop.total_batch_idx, self.global_rank)
+        return Step(self.global_step, self._max_steps(), self.networks, batch, epoch, seed)
 
     def _max_steps(self) -> int | None:
         return steps_of_run(self.trainer) if self._is_attached else None

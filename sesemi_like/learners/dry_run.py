@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ..errors import ConfigError, ConfigProblem
 from ..models.heads.loss.base import Step
 from .autograd_graph import graph_leaves
-from .reductions import reduce_losses
+from .reductions import reduce_terms
 from .side_effects import without_side_effects
+from .step_log import logged_names
 
 if TYPE_CHECKING:
     from .base import Learner
@@ -59,8 +60,9 @@ def _losses_of(
     for name, term in learner.terms.items():
         try:
             outputs = term.head(outputs_by_head[name], step)
-            losses.append(reduce_losses(outputs, term.reduction))
-            logged = ("loss", "weighted_loss", "weight", *outputs.metrics)
+            reduced = reduce_terms(outputs, term.reduction)
+            losses.append(reduced.loss)
+            logged = logged_names(reduced, term.metrics(outputs_by_head[name], outputs))
             learner.logged_names |= {f"train/{name}/{key}" for key in logged}
         except Exception as error:
             expected = f"fails on the first samples: {error}"

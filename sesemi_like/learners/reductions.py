@@ -8,38 +8,66 @@ rows contributes a zero that is still attached to the graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..distributed import all_sum, world_size
-from ..models.heads.loss.base import LossOutputs
+from ..models.heads.loss.base import LossOutputs, LossValues
+
+
+@dataclass(frozen=True)
+class ReducedLoss:
+    """A head's loss as numbers, tensors of no dimension.
+
+    Attributes:
+        loss: The sum of its terms, each times its coefficient.
+        terms: The reduced terms by name, without coefficients; empty where losses have no names.
+    """
+
+    loss: Tensor
+    terms: Mapping[str, Tensor]
 
 
 def reduce_losses(outputs: LossOutputs, reduction: str) -> Tensor:
+    """Reduces the losses of a head to one number, see :func:`reduce_terms`."""
+    return reduce_terms(outputs, reduction).loss
+
+
+def reduce_terms(outputs: LossOutputs, reduction: str) -> ReducedLoss:
     """Reduces the losses of a head.
 
     Args:
-        outputs: What the head returned; losses (N,) or several terms of (N,).
-        reduction: ``mean``, ``weighted_mean`` or ``sum``.
+        outputs: What the head returned.
+        reduction: ``mean``, ``weighted_mean`` or ``sum``, of every term over its own rows.
 
     Returns:
-        A scalar (float32), the mean over the head's terms. Averaging its gradient over processes
-        gives the gradient of a single process that holds all rows.
+        The loss and its terms, in float32, or float64 where losses are. Averaging the gradient over
+        processes gives the gradient of a single process that holds all rows.
 
     Raises:
         KeyError: If there is no such reduction.
         ValueError: If losses are not one per row, or the weights do not match them.
     """
-    terms = outputs.losses if isinstance(outputs.losses, dict) else {"loss": outputs.losses}
-    values = [_reduce_rows(name, rows, outputs, reduction) for name, rows in terms.items()]
-    return values[0] if len(values) == 1 else torch.stack(values).mean()
+    terms = outputs.terms
+    reduced = {name: _reduce_rows(name, term, reduction) for name, term in terms.items()}
+    if isinstance(outputs.losses, Tensor):
+        return ReducedLoss(reduced["loss"], {})
+    values = [_times(terms[name].coefficient, value) for name, value in reduced.items()]
+    return ReducedLoss(sum(values[1:], values[0]), reduced)
 
 
-def _reduce_rows(name: str, losses: Tensor, outputs: LossOutputs, reduction: str) -> Tensor:
-    own, weights = _rows(name, losses, outputs.weights)
-    count = own.new_full((), len(own)) if outputs.count is None else outputs.count.float()
+def _times(coefficient: float | Tensor, value: Tensor) -> Tensor:
+    if isinstance(coefficient, Tensor):
+        return coefficient.detach() * value
+    return value if coefficient == 1 else coefficient * value
+
+
+def _reduce_rows(name: str, term: LossValues, reduction: str) -> Tensor:
+    own, weights = _rows(name, term.losses, term.weights)
+    count = own.new_full((), len(own)) if term.count is None else term.count.to(own.dtype)
     return REDUCTIONS[reduction](own, weights, count)
 
 
@@ -70,12 +98,13 @@ REDUCTIONS: dict[str, Callable[[Tensor, Tensor | None, Tensor], Tensor]] = {
 def _rows(name: str, losses: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
     if losses.ndim != 1:
         raise ValueError(f"{name}: found losses of shape {tuple(losses.shape)}; needs one per row")
+    dtype = torch.promote_types(losses.dtype, torch.float32)
     if weights is None:
-        return losses.float(), None
+        return losses.to(dtype), None
     if weights.shape != losses.shape:
         found = f"{tuple(weights.shape)} weights for {tuple(losses.shape)} losses"
         raise ValueError(f"{name}: found {found}; needs one weight per row")
-    return losses.float(), weights.detach().float()
+    return losses.to(dtype), weights.detach().to(dtype)
 
 
 def _weighted_sum(losses: Tensor, weights: Tensor | None) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..distributed import all_sum, world_size
-from ..models.heads.loss.base import LossOutputs
+from .reductions import ReducedLoss
 
 
 class StepLog:
@@ -23,12 +24,28 @@ class StepLog:
         self.values: dict[str, Any] = {}
         self.rows: dict[str, Any] = {}
 
-    def add(self, name: str, loss: Tensor, weight: float, outputs: LossOutputs) -> None:
-        """Adds the reduced loss, the weight and the metrics of a head."""
-        metrics = {f"train/{name}/{key}": value for key, value in outputs.metrics.items()}
-        losses = {"loss": loss, "weighted_loss": weight * loss, "weight": weight}
-        self.values |= {f"train/{name}/{key}": value for key, value in losses.items()} | metrics
-        self.rows |= dict.fromkeys(metrics, outputs.rows)
+    def add(
+        self,
+        name: str,
+        reduced: ReducedLoss,
+        weight: float,
+        metrics: Mapping[str, Tensor],
+        rows: int | Tensor,
+    ) -> None:
+        """Adds a head's figures.
+
+        Args:
+            name: The head.
+            reduced: Its loss.
+            weight: The weight of its loss.
+            metrics: Its metrics.
+            rows: How many of this process's rows they are means of.
+        """
+        loss = reduced.loss
+        losses = {"loss": loss, "weighted_loss": weight * loss, "weight": weight, **reduced.terms}
+        named = {f"train/{name}/{key}": value for key, value in metrics.items()}
+        self.values |= {f"train/{name}/{key}": value for key, value in losses.items()} | named
+        self.rows |= dict.fromkeys(named, rows)
 
     def reduce(self, device: torch.device) -> dict[str, Tensor]:
         """Reduces over processes: losses as of one process with all rows, metrics over all rows.
@@ -53,6 +70,23 @@ class StepLog:
         sums = torch.where(is_known, own * counts, 0)
         total = all_sum(torch.stack([sums, counts]))
         return total[0] / total[1]
+
+
+def logged_names(reduced: ReducedLoss, metrics: Mapping[str, Tensor]) -> list[str]:
+    """Names what a head has logged.
+
+    Args:
+        reduced: Its loss.
+        metrics: Its metrics.
+
+    Raises:
+        ValueError: If a name is given twice.
+    """
+    names = ["loss", "weighted_loss", "weight", *reduced.terms, *metrics]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: terms and metrics of one name would hide each other")
+    return names
 
 
 def _stack(values: Any, device: torch.device) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..config.instantiate import instantiate
 from ..errors import ConfigProblem
-from ..models.heads.loss.base import LossHead
+from ..models.heads.loss.base import LossHead, LossOutputs
 from ..schedulers.weight import ConstantSchedule
 
 Schedule = Callable[[int], float]
@@ -56,6 +57,16 @@ class LossTerm(nn.Module):
     def weight(self, step: int) -> float:
         """The weight of this term at an optimizer step."""
         return self.scale_factor * self.schedule(step)
+
+    @torch.no_grad()
+    def metrics(self, given: Mapping[str, Any], outputs: LossOutputs) -> dict[str, Tensor]:
+        """What the head has logged, computed now; for steps that are written alone.
+
+        Args:
+            given: The outputs of the forwards that the head was called with.
+            outputs: What it returned.
+        """
+        return {**outputs.metrics, **self.head.metrics(given, outputs)}
 
     def problems(self) -> list[ConfigProblem]:
         """Finds a schedule that gives no weight, such as one that needs an unknown run length."""

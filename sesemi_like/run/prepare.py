@@ -56,6 +56,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
         evaluation = preparation.build_evaluation(data)
     preparation.problems.raise_if_any()
     assert data is not None and learner is not None
+    learner.seed = seed
     data.decode(show_progress)
     return Prepared(
         config=config,
@@ -184,7 +185,8 @@ class _Preparation:
         if self.problems.under("learner"):
             return None
         with self.problems.collecting():
-            learner = build_learner(self.config, trains=self.mode.trains)
+            facts = None if data is None else data_facts(data, length.epoch)
+            learner = build_learner(self.config, facts, trains=self.mode.trains)
             if data is not None:
                 learner.inputs, learner.facts = inputs_of(data), self._resuming_facts(data)
             if self.mode.trains:

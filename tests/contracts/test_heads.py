@@ -14,6 +14,7 @@ import torch
 from processes import in_processes
 from torch import nn
 
+from sesemi_like.config.facts import DataFacts
 from sesemi_like.config.store import builtin_configs
 from sesemi_like.distributed import all_sum
 from sesemi_like.models.heads import loss
@@ -122,7 +123,7 @@ def write_buffers(rank: int, folder: Path) -> None:
     for name in (*HEADS, *OTHERS):
         torch.manual_seed(0)
         head, networks = build_head(name), FourFeatures({})
-        head.build(networks)
+        head.build(networks, DataFacts())
         torch.manual_seed(rank)
         for number in range(3):
             outputs = {

@@ -14,7 +14,7 @@ from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Learner, LossTerm
 from sesemi_like.learners.optimizers import match_layout, use_channels_last
 from sesemi_like.models.ema import EMATeacher
-from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs
+from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs, LossValues
 from sesemi_like.models.networks import Networks
 from sesemi_like.schedulers import ConstantSchedule
 
@@ -38,8 +38,8 @@ class PairedLossHead(LossHead):
         left, right = (F.normalize(outputs[side], dim=1) for side in ("left", "right"))
         scores, rows = left @ right.T / self.temperature, torch.arange(len(left))
         losses = {
-            "left": F.cross_entropy(scores, rows, reduction="none"),
-            "right": F.cross_entropy(scores.T, rows, reduction="none"),
+            "left": LossValues(F.cross_entropy(scores, rows, reduction="none"), coefficient=0.5),
+            "right": LossValues(F.cross_entropy(scores.T, rows, reduction="none"), coefficient=0.5),
         }
         top1 = (scores.argmax(1) == rows).float().mean()
         return LossOutputs(losses, metrics={"top1": top1.detach()})

@@ -17,7 +17,7 @@ from processes import in_processes
 from sesemi_like.config.check import check
 from sesemi_like.data import DataModule
 from sesemi_like.errors import NonFiniteLossError
-from sesemi_like.learners.reductions import reduce_losses
+from sesemi_like.learners.reductions import ReducedLoss, reduce_terms
 from sesemi_like.learners.step_log import StepLog
 from sesemi_like.models.heads.loss.base import LossOutputs
 from sesemi_like.run.execute import run
@@ -60,15 +60,10 @@ def bring_together(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo")
     count = torch.tensor(LABELS[rank])
     log = StepLog()
-    loss = reduce_losses(LossOutputs(LOSSES[rank]), "mean")
-    log.add("a", loss, 2.0, LossOutputs(LOSSES[rank], metrics={"mask": torch.tensor(MASK[rank])}))
+    reduced = reduce_terms(LossOutputs(LOSSES[rank]), "mean")
+    log.add("a", reduced, 2.0, {"mask": torch.tensor(MASK[rank])}, len(LOSSES[rank]))
     hits = {"top1": torch.tensor(HITS[rank]), "none": torch.tensor(math.nan)}
-    log.add(
-        "b",
-        torch.tensor([1.0, math.nan][rank]),
-        1.0,
-        LossOutputs(LOSSES[rank], metrics=hits, count=count),
-    )
+    log.add("b", ReducedLoss(torch.tensor([1.0, math.nan][rank]), {}), 1.0, hits, count)
     found = {name: value.item() for name, value in log.reduce(torch.device("cpu")).items()}
     (folder / f"together-{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()

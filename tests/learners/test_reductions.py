@@ -36,9 +36,9 @@ def test_weighted_mean_is_torchs_weighted_cross_entropy() -> None:
     torch.testing.assert_close(reduce_losses(outputs, "weighted_mean"), expected)
 
 
-def test_several_terms_are_reduced_over_their_own_rows_and_averaged() -> None:
+def test_several_terms_are_reduced_over_their_own_rows_and_added() -> None:
     outputs = LossOutputs({"a": torch.tensor([2.0, 4.0]), "b": torch.tensor([9.0])})
-    assert reduce_losses(outputs, "mean").item() == pytest.approx((3 + 9) / 2)
+    assert reduce_losses(outputs, "mean").item() == pytest.approx(3 + 9)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

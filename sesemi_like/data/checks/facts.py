@@ -9,6 +9,7 @@ from ...config.facts import DataFacts
 from ...views.image_inputs import Inputs
 from ..loading.keys import EVALUATED, TRAIN
 from ..module import DataModule
+from ..samples import Samples
 from ..streams import StreamedSamples
 
 
@@ -38,11 +39,21 @@ def data_facts(data: DataModule, steps_per_epoch: int | None) -> DataFacts:
     labels = data.labels
     return DataFacts(
         rows={name: source.num_samples for name, source in data.datasets.items()},
+        largest_index={name: _largest_index(source) for name, source in data.datasets.items()},
+        fields={name: sorted(batch) for name, batch in data.sample_batches.items()},
         label_counts=labels.counts(),
+        class_counts=labels.class_counts(),
         classes=labels.classes,
         num_classes=labels.num_classes,
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def _largest_index(source: Samples | StreamedSamples) -> int | None:
+    """The largest `index` of a sample: of selected ones, their position before the selection."""
+    if isinstance(source, Samples):
+        return int(source.positions.max(initial=-1))
+    return None if source.num_samples is None else source.num_samples - 1
 
 
 def resuming_facts(data: DataModule) -> dict[str, Any]:

@@ -69,8 +69,16 @@ class Checkpoint:
     @property
     def hparams(self) -> Mapping[str, Any]:
         """The hyperparameters of its learner; empty where it does not say."""
+        return self._hyperparameter("hparams")
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was known of its data, see `DataFacts`; empty where it does not say."""
+        return self._hyperparameter("facts")
+
+    def _hyperparameter(self, name: str) -> Mapping[str, Any]:
         given = self.content.get("hyper_parameters")
-        found = given.get("hparams") if isinstance(given, Mapping) else None
+        found = given.get(name) if isinstance(given, Mapping) else None
         return found if isinstance(found, Mapping) else {}
 
     def problem(self, expected: str) -> ConfigError:

@@ -66,6 +66,17 @@ def start_process(rank: int, step: int, saved: Sequence[Mapping[str, Any]] | Non
         _seed(zlib.crc32(f"{torch.initial_seed()}:process {rank}:{step}".encode()))
 
 
+def seed_of_batch(seed: int, number: int, rank: int) -> int:
+    """The seed of what loss heads draw for a batch.
+
+    Args:
+        seed: The run's seed.
+        number: The number of the batch in the run.
+        rank: The number of this process.
+    """
+    return zlib.crc32(f"{seed}:heads:{number}:{rank}".encode())
+
+
 def _seed(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)

@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from ...config.facts import DataFacts
 from ...config.instantiate import instantiate, plain
 from ...errors import ConfigError
 from ...models.backbones.pretrained import without_initial_weights
@@ -31,11 +32,13 @@ def weights_path(run: Mapping[str, Any], *, trains: bool) -> tuple[str, str] | N
     return None if given is None else (given, "run.pretrained_checkpoint_path")
 
 
-def build_learner(config: DictConfig, *, trains: bool) -> Learner:
+def build_learner(config: DictConfig, facts: DataFacts | None = None, *, trains: bool) -> Learner:
     """Builds a learner, without weights to begin with where a checkpoint brings them all.
 
     Args:
         config: A composed config.
+        facts: What is known of the data. A run that does not train reads other loaders than the
+            one whose checkpoint it loads: what that knew of its data comes first then.
         trains: Whether the run trains.
 
     Raises:
@@ -44,13 +47,25 @@ def build_learner(config: DictConfig, *, trains: bool) -> Learner:
     settings, run = plain(config.learner), config.run
     target = {"_target_": settings["_target_"], "_recursive_": False}
     resumes, path = run.resume_from_checkpoint is not None, weights_path(run, trains=trains)
+    given = {"hparams": settings["hparams"], "facts": facts}
+    if not trains and path is not None:
+        given["facts"] = _facts_in(*path) or facts
     state = torch.get_rng_state()
     with without_initial_weights(resumes or path is not None) as left_out:
-        learner: Learner = instantiate(target, hparams=settings["hparams"], key="learner")
+        learner: Learner = instantiate(target, **given, key="learner")
     if left_out and not resumes and not _provides_weights(learner, left_out, path):
         torch.set_rng_state(state)
-        learner = instantiate(target, hparams=settings["hparams"], key="learner")
+        learner = instantiate(target, **given, key="learner")
     return learner
+
+
+def _facts_in(path: str, key: str) -> DataFacts | None:
+    """What a checkpoint knows of the data it was trained on; None where it notes nothing."""
+    try:
+        facts = Checkpoint.read(path, key=key).facts
+    except ConfigError:  # reported when it is loaded
+        return None
+    return DataFacts.from_plain(facts) if facts else None
 
 
 def _provides_weights(

@@ -1,4 +1,4 @@
-from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
+from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
 from .consistency import ConsistencyLossHead
 from .entropy_minimization import EntropyMinimizationLossHead
 from .fixmatch import FixMatchLossHead
@@ -14,9 +14,9 @@ __all__ = [
     "FixMatchLossHead",
     "Forward",
     "JigsawPredictionLossHead",
-    "LazyMetrics",
     "LossHead",
     "LossOutputs",
+    "LossValues",
     "MeanTeacherLossHead",
     "RotationPredictionLossHead",
     "Step",

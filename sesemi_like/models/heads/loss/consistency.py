@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
+from torch import Tensor
+
+from .base import Fields, Forward, LossHead, LossOutputs, Step
 from .parts.distances import Distance, distance_function
 
 
@@ -71,9 +73,10 @@ class ConsistencyLossHead(LossHead):
         }
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
-        """The distance of each row; metric `agreement`, the share of rows with the same class."""
-        first, second = outputs["first"]["logits"], outputs["second"]["logits"]
-        metrics = LazyMetrics(
-            lambda: {"agreement": (first.argmax(dim=1) == second.argmax(dim=1)).float().mean()}
-        )
-        return LossOutputs(self.distance(first, second), metrics=metrics)
+        """The distance of each row."""
+        return LossOutputs(self.distance(outputs["first"]["logits"], outputs["second"]["logits"]))
+
+    def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
+        """Metric `agreement`, the share of rows with the same class."""
+        first, second = (outputs[name]["logits"].argmax(dim=1) for name in ("first", "second"))
+        return {"agreement": (first == second).float().mean()}

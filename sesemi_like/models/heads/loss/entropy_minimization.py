@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
+from torch import Tensor
+
+from .base import Fields, Forward, LossHead, LossOutputs, Step
 from .parts.distances import entropy
 from .parts.metrics import confidence
 
@@ -49,6 +51,9 @@ class EntropyMinimizationLossHead(LossHead):
         return {"image": Forward(f"{self.input_data}.{self.view}", self.network)}
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
-        """The entropy of each row; metric `confidence`."""
-        logits = outputs["image"]["logits"]
-        return LossOutputs(entropy(logits), metrics=LazyMetrics(lambda: confidence(logits)))
+        """The entropy of each row."""
+        return LossOutputs(entropy(outputs["image"]["logits"]))
+
+    def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
+        """Metric `confidence`."""
+        return confidence(outputs["image"]["logits"])

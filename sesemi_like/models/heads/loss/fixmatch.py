@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
+from .base import Fields, Forward, LossHead, LossOutputs, Step
 from .parts.metrics import confidence
 from .parts.targets import HardTargets
 from .parts.thresholds import threshold_module
@@ -78,9 +78,13 @@ class FixMatchLossHead(LossHead):
         }
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
-        """Masked cross-entropy; metrics `mask_rate` (share of rows kept) and `confidence`."""
+        """Masked cross-entropy."""
         weak, strong = outputs["weak"]["logits"], outputs["strong"]["logits"]
         mask = self.threshold(weak.softmax(dim=1))
         losses = F.cross_entropy(strong, self.targets(weak), reduction="none")
-        metrics = LazyMetrics(lambda: {"mask_rate": mask.mean(), **confidence(weak)})
-        return LossOutputs(losses, mask, metrics)
+        return LossOutputs(losses, mask)
+
+    def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
+        """Metrics `mask_rate`, the share of rows kept, and `confidence`."""
+        assert losses.weights is not None
+        return {"mask_rate": losses.weights.mean(), **confidence(outputs["weak"]["logits"])}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
+from .base import Fields, Forward, LossHead, LossOutputs, Step
 from .parts.metrics import top1_hits
 
 
@@ -74,7 +74,7 @@ class SupervisedLossHead(LossHead):
         }
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
-        """The criterion on the labeled rows; metric `top1`, nan when no row is labeled.
+        """The criterion on the labeled rows.
 
         Raises:
             ValueError: If the criterion does not return one loss per row, or there are not as
@@ -87,8 +87,13 @@ class SupervisedLossHead(LossHead):
         losses = self._one_per_row(self.criterion(logits, target), len(target))
         losses = torch.where(labeled, losses, 0)
         weights, count = self._weights(logits, target, labeled), labeled.sum()
-        metrics = LazyMetrics(lambda: {"top1": (top1_hits(logits, target) * labeled).sum() / count})
-        return LossOutputs(losses, weights, metrics, count)
+        return LossOutputs(losses, weights, count=count)
+
+    def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
+        """Metric `top1`, nan when no row is labeled."""
+        logits, target = outputs["image"]["logits"], outputs["target"]
+        labeled = target >= 0
+        return {"top1": (top1_hits(logits, target) * labeled).sum() / labeled.sum()}
 
     def _one_per_row(self, losses: Any, rows: int) -> Tensor:
         if not isinstance(losses, Tensor) or losses.shape != (rows,):

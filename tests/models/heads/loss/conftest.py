@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from sesemi_like.models.networks import Networks
 def play() -> Callable[..., Any]:
     """play(head, {"field" or ("field", "network"): output}) -> LossOutputs.
 
-    Tensors asked for through a network become its logits. A request for anything else is a
-    KeyError: a head must ask for exactly the data and networks that the test names.
+    The metrics are those of written steps. Tensors asked for through a network become its logits.
+    A request for anything else is a KeyError: a head must ask for exactly the data and networks
+    that the test names.
     """
 
     def output_of(request: Forward, given_outputs: dict[Any, Any]) -> Any:
@@ -31,6 +33,7 @@ def play() -> Callable[..., Any]:
 
     def play(head: Any, given_outputs: dict[Any, Any]) -> LossOutputs | None:
         outputs = {name: output_of(r, given_outputs) for name, r in head.forwards({}).items()}
-        return head(outputs, Step(0, None, Networks({}), {}))
+        losses: LossOutputs = head(outputs, Step(0, None, Networks({}), {}))
+        return replace(losses, metrics={**losses.metrics, **head.metrics(outputs, losses)})
 
     return play

@@ -9,6 +9,7 @@ import torch
 from references import losses as reference
 from torch import nn
 
+from sesemi_like.config.facts import DataFacts
 from sesemi_like.learners.reductions import reduce_losses
 from sesemi_like.models.heads.loss import JigsawPredictionLossHead, RotationPredictionLossHead
 from sesemi_like.models.networks import Networks
@@ -22,7 +23,7 @@ class Encoder(nn.Module):
 
 def built(kind: type[Any], **settings: int) -> Any:
     head = kind("unlabeled.task", **settings)
-    head.build(Networks({"classifier": Encoder()}, aliases={"backbone": "classifier"}))
+    head.build(Networks({"classifier": Encoder()}, aliases={"backbone": "classifier"}), DataFacts())
     return head
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .....config.facts import DataFacts
 from ....networks import Networks, in_float32
-from ..base import Fields, Forward, LazyMetrics, LossHead, LossOutputs, Step
+from ..base import Fields, Forward, LossHead, LossOutputs, Step
 from .metrics import top1
 
 
@@ -36,7 +37,7 @@ class TransformationPredictionLossHead(LossHead):
         self.input_backbone = input_backbone
         self.num_transformations = num_transformations
 
-    def build(self, networks: Networks) -> None:
+    def build(self, networks: Networks, facts: DataFacts) -> None:
         """Creates the linear layer from D features to K logits."""
         size = networks.feature_size(self.input_backbone)
         self.classifier = nn.Linear(size, self.num_transformations)
@@ -49,8 +50,13 @@ class TransformationPredictionLossHead(LossHead):
         }
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
-        """Cross-entropy of the predicted transformation; metric `top1`."""
-        logits = in_float32(self.classifier, outputs["image"]["features"])
-        target: Tensor = outputs["target"]
-        losses = F.cross_entropy(logits, target, reduction="none")
-        return LossOutputs(losses, metrics=LazyMetrics(lambda: top1(logits, target)))
+        """Cross-entropy of the predicted transformation."""
+        logits = self._logits(outputs)
+        return LossOutputs(F.cross_entropy(logits, outputs["target"], reduction="none"))
+
+    def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
+        """Metric `top1`."""
+        return top1(self._logits(outputs), outputs["target"])
+
+    def _logits(self, outputs: Mapping[str, Any]) -> Tensor:
+        return in_float32(self.classifier, outputs["image"]["features"])
