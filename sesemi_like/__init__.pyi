@@ -2,6 +2,7 @@ from . import collation, transforms, views
 from ._version import __version__
 from .data import dataset, register_dataset
 from .learners import Classifier, Learner
+from .learners.checkpoints.loading import load_model
 from .models.backbones import PyTorchImageModels
 from .schedulers import PolynomialLR
 
@@ -13,6 +14,7 @@ __all__ = [
     "__version__",
     "collation",
     "dataset",
+    "load_model",
     "register_dataset",
     "transforms",
     "views",

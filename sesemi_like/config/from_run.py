@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from yaml import YAMLError
 from ..errors import ConfigError, ConfigProblem
 from .learners import learner_entry
 from .mode import Modes
+from .run_folder import last_checkpoint, stage_folders, weights_file
 from .store import PRIMARY_CONFIG, builtin_configs
 from .structs import RunConfig
 
@@ -173,28 +174,19 @@ def _content(folder: str) -> dict[str, Any]:
 
 def _weights(folder: Path, *, trains: bool) -> tuple[str, Path]:
     """The key that names the weights of a run, and its checkpoint."""
-    checkpoints = folder / "checkpoints"
-    last = checkpoints / "last.ckpt"
+    last = last_checkpoint(folder)
     if trains:
         key, path = "resume_from_checkpoint", last
     else:
-        key, path = "pretrained_checkpoint_path", _best(folder) or last
+        key, path = "pretrained_checkpoint_path", last
+        with suppress(ValueError):
+            path = weights_file(folder)
     if not path.is_file():
-        expected = f"has no {path.relative_to(folder)}; give run.{key}, or null for none"
+        expected = f"has no {last.relative_to(folder)}; give run.{key}, or null for none"
+        if stage_folders(folder):
+            expected = "is a run of stages; give the folder of one of them, or run.resume=auto"
         raise ConfigError([ConfigProblem(KEY, str(folder), expected)])
     return key, path
-
-
-def _best(folder: Path) -> Path | None:
-    """The best checkpoint: the one that the summary names, or the only one beside the last."""
-    checkpoints = folder / "checkpoints"
-    try:
-        path = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["best"]["path"]
-    except (OSError, ValueError, TypeError, KeyError):
-        others = [p for p in checkpoints.glob("*.ckpt") if not p.name.startswith("last")]
-        return others[0] if len(others) == 1 else None
-    beside = checkpoints / Path(path).name
-    return next((file for file in (beside, Path(path)) if file.is_file()), None)
 
 
 def _drop(content: dict[str, Any], place: Sequence[str]) -> None:

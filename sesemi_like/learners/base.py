@@ -234,7 +234,8 @@ class Learner(LearnerDefinition):
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds every process's generators, how forwards are run, and what run and data are."""
+        """Adds its class, all generators, how forwards are run, and what run and data are."""
+        checkpoint["learner"] = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["rng"] = gather_objects(rng.state())
         checkpoint["forward"] = self.forward_in_use
         checkpoint["run"] = self.facts
