@@ -1,0 +1,167 @@
+"""The forward plan: merges what readers ask for and runs each distinct forward exactly once."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Collection, Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.heads.loss.requests import Forward
+from ...models.networks import Networks
+from ...models.norm import batch_norm
+from ...trees import tree_map
+from .callables import Callables
+from .canonical import CanonicalRequests
+from .no_rows import NoRows
+from .nodes import Copy, Node, NodeGraph
+from .requests import Requests
+from .rows import Kept, count_rows, kind_of, stack, unstack
+from .schedule import Op, Turn, turns_of
+
+
+class ForwardPlan:
+    """What to run in a step, settled once for a set of requests.
+
+    Results lie in numbered slots, and are dropped after the last that reads them.
+
+    Args:
+        requests: What each reader asks for.
+        networks: The networks the requests go through.
+        joined: Whether rows for the same network are stacked into one call where their shapes
+            allow it. A network with BatchNorm in training mode then normalizes over all of them
+            together; otherwise the results are the same.
+        apart: Networks, as requests name them, whose rows are not stacked all the same.
+        heads: Those of the readers that have methods which requests go through.
+        functions: The functions that requests go through, by name.
+        given: The batch fields that answer a request, which is not run.
+        selecting: The networks, as requests name them, of which only the rows are run that weigh
+            something, where a request says so.
+
+    Attributes:
+        fields: The full names of the batch fields that are read.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        networks: Networks,
+        *,
+        joined: bool = False,
+        apart: Collection[str] = (),
+        heads: Mapping[str, Any] | None = None,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+        given: Mapping[Forward, str] | None = None,
+        selecting: Collection[str] = (),
+    ) -> None:
+        self.requests, self.networks = requests, networks
+        self.joined, self.apart, self.selecting = joined, set(apart), set(selecting)
+        self._given = dict(given or {})
+        self._callables = Callables(networks, heads, functions)
+        canonical = CanonicalRequests(self._callables, self._given, self.selecting)
+        asked = canonical.of(requests)
+        wanted = [request for named in asked.values() for request in named.values()]
+        graph = NodeGraph(wanted, self._callables, canonical.seeds)
+        self._answers = {
+            reader: {name: graph.slot(request) for name, request in named.items()}
+            for reader, named in asked.items()
+        }
+        self._field_slots = graph.fields
+        self.fields = sorted(graph.fields)
+        self._num_slots = graph.num_slots
+        kept = {slot for named in self._answers.values() for slot in named.values()}
+        self._turns = turns_of(graph.nodes, self._sharing, kept)
+        self._throughs = {node.through for turn in self._turns for node in _nodes(turn)}
+        self._no_rows = NoRows()
+
+    def variant(self, **settings: Any) -> ForwardPlan:
+        """The plan of the same requests with other settings: `joined`, `apart`, `selecting`."""
+        kept = {"joined": self.joined, "apart": self.apart, "selecting": self.selecting}
+        return self._with(self.requests, **{**kept, **settings})
+
+    def part(self, name: str, *, joined: bool) -> ForwardPlan:
+        """The calls of one network alone, and of what their rows come from.
+
+        Args:
+            name: The network, as requests name it.
+            joined: Whether its rows are stacked.
+        """
+        nodes = [node for turn in self._turns for node in _nodes(turn) if node.through == name]
+        requests = {name: {str(number): node.request for number, node in enumerate(nodes)}}
+        return self._with(
+            requests, joined=joined, apart=self.called - {name}, selecting=self.selecting
+        )
+
+    def _with(self, requests: Requests, **settings: Any) -> ForwardPlan:
+        heads, functions = self._callables.heads, self._callables.functions
+        plan = ForwardPlan(
+            requests,
+            self.networks,
+            heads=heads,
+            functions=functions,
+            given=self._given,
+            **settings,
+        )
+        plan._no_rows = self._no_rows
+        return plan
+
+    @property
+    def num_calls(self) -> int:
+        """Calls of networks that a step makes where all rows can be stacked that may be."""
+        return len(self._calls)
+
+    @property
+    def called(self) -> set[str]:
+        """The networks that are called, as requests name them."""
+        return {nodes[0].through for nodes in self._calls}
+
+    @property
+    def stacked(self) -> set[str]:
+        """Those whose rows are stacked where their shapes allow it."""
+        return {nodes[0].through for nodes in self._calls if len(nodes) > 1}
+
+    @property
+    def _calls(self) -> list[list[Node]]:
+        found = [_nodes(turn) for turn in self._turns]
+        return [nodes for nodes in found if nodes and nodes[0].is_network]
+
+    def _sharing(self, op: Op) -> Hashable:
+        """What nodes have in common whose rows may be stacked; None for those that stay alone."""
+        if isinstance(op, Copy) or not (self.joined and op.is_network and op.seed is None):
+            return None
+        if op.through in self.apart:
+            return None
+        return op.through, op.request.norm, op.grad, len(op.inputs)
+
+    def run(self, batch: Mapping[str, Any], seed: int = 0) -> dict[str, dict[str, Any]]:
+        """Runs every distinct forward once.
+
+        Args:
+            batch: The fields of this step by full name.
+            seed: Seeds what requests draw, together with what each of them is.
+
+        Returns:
+            ``{reader: {request name: output}}``; an output that was asked for without gradients is
+            detached.
+        """
+        values: list[Any] = [None] * self._num_slots
+        for name, slot in self._field_slots.items():
+            values[slot] = batch[name]
+        functions = {through: self._callables[through] for through in self._throughs}
+        for turn in self._turns:
+            first = turn.nodes[0]
+            if isinstance(first, Copy):
+                values[first.slot] = _copy(first, values)
+            else:
+                nodes, function = _nodes(turn), functions[first.through]
+                for node, output in zip(nodes, self._call(nodes, function, values, seed)):
+                    values[node.slot] = output
+            for slot in turn.dropped:
+                values[slot] = None
+        return {
+            reader: {name: values[slot] for name, slot in named.items()}
+            for reader, named in self._answers.items()
+        }
