@@ -24,7 +24,7 @@ from ..views.image_inputs import Inputs
 from .checkpoints import rng
 from .definition import LearnerDefinition
 from .dry_run import dry_run
-from .forwards import ForwardPlan, request_problems
+from .forwards import ForwardPlan, ask, request_problems
 from .joining import ForwardChoice
 from .optimizers import fused_settings, match_layout, use_channels_last
 from .reductions import reduce_terms
@@ -77,7 +77,9 @@ class Learner(LearnerDefinition):
         self.shared_parts = nn.ModuleDict(share_parts(self.terms))
         use_channels_last(self)
         evaluated = self.evaluated_forwards()
-        self.evaluation_plan = ForwardPlan({"evaluated": evaluated}, self.networks)
+        self.evaluation_plan = ForwardPlan(
+            {"evaluated": evaluated}, self.networks, functions=self.functions()
+        )
         self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
@@ -123,13 +125,16 @@ class Learner(LearnerDefinition):
             ConfigError: If heads ask for fields or networks that do not exist; all are listed.
         """
         terms = self.terms
-        requests = {name: term.head.forwards(fields) for name, term in terms.items()}
+        requests, problems = ask(terms, fields)
         keys = {name: term.key for name, term in terms.items()}
-        problems = request_problems(requests, fields, self.networks, keys)
+        heads = {name: term.head for name, term in terms.items()}
+        known: dict[str, Any] = {"heads": heads, "functions": self.functions()}
+        problems += request_problems(requests, fields, self.networks, keys, **known)
         problems += [problem for term in terms.values() for problem in term.problems()]
         if problems:
             raise ConfigError(problems)
-        self._choice = ForwardChoice(ForwardPlan(requests, self.networks), self.forward_setting)
+        plan = ForwardPlan(requests, self.networks, given=self.given(fields), **known)
+        self._choice = ForwardChoice(plan, self.forward_setting)
         return self._choice.plan
 
     @property

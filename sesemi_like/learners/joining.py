@@ -43,7 +43,7 @@ class ForwardChoice:
         self.plan = separate
         self._candidate: ForwardPlan | None = None  # what is left to try
         if setting == "joined":
-            self.plan = ForwardPlan(separate.requests, separate.networks, joined=True)
+            self.plan = separate.variant(joined=True)
         elif setting == "auto":
             self._set_candidate(joined_where_exact(separate))
 
@@ -107,9 +107,9 @@ def joined_where_exact(separate: ForwardPlan) -> ForwardPlan:
         separate: The plan that runs every request by itself.
     """
     networks = separate.networks
-    joined = ForwardPlan(separate.requests, networks, joined=True)
+    joined = separate.variant(joined=True)
     apart = {name for name in joined.stacked if sees_batch(networks.module(name))}
-    return ForwardPlan(separate.requests, networks, joined=True, apart=apart)
+    return separate.variant(joined=True, apart=apart)
 
 
 def without_inexact(
@@ -130,7 +130,7 @@ def without_inexact(
         one, other = (_run_and_read(joined.part(name, joined=j), batch) for j in (False, True))
         if one is None or other is None or not all(map(_is_close, one, other)):
             apart.add(name)
-    return ForwardPlan(separate.requests, separate.networks, joined=True, apart=apart)
+    return separate.variant(joined=True, apart=apart)
 
 
 def _run_and_read(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> list[Tensor] | None:

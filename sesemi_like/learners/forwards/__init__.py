@@ -1,6 +1,7 @@
 """What loss heads and evaluations ask for, merged and run: every distinct forward once."""
 
+from .asking import ask
 from .plan import ForwardPlan
 from .requests import Requests, fields_of, request_problems
 
-__all__ = ["ForwardPlan", "Requests", "fields_of", "request_problems"]
+__all__ = ["ForwardPlan", "Requests", "ask", "fields_of", "request_problems"]

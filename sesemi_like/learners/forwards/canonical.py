@@ -25,12 +25,17 @@ def within(request: Forward) -> Iterator[Forward]:
     yield request
 
 
+def parts(request: Forward) -> list[str | Forward]:
+    """The arguments of a request in canonical form, none of which is a plain tuple."""
+    return [part for part in items(request) if not isinstance(part, tuple)]
+
+
 def _detached(item: str | Forward) -> str | Forward:
     if isinstance(item, str):
         return item
     if item.through is not None:
         return replace(item, grad=False)
-    return replace(item, data=tuple(_detached(part) for part in items(item)))
+    return replace(item, data=tuple(_detached(part) for part in parts(item)))
 
 
 @dataclass
@@ -85,7 +90,11 @@ class CanonicalRequests:
             request.norm if is_network else "update",
         )
         self.seeds.setdefault(distinct(found), zlib.crc32(repr(plain).encode()))
-        if request.rows is None or through not in self.selecting or distinct(found) in self._in_full:
+        if (
+            request.rows is None
+            or through not in self.selecting
+            or distinct(found) in self._in_full
+        ):
             return found
         rows = self._canonical(replace(request.rows, grad=False), reader)
         return replace(found, rows=rows)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from ...models.heads.loss.requests import Forward
 from .callables import Callables
-from .canonical import distinct, within
-from .requests import items
+from .canonical import distinct, parts, within
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class NodeGraph:
             self.fields[item] = slot = self._new_slot(0)
             return slot
         if item.through is None:
-            return self._add_copy([self.slot(part) for part in _parts(item)], is_tuple=True)
+            return self._add_copy([self.slot(part) for part in parts(item)], is_tuple=True)
         if item.grad:
             return self._add_node(item)
         # Where nobody wants gradients the node itself is detached.
@@ -121,7 +120,7 @@ class NodeGraph:
         return self._add_copy([node], is_tuple=False) if has_grad else node
 
     def _add_node(self, request: Forward) -> int:
-        inputs = tuple(self.slot(part) for part in _parts(request))
+        inputs = tuple(self.slot(part) for part in parts(request))
         rows = None if request.rows is None else self.slot(request.rows)
         through = str(request.through)
         is_drawn = self._callables.draws(through)
@@ -150,8 +149,3 @@ class NodeGraph:
         slot = len(self._depths)
         self._depths[slot] = depth
         return slot
-
-
-def _parts(request: Forward) -> list[str | Forward]:
-    """The arguments of a request in canonical form, none of which is a plain tuple."""
-    return [part for part in items(request) if not isinstance(part, tuple)]

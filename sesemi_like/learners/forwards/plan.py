@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Hashable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from ...models.norm import batch_norm
 from ...trees import tree_map
 from .callables import Callables
 from .canonical import CanonicalRequests
+from .network_call import NetworkCall
 from .no_rows import NoRows
 from .nodes import Copy, Node, NodeGraph
 from .requests import Requests
-from .rows import Kept, count_rows, kind_of, stack, unstack
+from .rows import Kept
 from .schedule import Op, Turn, turns_of
 
 
@@ -157,7 +159,8 @@ class ForwardPlan:
                 values[first.slot] = _copy(first, values)
             else:
                 nodes, function = _nodes(turn), functions[first.through]
-                for node, output in zip(nodes, self._call(nodes, function, values, seed)):
+                outputs = self._call(nodes, function, values, seed)
+                for node, output in zip(nodes, outputs, strict=True):
                     values[node.slot] = output
             for slot in turn.dropped:
                 values[slot] = None
@@ -165,3 +168,62 @@ class ForwardPlan:
             reader: {name: values[slot] for name, slot in named.items()}
             for reader, named in self._answers.items()
         }
+
+    def _call(
+        self, nodes: list[Node], function: Callable[..., Any], values: list[Any], seed: int
+    ) -> list[Any]:
+        first = nodes[0]
+        arguments = [[values[slot] for slot in node.inputs] for node in nodes]
+        if first.seed is not None:
+            function = partial(function, generator=_generator(first.seed, seed))
+        with nullcontext() if first.grad else torch.no_grad():
+            if first.is_network:
+                outputs = self._call_network(nodes, function, arguments, values)
+            else:
+                outputs = [function(*arguments[0])]
+        # A function may return what it was given.
+        return outputs if first.grad else [tree_map(_detach, output) for output in outputs]
+
+    def _call_network(
+        self,
+        nodes: list[Node],
+        function: Callable[..., Any],
+        arguments: list[list[Any]],
+        values: list[Any],
+    ) -> list[Any]:
+        through, norm = nodes[0].through, nodes[0].request.norm
+        module = self._callables.module(through)
+        kept = [
+            None if node.rows is None else Kept.of(values[node.rows], given)
+            for node, given in zip(nodes, arguments, strict=True)
+        ]
+        rows = [
+            given if chosen is None else chosen.select(given)
+            for chosen, given in zip(kept, arguments, strict=True)
+        ]
+        with nullcontext() if norm == "update" else batch_norm(module, norm):
+            call = NetworkCall(through, function, module, self._no_rows)
+            outputs = call.on(rows)
+        return [
+            output if chosen is None else chosen.spread(output)
+            for chosen, output in zip(kept, outputs, strict=True)
+        ]
+
+
+def _nodes(turn: Turn) -> list[Node]:
+    return [op for op in turn.nodes if isinstance(op, Node)]
+
+
+def _copy(copy: Copy, values: list[Any]) -> Any:
+    if copy.is_tuple:
+        return tuple(values[slot] for slot in copy.inputs)
+    return tree_map(_detach, values[copy.inputs[0]])
+
+
+def _detach(leaf: Any) -> Any:
+    return leaf.detach() if isinstance(leaf, Tensor) else leaf
+
+
+def _generator(own: int, seed: int) -> torch.Generator:
+    """The generator of a request in a step; on the CPU, so that it draws alike on every device."""
+    return torch.Generator().manual_seed(zlib.crc32(str(seed).encode(), own))
