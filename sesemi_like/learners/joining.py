@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +17,9 @@ from ..models.norm import sees_batch
 from ..trees import tree_leaves
 from .forwards import ForwardPlan
 from .side_effects import gpus_of, without_side_effects
+from .trials import is_faster
 
 log = logging.getLogger(__name__)
-
-REPEATS = 2
-NEEDED_GAIN = 0.95
-"""Joining must save a twentieth of the time, so that chance does not choose between equals."""
 
 _TOLERANCE = 1e-4
 """Of the largest value: float32 rounding differs by far less, statistics by far more."""
@@ -183,21 +181,22 @@ def _is_faster_here(
     batch: Mapping[str, Tensor],
     clock: Callable[[], float],
 ) -> bool:
-    times: dict[ForwardPlan, list[float]] = {separate: [], joined: []}
+    def timed(plan: ForwardPlan) -> Callable[[], None]:
+        return partial(_run_to_the_end, plan, batch)
+
     try:
-        _run_with_gradients(joined, batch)  # the first call of a kernel may choose and build it
+        timed(joined)()  # the first call of a kernel may choose and build it
     except Exception as error:  # whatever a network does not accept, or too little memory
         log.info("forwards stay separate because joined ones fail: %s", error)
         return False
-    _run_with_gradients(separate, batch)
-    for _ in range(REPEATS):
-        for plan, seconds in times.items():
-            _synchronize(batch)
-            start = clock()
-            _run_with_gradients(plan, batch)
-            _synchronize(batch)
-            seconds.append(clock() - start)
-    return min(times[joined]) < NEEDED_GAIN * min(times[separate])
+    timed(separate)()
+    return is_faster(timed(joined), timed(separate), clock)
+
+
+def _run_to_the_end(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> None:
+    _run_with_gradients(plan, batch)
+    for device in gpus_of(batch.values()):
+        torch.cuda.synchronize(device)
 
 
 def _run_with_gradients(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> None:
@@ -207,8 +206,3 @@ def _run_with_gradients(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> None:
     if outputs and parameters:
         total = torch.stack([output.float().sum() for output in outputs]).sum()
         torch.autograd.grad(total, parameters, allow_unused=True)
-
-
-def _synchronize(batch: Mapping[str, Tensor]) -> None:
-    for device in gpus_of(batch.values()):
-        torch.cuda.synchronize(device)
