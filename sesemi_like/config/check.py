@@ -150,6 +150,7 @@ def data_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     data = config.data
     yield from exclusive(data, "data", _BUDGETS)
     yield from at_least(data, "data", "image_size", 1)
+    yield from _evaluation_name_problems(data)
     for key, loader in named_loaders(data):
         yield from _loader_problems(loader, key)
 
@@ -157,9 +158,9 @@ def data_problems(config: DictConfig) -> Iterator[ConfigProblem]:
 def needed_data_problems(config: DictConfig, mode: Mode) -> Iterator[ConfigProblem]:
     """Checks that the data which a mode needs are given."""
     for split in mode.needs:
-        loaders = config.data[split]
-        if not loaders or (split != "train" and loaders.dataset is None):
-            what = "a data loader" if split != "train" else "data loaders by name"
+        loaders, is_one = config.data[split], split not in ("train", "evaluation")
+        if not loaders or (is_one and loaders.dataset is None):
+            what = "a data loader" if is_one else "data loaders by name"
             yield ConfigProblem(f"data.{split}", None, f"{mode.name} needs {what}")
 
 
@@ -167,9 +168,22 @@ def named_loaders(data: DictConfig) -> Iterator[tuple[str, DictConfig]]:
     """Yields the loaders that are not switched off: (config key, loader config)."""
     loaders = {f"data.train.{name}": loader for name, loader in (data.train or {}).items()}
     loaders |= {"data.val": data.val, "data.test": data.test}
+    evaluation = data.evaluation or {}
+    loaders |= {f"data.evaluation.{name}": loader for name, loader in evaluation.items()}
+    loaders["data.predict"] = data.predict
     for key, loader in loaders.items():
         if loader is not None and loader.dataset is not None:
             yield key, loader
+
+
+def _evaluation_name_problems(data: DictConfig) -> Iterator[ConfigProblem]:
+    """Evaluators name train loaders and those of evaluation alike: no name may be of two."""
+    taken = {name: "a loader of data" for name in ("train", "val", "test", "predict")}
+    taken |= {str(name): "a train loader" for name in data.train or {}}
+    for name in map(str, data.evaluation or {}):
+        if name in taken:
+            expected = f"{name!r} is {taken[name]}; choose another name"
+            yield ConfigProblem(f"data.evaluation.{name}", name, expected)
 
 
 def _loader_problems(loader: DictConfig, key: str) -> Iterator[ConfigProblem]:

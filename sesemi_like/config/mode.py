@@ -22,8 +22,9 @@ class Mode:
         summary: What a run in this mode does, as `open_cli -h` prints it.
         carry_out: Executes the mode: called with the prepared run and its Trainer, it returns the
             metrics of the last logged training step, the summary's `training`.
-        loads: The parts of `data` that are loaded: ``train``, ``val``, ``test``. A train loader
-            that an evaluator reads is loaded in any case.
+        loads: The parts of `data` that are loaded: ``train``, ``val``, ``test``, ``predict``, and
+            ``evaluation``: those of them that an evaluator reads. A train loader that an evaluator
+            reads is loaded in any case.
         needs: The parts of `data` that must be given.
         trains: Whether it trains, which needs a length and an optimizer.
     """

@@ -17,10 +17,11 @@ from ..errors import Problems
 from .batches import Batch
 from .checks.labels import class_problems
 from .checks.warnings import data_warnings
-from .loading.keys import EVALUATED, TRAIN, config_key
+from .loading.evaluated import batches_in_order, is_loaded
+from .loading.keys import EVALUATED, PREDICT, TRAIN
 from .loading.named_loaders import NamedLoaders
-from .loading.parts import LoaderParts, PartsBuilder, step_fields
-from .loading.workers import AUTO, assign_workers, usable_cpus
+from .loading.parts import LoaderParts, PartsBuilder, set_workers, step_fields
+from .loading.workers import usable_cpus
 from .progress import Progress, log_task
 from .run_labels import Datasets, RunLabels, trains_on_labels
 from .samples import Samples
@@ -37,15 +38,17 @@ class DataModule(pl.LightningDataModule):
         run: The section `run`.
         world_size: Processes over all nodes.
         seed: The run's seed.
-        splits: The parts of `data` that are loaded: ``train``, ``val``, ``test``.
-        read: The fields that are read, by the names of the train loaders that anything reads: the
-            others are not loaded. None where that is not known: all are.
+        splits: The parts of `data` that are loaded: ``train``, ``val``, ``test``, ``evaluation``,
+            ``predict``.
+        read: The fields that are read, by the names of the train loaders that anything reads, and
+            of those of evaluation: the others are not loaded. None where that is not known: all
+            are.
         labeled_loader: The train loader whose classes are those of the run, if several of those
             whose labels are trained on have some; None is the first in the config.
 
     Attributes:
-        loaders: What every loader is made of, by split and name: ``train.<loader name>``, ``val``
-            and ``test``.
+        loaders: What every loader is made of, by split and name: ``train.<loader name>``, ``val``,
+            ``test``, ``evaluation.<loader name>`` and ``predict``.
         iterations_per_epoch: Steps of an epoch; None where that is not known.
 
     Raises:
@@ -59,7 +62,7 @@ class DataModule(pl.LightningDataModule):
         *,
         world_size: int,
         seed: int,
-        splits: Collection[str] = ("train", *EVALUATED),
+        splits: Collection[str] = ("train", *EVALUATED, "evaluation"),
         read: Mapping[str, Collection[str]] | None = None,
         labeled_loader: str | None = None,
     ) -> None:
@@ -71,7 +74,7 @@ class DataModule(pl.LightningDataModule):
         problems = Problems()
         for key, config in named_loaders(data):
             name = key.removeprefix("data.")
-            if self._is_loaded(name, splits):
+            if is_loaded(name, splits, read):
                 with problems.collecting():
                     self.loaders[name] = builder.build(name, plain(config))
         if not problems.under("data.train"):  # what could not be built may have the classes
@@ -80,27 +83,8 @@ class DataModule(pl.LightningDataModule):
         for warning in data_warnings(self.loaders, self.labels):
             log.warning("%s", warning)
         self.cpus = usable_cpus(builder.processes)
-        self._assign_workers(self.loaders)
+        set_workers(self.loaders, self.loaders, self.cpus)
         self.iterations_per_epoch = self.train_dataloader().length if self._train else None
-
-    def _is_loaded(self, name: str, splits: Collection[str]) -> bool:
-        if not name.startswith(TRAIN) or self.read is None:
-            return name.split(".")[0] in splits
-        is_read = name.removeprefix(TRAIN) in self.read
-        if "train" in splits and not is_read:
-            log.info("%s is not loaded: no loss head or evaluator reads it", config_key(name))
-        return is_read
-
-    def _assign_workers(self, names: Iterable[str]) -> None:
-        loaders = self.loaders
-        assigned = assign_workers(
-            {name: loader.config.get("num_workers", AUTO) for name, loader in loaders.items()},
-            {name: loader.batch_size for name, loader in loaders.items()},
-            {name: loader.is_lookup for name, loader in loaders.items()},
-            self.cpus,
-        )
-        for name in names:
-            loaders[name].workers = assigned[name]
 
     def decode(self, progress: Progress = log_task) -> None:
         """Decodes what is to be kept decoded, which may take minutes: when all else is right.
@@ -117,7 +101,7 @@ class DataModule(pl.LightningDataModule):
                 not_kept += [name] if loader.decode(self.cpus, progress) else []
         problems.raise_if_any()
         # Where `auto` found no place after all, workers have to decode.
-        self._assign_workers(not_kept)
+        set_workers(self.loaders, not_kept, self.cpus)
 
     @property
     def datasets(self) -> dict[str, Samples | StreamedSamples]:
@@ -203,22 +187,23 @@ class DataModule(pl.LightningDataModule):
         """The test loader, or none."""
         return self._build(self.loaders["test"]) if "test" in self.loaders else []
 
-    def evaluation_loader(self, name: str) -> Iterator[Batch]:
-        """Batches of a train loader's data as validation would see them.
+    def predict_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """The loader of what is predicted, or none."""
+        return self._build(self.loaders[PREDICT]) if PREDICT in self.loaders else []
 
-        They come in file order, each sample once, and with the views of validation in place of the
-        loader's own, so nothing is augmented but what the loader's `image_transform` does.
+    def evaluation_loader(self, name: str, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """Batches of a loader's data in file order and un-augmented, as validation would see them.
 
         Args:
-            name: The train loader's name.
+            name: The loader as users name it: one of training or of evaluation.
+            rank: The number of this process among those that share the data.
+            world_size: Their number; where it is above 1, some rows may come twice.
 
         Raises:
             KeyError: If there is no such loader.
         """
-        own = self.loaders[TRAIN + name]
-        evaluated = next((self.loaders[n] for n in EVALUATED if n in self.loaders), own)
-        for batch in own.build_in_order(self.seed, self.loaders.get("val", own).batch_size):
-            yield evaluated.views.apply(batch)
+        share = {"rank": rank, "world_size": world_size}
+        return batches_in_order(self.loaders, name, seed=self.seed, **share)
 
     def state_dict(self) -> dict[str, int]:
         """What a checkpoint notes of the data: the run's seed."""
@@ -228,10 +213,16 @@ class DataModule(pl.LightningDataModule):
         """Computes the views; a training batch becomes one flat ``{loader.field: tensor}``."""
         share = self._rank, self.world_size
         if self.trainer is None or not self.trainer.training:
-            name = "test" if self.trainer and self.trainer.testing else "val"
-            return self.loaders[name].views.apply(batch, share=share)
+            return self.loaders[self._evaluated].views.apply(batch, share=share)
         number = self.trainer.fit_loop.total_batch_idx + 1  # that of the batch before
         return step_fields(self.loaders, batch, number, share)
+
+    @property
+    def _evaluated(self) -> str:
+        """The loader that Lightning evaluates now."""
+        if self.trainer and self.trainer.predicting:
+            return PREDICT
+        return "test" if self.trainer and self.trainer.testing else "val"
 
     @property
     def _rank(self) -> int:

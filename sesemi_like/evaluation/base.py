@@ -61,7 +61,7 @@ class Predictions:
 
 
 Predict = Callable[[str], Predictions]
-"""Predicts the data of a named train loader."""
+"""Predicts the data of a named loader of training or evaluation."""
 
 
 class Evaluator(ABC):
@@ -69,17 +69,24 @@ class Evaluator(ABC):
 
     Attributes:
         needs: The outputs it reads, such as ``("logits",)``.
-        reads: The train loaders whose data it has predicted.
+        reads: The loaders whose data it has predicted, of training or of evaluation.
         every: Validations from one evaluation to the next; a test is always evaluated.
+        on: What it is run on: val | test | both.
     """
 
     needs: tuple[str, ...] = ("logits",)
     reads: tuple[str, ...] = ()
 
-    def __init__(self, every: int = 1) -> None:
+    def __init__(self, every: int = 1, on: str = "both") -> None:
         if every < 1:
             raise ValueError(f"every: found {every}; must be at least 1")
-        self.every = every
+        if on not in ("val", "test", "both"):
+            raise ValueError(f"on: found {on!r}; must be val, test or both")
+        self.every, self.on = every, on
+
+    def is_run_on(self, split: str) -> bool:
+        """Whether it is run on ``val`` or ``test``."""
+        return self.on in (split, "both")
 
     @abstractmethod
     def evaluate(
@@ -88,7 +95,7 @@ class Evaluator(ABC):
         """Evaluates.
 
         Args:
-            predict: Predicts the data of a named train loader.
+            predict: Predicts the data of a named loader of training or evaluation.
             data: The predictions of this evaluation, under ``val`` or ``test``.
 
         Yields:

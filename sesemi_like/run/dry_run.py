@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..data import DataModule
 from ..data.checks.images import unsupported_images
-from ..data.loading.keys import EVALUATED
+from ..data.loading.keys import is_evaluated
 from ..errors import ConfigProblem, Problems
 from ..learners import Learner
 
@@ -40,7 +40,7 @@ def _evaluation_problems(learner: Learner, data: DataModule) -> Iterator[ConfigP
     was_training = learner.training
     learner.eval()
     for name, batch in data.sample_batches.items():
-        if name not in EVALUATED:
+        if not is_evaluated(name):
             continue
         try:
             learner.predict_batch(batch)

@@ -1,8 +1,8 @@
-"""The evaluators of a run, and the train loaders that they read."""
+"""The evaluators of a run, and the loaders that they read."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..config.instantiate import instantiate, plain
@@ -24,20 +24,32 @@ def build_evaluators(config: Any, problems: Problems) -> dict[str, Evaluator]:
     return evaluators
 
 
-def reading_problems(
-    evaluators: dict[str, Evaluator], loaders: Collection[str]
-) -> list[ConfigProblem]:
-    """Finds evaluators of train loaders that do not exist.
+def loaders_read(evaluators: Mapping[str, Evaluator], splits: Collection[str]) -> set[str]:
+    """Names the loaders that evaluators read beside `val` and `test`, as users name them.
 
     Args:
         evaluators: The evaluators by name.
-        loaders: The names of the train loaders that are loaded.
+        splits: What is evaluated: ``val``, ``test``.
+    """
+    run = [e for e in evaluators.values() if any(e.is_run_on(split) for split in splits)]
+    return {name for evaluator in run for name in evaluator.reads}
+
+
+def reading_problems(
+    evaluators: Mapping[str, Evaluator], loaders: Collection[str]
+) -> list[ConfigProblem]:
+    """Finds evaluators of loaders that do not exist.
+
+    Args:
+        evaluators: The evaluators by name.
+        loaders: The names of the train loaders and of those of evaluation.
     """
     return [
         ConfigProblem(
             f"run.evaluators.{name}",
             loader,
-            f"there is no train loader {loader!r}; {suggest(loader, loaders, noun='loaders')}",
+            f"there is no such loader in data.train or data.evaluation; "
+            f"{suggest(loader, loaders, noun='loaders')}",
         )
         for name, evaluator in evaluators.items()
         for loader in evaluator.reads

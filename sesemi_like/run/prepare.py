@@ -8,13 +8,14 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
+from ..config.check import named_loaders
 from ..config.instantiate import plain
 from ..config.length import RunLength, run_length
 from ..config.mode import Mode, find_mode
 from ..config.resolvers import AppAttributes, app_attributes
 from ..data import DataModule
 from ..data.checks.facts import data_facts, inputs_of, resuming_facts
-from ..data.loading.keys import TRAIN
+from ..data.loading.keys import EVALUATED, EVALUATION, TRAIN, short_name
 from ..devices import Devices, choose_devices
 from ..errors import ConfigError, ConfigProblem, Problems
 from ..evaluation import Evaluation, default_evaluators
@@ -25,7 +26,7 @@ from ..learners.required_fields import draft_learner, required_fields
 from ..report.tasks import show_progress
 from ..trainer.validation import interval_problems, validation_settings
 from .dry_run import dry_run_problems
-from .evaluators import build_evaluators, reading_problems
+from .evaluators import build_evaluators, loaders_read, reading_problems
 from .modes import MODES
 from .prepared import Prepared
 from .seed import choose_seed
@@ -142,9 +143,11 @@ class _Preparation:
             loaders = list(self.config.data.train or {})
             required = required_fields(draft, loaders) if draft else None
         if required is not None:
-            for evaluator in build_evaluators(self.run.evaluators, Problems()).values():
-                for name in evaluator.reads:
-                    required.setdefault(name, set())
+            loaders = [key.removeprefix("data.") for key, _ in named_loaders(self.config.data)]
+            splits = {*EVALUATED} & {*self.mode.loads} & {*loaders}
+            evaluators = build_evaluators(self.run.evaluators, Problems())
+            for name in loaders_read(evaluators, splits):
+                required.setdefault(name, set())
         return required
 
     def check_data(self, data: DataModule, length: RunLength) -> Mapping[str, Any]:
@@ -221,7 +224,7 @@ class _Preparation:
     def build_evaluation(self, data: DataModule | None) -> Evaluation:
         """Builds the evaluators."""
         evaluators = build_evaluators(self.run.evaluators, self.problems)
-        if data is not None:
-            names = [n.removeprefix(TRAIN) for n in data.datasets if n.startswith(TRAIN)]
-            self.problems.problems += reading_problems(evaluators, names)
+        loaders = [key.removeprefix("data.") for key, _ in named_loaders(self.config.data)]
+        names = [short_name(name) for name in loaders if name.startswith((TRAIN, EVALUATION))]
+        self.problems.problems += reading_problems(evaluators, names)
         return Evaluation(evaluators or default_evaluators())

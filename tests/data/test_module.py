@@ -51,7 +51,7 @@ class Training:
     """As much of a Trainer as the data module looks at."""
 
     training = True
-    testing = False
+    testing = predicting = False
     global_rank = 0
     current_epoch = 0
 
@@ -549,3 +549,42 @@ def test_a_cache_beyond_the_limit_is_reported_with_its_key(folder: Path) -> None
         of_folder(folder, *settings)
     of_folder(folder, settings[0], "run.cache_limit=1 GB").decode()
     assert list(folder.glob("cache/*/pixels.bin"))
+
+
+FURTHER = (
+    "data.evaluation={ood: {dataset: {name: digits, subset: test}, batch_size: 90}}",
+    "data.predict={dataset: {name: digits, subset: train}, batch_size: 200}",
+)
+
+
+def test_loaders_of_evaluation_are_loaded_where_they_are_read() -> None:
+    splits: Any = {"splits": ("val", "evaluation")}
+    assert set(module(*FURTHER, **splits, read={}).datasets) == {"val"}
+    data = module(*FURTHER, **splits, read={"ood": ()})
+    assert set(data.datasets) == {"val", "evaluation.ood"}
+    assert sample_counts(data.datasets)["ood"] == 360
+    assert set(module(*FURTHER, splits=("test",), read={"ood": ()}).datasets) == {"test"}
+
+
+def test_processes_share_a_loader_of_evaluation() -> None:
+    data = module(*FURTHER, read={"ood": (), "supervised": ()})
+    for name in ("ood", "supervised"):
+        whole = torch.cat([b["index"] for b in data.evaluation_loader(name)])
+        shares = [
+            torch.cat([b["index"] for b in data.evaluation_loader(name, rank, 3)])
+            for rank in range(3)
+        ]
+        assert len({len(share) for share in shares}) == 1
+        assert sorted(set(torch.cat(shares).tolist())) == whole.tolist()
+
+
+def test_what_is_predicted_comes_in_order_with_the_views_of_its_loader() -> None:
+    view = "+data.predict.views={image: {_target_: sesemi_like.views.Normalize, mean: 0, std: 0.5}}"
+    data: Any = module(*FURTHER, view, splits=("predict",))
+    assert set(data.datasets) == {"predict"}
+    (batch, *_) = list(data.predict_dataloader())
+    assert batch["index"].tolist() == list(range(200))
+    data.trainer = training()
+    data.trainer.training, data.trainer.predicting = False, True
+    images = data.on_after_batch_transfer(batch, 0)["image"]
+    np.testing.assert_allclose(images, batch["image"] / 255 / 0.5, rtol=1e-6)

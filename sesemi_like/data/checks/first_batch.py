@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import SKIP_HINT, ConfigError, ConfigProblem, TransformError, UnreadableSampleError
 from ..batches import Batch
 from ..loading.collating import build_collation
-from ..loading.keys import EVALUATED
+from ..loading.keys import EVALUATED, is_evaluated
 from ..samples import Sample, Samples
 from ..streams import StreamedSamples
 from .images import AN_IMAGE, describe_unsupported
@@ -48,8 +48,10 @@ def first_batch(
         hint = f"; its image is {unsupported}, and {AN_IMAGE}" if unsupported else ""
         name = key.removeprefix("data.")
         raise ConfigError([ConfigProblem(key, name, expected + hint)]) from error
-    lacking = {"target", "index"} - set(batch)
-    if lacking and key.removeprefix("data.") in EVALUATED:
+    name = key.removeprefix("data.")
+    required = {"target", "index"} if name in EVALUATED else {"index"}
+    lacking = required - set(batch)
+    if lacking and is_evaluated(name):
         expected = f"its batches have no {' and no '.join(sorted(lacking))} to evaluate with"
         raise ConfigError([ConfigProblem(key, sorted(batch), expected)])
     return batch

@@ -8,7 +8,27 @@ TRAIN = "train."
 """What the names of train loaders begin with among all loaders of a run."""
 
 EVALUATED = ("val", "test")
-"""The names of the loaders of evaluation."""
+"""The loaders that are validated and tested on."""
+
+EVALUATION = "evaluation."
+"""What the names of further evaluated loaders begin with."""
+
+PREDICT = "predict"
+"""The loader of what is predicted."""
+
+
+def is_evaluated(name: str) -> bool:
+    """Whether a loader is evaluated or predicted, not trained on.
+
+    Args:
+        name: Its split and name.
+    """
+    return name in (*EVALUATED, PREDICT) or name.startswith(EVALUATION)
+
+
+def short_name(name: str) -> str:
+    """What users call a loader: ``train.supervised`` is `supervised`, ``evaluation.ood`` `ood`."""
+    return name.removeprefix(TRAIN).removeprefix(EVALUATION)
 
 
 def config_key(name: str) -> str:
@@ -17,11 +37,11 @@ def config_key(name: str) -> str:
 
 
 def display_name(name: str, names: Container[str]) -> str:
-    """What a loader is called in reports: a train loader as users name it where that is clear.
+    """What a loader is called in reports: as users name it where that is clear.
 
     Args:
         name: Its split and name.
         names: The names of all loaders.
     """
-    short = name.removeprefix(TRAIN)
+    short = short_name(name)
     return name if short in names else short

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from ..streams import StreamedSamples
 from .keys import TRAIN, config_key
 from .loader_views import LoaderViews, build_views
 from .loaders import batch_size_of, build_loader
+from .workers import AUTO, assign_workers
 
 
 @dataclass
@@ -31,7 +32,7 @@ class LoaderParts:
     """The parts of one loader of a run.
 
     Attributes:
-        name: Its split and name: ``train.<loader name>``, ``val`` or ``test``.
+        name: Its split and name: ``train.<loader name>``, ``val``, ``evaluation.<loader name>``.
         config: Its config.
         dataset: Its data set.
         image_transform: The transform that the data set applies to each image.
@@ -85,12 +86,16 @@ class LoaderParts:
             world_size=world_size,
         )
 
-    def build_in_order(self, seed: int, batch_size: int) -> DataLoader[Batch]:
-        """Builds a loader of the same data in file order, each sample once, on this process alone.
+    def build_in_order(
+        self, seed: int, batch_size: int, rank: int, world_size: int
+    ) -> DataLoader[Batch]:
+        """Builds a loader of the same data in file order, each sample once but to fill up shares.
 
         Args:
             seed: The run's seed.
             batch_size: Rows of a batch.
+            rank: The number of this process.
+            world_size: The number of processes.
         """
         return build_loader(
             {"num_workers": self.workers},
@@ -98,6 +103,8 @@ class LoaderParts:
             key=f"{self.key}.evaluation",
             batch_size=batch_size,
             seed=seed,
+            rank=rank,
+            world_size=world_size,
         )
 
     def decode(self, processes: int, progress: Progress) -> bool:
@@ -119,6 +126,24 @@ class LoaderParts:
                 self.dataset = plan.build(processes, progress)
             check_readable(self.dataset, self.key, plan.folder if plan else None)
         return plan is not None and self.dataset is plan.samples
+
+
+def set_workers(loaders: Mapping[str, LoaderParts], names: Iterable[str], cpus: int) -> None:
+    """Sets the number of worker processes of some loaders.
+
+    Args:
+        loaders: All loaders of the run, which share the CPUs.
+        names: Those whose workers are set.
+        cpus: CPUs that this process may use.
+    """
+    assigned = assign_workers(
+        {name: loader.config.get("num_workers", AUTO) for name, loader in loaders.items()},
+        {name: loader.batch_size for name, loader in loaders.items()},
+        {name: loader.is_lookup for name, loader in loaders.items()},
+        cpus,
+    )
+    for name in names:
+        loaders[name].workers = assigned[name]
 
 
 def step_fields(

@@ -39,7 +39,7 @@ FIT = Mode(
     name="FIT",
     summary="Trains with validation, and tests the best weights if data.test is given",
     carry_out=fit,
-    loads=("train", "val", "test"),
+    loads=("train", "val", "test", "evaluation"),
     needs=("train",),
     trains=True,
 )

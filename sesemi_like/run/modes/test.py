@@ -27,6 +27,6 @@ TEST = Mode(
     name="TEST",
     summary="Evaluates the weights of a checkpoint on data.test",
     carry_out=test,
-    loads=("test",),
+    loads=("test", "evaluation"),
     needs=("test",),
 )

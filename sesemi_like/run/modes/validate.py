@@ -27,6 +27,6 @@ VALIDATE = Mode(
     name="VALIDATE",
     summary="Evaluates the weights of a checkpoint on data.val",
     carry_out=validate,
-    loads=("val",),
+    loads=("val", "evaluation"),
     needs=("val",),
 )
