@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from sesemi_like.trees import replace_leaves, tree_leaves, tree_map
+from sesemi_like.trees import (
+    replace_leaves,
+    tensors_of,
+    to_device,
+    tree_leaves,
+    tree_map,
+    with_parts,
+)
 
 Point = namedtuple("Point", "x y")
 
@@ -53,3 +60,28 @@ def test_replacing_leaves_is_the_inverse_of_listing_them() -> None:
 @pytest.mark.parametrize("tree", [torch.ones(2), "text", None, {1, 2}])
 def test_anything_else_is_a_leaf(tree: Any) -> None:
     assert tree_map(lambda leaf: leaf, tree) is tree
+
+
+def test_tensors_are_found_and_moved_among_other_leaves() -> None:
+    ids, value = torch.arange(3), torch.ones(2)
+    tree: Any = {"text": {"ids": ids, "raw": ["a", "b"]}, "value": [value, 7, None]}
+    found = tensors_of(tree)
+    assert len(found) == 2 and found[0] is ids and found[1] is value
+    moved = to_device(tree, "meta")
+    assert [tensor.device.type for tensor in tensors_of(moved)] == ["meta", "meta"]
+    assert moved["text"]["raw"] == ["a", "b"] and moved["value"][1:] == [7, None]
+    assert tree["text"]["ids"].device.type == "cpu"
+
+
+def test_parts_of_nested_fields_are_offered_by_dotted_names() -> None:
+    fields = {"text": {"ids": 1, "spans": {"start": 2}}, "image": 3, "text.ids": 4}
+    named = with_parts(fields)
+    assert named == {
+        "text": {"ids": 1, "spans": {"start": 2}},
+        "text.spans": {"start": 2},
+        "text.spans.start": 2,
+        "image": 3,
+        "text.ids": 4,
+    }
+    assert named["text"] is fields["text"]
+    assert with_parts({"image": 3}) == {"image": 3}

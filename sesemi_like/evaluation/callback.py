@@ -11,6 +11,7 @@ import torch
 
 from ..distributed import gather_objects
 from ..schedulers.durations import steps_of_run
+from ..trees import to_device
 from .accuracy import Accuracy
 from .base import Evaluator, Predictions, Value
 from .confusion import ConfusionMatrix
@@ -143,9 +144,8 @@ class Evaluation(pl.Callback):
         module: Any = trainer.datamodule  # type: ignore[attr-defined]
         batches = []
         for batch in module.evaluation_loader(name):
-            on_device = {field: value.to(pl_module.device) for field, value in batch.items()}
             with trainer.precision_plugin.forward_context():
-                predicted = pl_module.predict_batch(on_device)
+                predicted = pl_module.predict_batch(to_device(batch, pl_module.device))
             given = {key: batch[key] for key in ("target", "index")}
             batches.append(self._select({**given, **predicted}))
         return Predictions.concatenate(batches).deduplicate()

@@ -147,12 +147,12 @@ class Learner(LearnerDefinition):
         """How rows for one network are run in this run; None while that is open."""
         return self._choice.in_use if self._choice else None
 
-    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Decides at the first batch whether rows for one network are joined, if that is open."""
         if self._choice is not None:
             self._choice.decide(batch, self.trainer.precision_plugin.forward_context)
 
-    def dry_run(self, batch: Mapping[str, Tensor]) -> None:
+    def dry_run(self, batch: Mapping[str, Any]) -> None:
         """Runs a step on a few samples, so that what cannot work shows before training.
 
         Parameters that no loss reaches are frozen, see :func:`dry_run.dry_run`.
@@ -167,7 +167,7 @@ class Learner(LearnerDefinition):
         if self._choice is not None:
             self._choice.drop_inexact(batch)
 
-    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
         assert self.plan is not None, "make_plan() comes before training"
         step = self._step = self._next_step(batch)
@@ -188,7 +188,7 @@ class Learner(LearnerDefinition):
             self.log_dict({**log.reduce(self.device), "lr": rate})
         return total
 
-    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
         """Returns the evaluated outputs with the rows' targets and indices, for evaluators."""
         given = {name: batch[name] for name in ("target", "index") if name in batch}
         return {**given, **self.predict_batch(batch)}
@@ -196,7 +196,7 @@ class Learner(LearnerDefinition):
     test_step = validation_step
 
     @torch.no_grad()
-    def predict_batch(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
+    def predict_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Runs the evaluated forwards on a batch of the val loader's fields.
 
         Returns:

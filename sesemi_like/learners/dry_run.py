@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def dry_run(learner: Learner, batch: Mapping[str, Tensor]) -> None:
+def dry_run(learner: Learner, batch: Mapping[str, Any]) -> None:
     """Runs a step on a few samples, and freezes the parameters that no loss reaches.
 
     Such parameters (the logits layer where nothing reads logits) would never change, and several
@@ -45,14 +45,14 @@ def dry_run(learner: Learner, batch: Mapping[str, Tensor]) -> None:
 
 
 def _losses_of(
-    learner: Learner, batch: Mapping[str, Tensor]
+    learner: Learner, batch: Mapping[str, Any]
 ) -> tuple[list[Tensor], list[ConfigProblem]]:
     """The loss of every head that works, and what is wrong with the others."""
     assert learner.plan is not None, "make_plan() comes before"
     try:
         outputs_by_head = learner.plan.run(batch)
     except Exception as error:
-        shapes = {n: tuple(v.shape) for n, v in batch.items() if v.is_floating_point()}
+        shapes = _float_shapes(batch)
         expected = f"these samples do not go through its networks: {error}"
         return [], [ConfigProblem(learner.key, shapes, expected)]
     step = Step(0, None, learner.networks, batch)
@@ -70,8 +70,17 @@ def _losses_of(
     return losses, problems
 
 
+def _float_shapes(batch: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of what networks compute with, parts of fields by their dotted names."""
+    return {
+        name: tuple(value.shape)
+        for name, value in batch.items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+
+
 def _find_unreached(
-    learner: Learner, losses: list[Tensor], batch: Mapping[str, Tensor]
+    learner: Learner, losses: list[Tensor], batch: Mapping[str, Any]
 ) -> dict[str, nn.Parameter]:
     """The trained parameters, by name, that no loss reaches in evaluation or in training mode."""
     unread = _unreached_by(learner, losses)

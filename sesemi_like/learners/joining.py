@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..distributed import all_true
 from ..models.norm import sees_batch
-from ..trees import tree_leaves
+from ..trees import tensors_of, tree_leaves
 from .forwards import ForwardPlan
 from .side_effects import gpus_of, without_side_effects
 from .trials import is_faster
@@ -52,7 +52,7 @@ class ForwardChoice:
             return None
         return "joined" if self.plan.joined else "separate"
 
-    def drop_inexact(self, batch: Mapping[str, Tensor]) -> None:
+    def drop_inexact(self, batch: Mapping[str, Any]) -> None:
         """Excludes from joining the networks for which it would change values.
 
         Args:
@@ -62,7 +62,7 @@ class ForwardChoice:
             self._set_candidate(without_inexact(self.plan, self._candidate, batch))
 
     def decide(
-        self, batch: Mapping[str, Tensor], context: Callable[[], AbstractContextManager[Any]]
+        self, batch: Mapping[str, Any], context: Callable[[], AbstractContextManager[Any]]
     ) -> None:
         """Takes the faster plan, if that is still open.
 
@@ -111,7 +111,7 @@ def joined_where_exact(separate: ForwardPlan) -> ForwardPlan:
 
 
 def without_inexact(
-    separate: ForwardPlan, joined: ForwardPlan, batch: Mapping[str, Tensor]
+    separate: ForwardPlan, joined: ForwardPlan, batch: Mapping[str, Any]
 ) -> ForwardPlan:
     """The joined plan without networks whose rows depend on each other or that draw at random.
 
@@ -131,7 +131,7 @@ def without_inexact(
     return separate.variant(joined=True, apart=apart)
 
 
-def _run_and_read(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> list[Tensor] | None:
+def _run_and_read(plan: ForwardPlan, batch: Mapping[str, Any]) -> list[Tensor] | None:
     """A plan's outputs and the buffers after it; None if it fails or draws random numbers."""
     with without_side_effects(plan.networks), torch.no_grad():
         begin = torch.get_rng_state()
@@ -154,7 +154,7 @@ def _is_close(one: Tensor, other: Tensor) -> bool:
 def is_joined_faster(
     separate: ForwardPlan,
     joined: ForwardPlan,
-    batch: Mapping[str, Tensor],
+    batch: Mapping[str, Any],
     context: AbstractContextManager[Any],
     clock: Callable[[], float] = time.perf_counter,
 ) -> bool:
@@ -170,15 +170,15 @@ def is_joined_faster(
         context: Entered around all of it, for the run's precision.
         clock: Returns seconds.
     """
-    with without_side_effects(separate.networks, batch.values()), context:
+    with without_side_effects(separate.networks, batch), context:
         is_faster = _is_faster_here(separate, joined, batch, clock)
-    return all_true(is_faster, next(iter(batch.values())).device)
+    return all_true(is_faster, tensors_of(batch)[0].device)
 
 
 def _is_faster_here(
     separate: ForwardPlan,
     joined: ForwardPlan,
-    batch: Mapping[str, Tensor],
+    batch: Mapping[str, Any],
     clock: Callable[[], float],
 ) -> bool:
     def timed(plan: ForwardPlan) -> Callable[[], None]:
@@ -193,13 +193,13 @@ def _is_faster_here(
     return is_faster(timed(joined), timed(separate), clock)
 
 
-def _run_to_the_end(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> None:
+def _run_to_the_end(plan: ForwardPlan, batch: Mapping[str, Any]) -> None:
     _run_with_gradients(plan, batch)
-    for device in gpus_of(batch.values()):
+    for device in gpus_of(batch):
         torch.cuda.synchronize(device)
 
 
-def _run_with_gradients(plan: ForwardPlan, batch: Mapping[str, Tensor]) -> None:
+def _run_with_gradients(plan: ForwardPlan, batch: Mapping[str, Any]) -> None:
     leaves = tree_leaves(plan.run(batch))
     outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
     parameters = [p for p in plan.networks.parameters() if p.requires_grad]

@@ -59,7 +59,7 @@ class NonFiniteLosses(pl.Callback):
         self._buffers: list[tuple[Tensor, Tensor]] | None = None
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: Any, batch: Mapping[str, Tensor], batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Any, batch: Mapping[str, Any], batch_idx: int
     ) -> None:
         """Keeps the buffers as they are before a step that may be skipped."""
         if self.action != "skip":
@@ -163,7 +163,7 @@ class NonFiniteLosses(pl.Callback):
             raise NonFiniteLossError(f"{self._in_a_row} steps in a row were skipped: {description}")
 
 
-def _rows_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rows_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """The positions of a batch's samples, by loader."""
     names = {key: key.partition(".") for key in batch}
     return {loader: batch[key] for key, (loader, _, field) in names.items() if field == "index"}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from ..trees import tensors_of
 
 
 @contextmanager
-def without_side_effects(module: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None]:
+def without_side_effects(module: nn.Module, values: Any = ()) -> Iterator[None]:
     """Restores a module's buffers and modes, and the random number generators, afterwards.
 
     Args:
         module: The module that is called.
-        values: Tensors whose GPUs' generators are restored beside the CPU's.
+        values: A tree; the generators of its tensors' GPUs are restored beside the CPU's.
     """
     buffers = [(value, value.clone()) for value in module.buffers()]
     was_training = {name: part.training for name, part in module.named_modules()}
@@ -30,6 +33,6 @@ def without_side_effects(module: nn.Module, values: Iterable[Tensor] = ()) -> It
                 value.copy_(before)
 
 
-def gpus_of(values: Iterable[Tensor]) -> list[torch.device]:
-    """The GPUs that tensors are on."""
-    return list({value.device for value in values if value.device.type == "cuda"})
+def gpus_of(values: Any) -> list[torch.device]:
+    """The GPUs that the tensors of a tree are on."""
+    return list({value.device for value in tensors_of(values) if value.device.type == "cuda"})

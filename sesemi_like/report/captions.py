@@ -13,7 +13,7 @@ from ..learners.side_effects import without_side_effects
 
 
 def build_captions(
-    name: str, images: Tensor, batch: Mapping[str, Tensor], trainer: pl.Trainer, pl_module: Any
+    name: str, images: Tensor, batch: Mapping[str, Any], trainer: pl.Trainer, pl_module: Any
 ) -> list[list[str]]:
     """Builds the lines under each image of a field.
 

@@ -46,14 +46,14 @@ class TensorBoardImages(pl.Callback):
         )
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: Any, batch: Mapping[str, Tensor], batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Any, batch: Mapping[str, Any], batch_idx: int
     ) -> None:
         """Shows the batch of a step that is due."""
         if trainer.global_step not in self._due or not _writers(trainer):
             return
         self._due.discard(trainer.global_step)
         for name, value in batch.items():
-            if value.ndim == 4 and value.shape[1] in (1, 3):
+            if _are_images(value):
                 rows = value[: self.num_samples]
                 captions = build_captions(name, rows, batch, trainer, pl_module)
                 _add(trainer, f"samples/{name}", image_grid(rows, captions))
@@ -71,6 +71,12 @@ class TensorBoardImages(pl.Callback):
         matrix = evaluations[0].last.get(name) if evaluations else None
         if isinstance(matrix, Tensor) and not trainer.sanity_checking:
             _add(trainer, name, draw_confusion(matrix.numpy(), class_names(trainer)))
+
+
+def _are_images(value: Any) -> bool:
+    """Whether a field, or a part of one, can be shown: (N, C, H, W), gray or colored."""
+    is_batch = isinstance(value, Tensor) and value.ndim == 4 and len(value) > 0
+    return is_batch and value.shape[1] in (1, 3)
 
 
 def _writers(trainer: pl.Trainer) -> list[TensorBoardLogger]:

@@ -1,4 +1,4 @@
-"""The interface of views: random versions of a whole batch, made on its device.
+"""The interface of views: random versions of a field of a whole batch, made on its device.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -7,27 +7,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from sesemi_like.views.checks import check
-from sesemi_like.views.images import as_float
+from sesemi_like.views.images import as_float, is_image_field
 
 
 class View(Protocol):
     """What makes a view of a batch: any callable of this form.
 
-    It takes images (N, C, H, W), uint8 in [0, 255] or float in [0, 1], and a generator on the CPU
-    (None: torch's global one), and returns one float32 tensor or several named tensors. Every
-    image gets its own random draw, made on the CPU and copied to the images' device, so that a
-    seed means the same on every device.
+    It takes a field, any tree with a row per sample, and a generator on the CPU (None: torch's
+    global one), and returns one tensor or several named trees. Images come as (N, C, H, W), uint8
+    in [0, 255] or float in [0, 1], and leave as float32. Every row gets its own random draw, made
+    on the CPU and copied to the field's device, so that a seed means the same on every device.
     """
 
-    def __call__(
-        self, images: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor | dict[str, Tensor]:
+    def __call__(self, images: Any, generator: torch.Generator | None = None) -> Any:
         """Makes the view."""
         ...
 
@@ -60,8 +58,10 @@ class Compose:
 
     Args:
         steps: Views in the order in which they are applied; only the last may return several
-            named tensors. No steps at all: images as float32.
-        source: The batch field the view is made from.
+            named values. No steps at all: images as float32.
+        source: The batch field the view is made from, or a part of one (``text.input_ids``). One
+            of images (:func:`is_image_field`) is checked and passed on as float32, and so is a
+            tensor that the last step returns; others reach the steps as they are.
 
     Example:
         >>> view = Compose([RandomCrop(padding=4), HorizontalFlip(), Normalize(0.5, 0.25)])
@@ -74,13 +74,12 @@ class Compose:
         self.steps = tuple(steps)
         self.source = source
 
-    def __call__(
-        self, images: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor | dict[str, Tensor]:
+    def __call__(self, images: Any, generator: torch.Generator | None = None) -> Any:
         """Makes the view.
 
         Args:
-            images: (N, C, H, W), uint8 in [0, 255] or float in [0, 1].
+            images: The source: images (N, C, H, W), uint8 in [0, 255] or float in [0, 1], or any
+                tree with a row per sample.
             generator: Source of all random draws, on the CPU; None takes torch's global one.
 
         Returns:
@@ -88,9 +87,13 @@ class Compose:
 
         Raises:
             ValueError: The images have another shape or type, or a step before the last one
-                returns several tensors.
+                returns several named images.
         """
-        result: Tensor | dict[str, Tensor] = as_float(images)
+        if not is_image_field(self.source):
+            for step in self.steps:
+                images = step(images, generator)
+            return images
+        result: Any = as_float(images)
         for step in self.steps:
             result = step(single_tensor(result), generator)
         return as_float(result) if isinstance(result, Tensor) else result

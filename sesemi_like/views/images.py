@@ -11,6 +11,15 @@ from torch import Tensor
 from sesemi_like.views.checks import check
 
 
+def is_image_field(name: str) -> bool:
+    """Whether a field is one of images by its name: ``image``, ``rotation.image``, ``left_image``.
+
+    Only images are scaled; integers of other fields stay what they are.
+    """
+    own = name.rpartition(".")[2]
+    return own == "image" or own.endswith("_image")
+
+
 def as_float(images: Tensor) -> Tensor:
     """Converts a batch of images to float32, uint8 from [0, 255] to [0, 1].
 

@@ -360,12 +360,20 @@ def test_classes_of_streams_are_counted(streamed: Callable[..., Any]) -> None:
         list(data.train_dataloader())
 
 
-def test_data_that_cannot_be_evaluated_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def just_images(samples: Any) -> Any:
+    return {"image": torch.stack([sample["image"] for sample in samples])}
+
+
+def test_what_is_evaluated_needs_an_index_and_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [torch.zeros(1, 8, 8)] * 3
     monkeypatch.setitem(registry.BUILDERS, "bare", lambda *_, **__: images)
-    reported = problems("data.test.dataset={name: bare}")
+    data = module("data.test.dataset={name: bare}")
+    assert set(data.loaders["test"].sample_batch) == {"image", "index"}
+    collation = f"{{_target_: {__name__}.just_images, _partial_: true}}"
+    reported = problems("data.test.dataset={name: bare}", f"+data.test.collate_fn={collation}")
     assert reported == {
-        "data.test": "['image', 'index']: its batches have no target to evaluate with"
+        "data.test": "['image']: its batches have no index, by which rows that are evaluated twice "
+        "are known"
     }
 
 

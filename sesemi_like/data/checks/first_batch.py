@@ -8,11 +8,13 @@ from typing import Any
 from ...errors import SKIP_HINT, ConfigError, ConfigProblem, TransformError, UnreadableSampleError
 from ..batches import Batch
 from ..loading.collating import build_collation
-from ..loading.keys import EVALUATED, is_evaluated
+from ..loading.keys import is_evaluated
 from ..samples import Sample, Samples
 from ..streams import StreamedSamples
 from .images import AN_IMAGE, describe_unsupported
 from .unreadable import first_readable_samples
+
+_NO_INDEX = "its batches have no index, by which rows that are evaluated twice are known"
 
 
 def first_batch(
@@ -48,12 +50,8 @@ def first_batch(
         hint = f"; its image is {unsupported}, and {AN_IMAGE}" if unsupported else ""
         name = key.removeprefix("data.")
         raise ConfigError([ConfigProblem(key, name, expected + hint)]) from error
-    name = key.removeprefix("data.")
-    required = {"target", "index"} if name in EVALUATED else {"index"}
-    lacking = required - set(batch)
-    if lacking and is_evaluated(name):
-        expected = f"its batches have no {' and no '.join(sorted(lacking))} to evaluate with"
-        raise ConfigError([ConfigProblem(key, sorted(batch), expected)])
+    if "index" not in batch and is_evaluated(key.removeprefix("data.")):
+        raise ConfigError([ConfigProblem(key, sorted(batch), _NO_INDEX)])
     return batch
 
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from ...config.instantiate import instantiate
-from ...views.images import as_float
-from ..batches import Batch
+from ...trees import with_parts
+from ...views.images import as_float, is_image_field
+from ..batches import ROW, Batch
 from .keys import TRAIN
 from .seeds import batch_generator
 
-View = Callable[[Tensor, torch.Generator], "Tensor | Mapping[str, Tensor]"]
+View = Callable[[Any, torch.Generator], "Tensor | Mapping[str, Any]"]
 
 
 class LoaderViews:
@@ -28,11 +29,17 @@ class LoaderViews:
         views: The views by name. A view is computed from the field that its attribute `source`
             names, or from `image` if it has none.
         seed: The run's seed.
+
+    Raises:
+        KeyError: When batches lack the field that a view is computed from.
     """
 
     def __init__(self, name: str, views: Mapping[str, View], seed: int) -> None:
         self.name, self.views, self.seed = name.removeprefix(TRAIN), dict(views), seed
         self.needed: frozenset[str] | None = None
+        self._of_images = {
+            name for name, view in self.views.items() if is_image_field(_source(view))
+        }
 
     def keep(self, fields: Iterable[str]) -> None:
         """Computes only what is needed from now on.
@@ -44,22 +51,40 @@ class LoaderViews:
         self.needed = frozenset(fields)
 
     def apply(self, batch: Batch, *, number: int = 0, share: tuple[int, int] = (0, 1)) -> Batch:
-        """Adds the views to a batch; a view named as a field replaces it.
+        """Adds the views to a batch, and the parts of nested fields by their dotted names.
 
-        uint8 images that no view replaces are scaled to [0, 1].
+        A view named as a field replaces it. A view of a field that only some samples have is one of
+        those samples. uint8 images that no view replaces are scaled to [0, 1]; what is an image is
+        said by its name (:func:`is_image_field`), and views of images are images too.
 
         Args:
             batch: Its fields.
             number: The number of training batches before this one, which seeds the draws.
             share: The number of this process, and the number of processes that share the batch.
         """
+        given = with_parts(batch)
         fields = dict(batch)
         for view, compute in self.views.items():
             if self._is_needed(view):
-                source = batch[getattr(compute, "source", "image")]
+                source = _source(compute)
                 generator = batch_generator(self.seed, f"{self.name}.{view}:{number}", *share)
-                fields |= _fields_of(view, compute(source, generator))
-        return {field: _network_input(value) for field, value in fields.items()}
+                made = compute(_find(source, given, view), generator)
+                fields |= {**_rows_of(source, view, given), **_fields_of(view, made)}
+        return with_parts(
+            {name: self._network_input(name, field) for name, field in fields.items()}
+        )
+
+    def _network_input(self, field: str, value: Any) -> Any:
+        """Scales uint8 images to [0, 1], and lays images out as convolutions read them fastest."""
+        if not isinstance(value, Tensor) or value.ndim != 4:
+            return value
+        if value.dtype == torch.uint8 and self._is_image(field):
+            value = as_float(value)
+        is_laid_out = value.is_floating_point()
+        return value.contiguous(memory_format=torch.channels_last) if is_laid_out else value
+
+    def _is_image(self, field: str) -> bool:
+        return is_image_field(field) or field.partition(".")[0] in self._of_images
 
     def of_step(self, batch: Batch, number: int, share: tuple[int, int]) -> Batch:
         """The fields of a training batch that are needed, views included.
@@ -98,15 +123,27 @@ def build_views(name: str, config: Mapping[str, Any], key: str, seed: int) -> Lo
     return LoaderViews(name, views, seed)
 
 
-def _fields_of(view: str, result: Tensor | Mapping[str, Tensor]) -> Batch:
-    if isinstance(result, Tensor):
+def _source(view: View) -> str:
+    """The field that a view is computed from."""
+    return str(getattr(view, "source", "image"))
+
+
+def _find(source: str, fields: Batch, view: str) -> Any:
+    if source in fields:
+        return fields[source]
+    raise KeyError(f"view {view!r} is made from {source!r}; its samples have {sorted(fields)}")
+
+
+def _rows_of(source: str, view: str, fields: Batch) -> Batch:
+    """The positions of a view's rows, where only some samples have its source."""
+    while source:
+        if (rows := fields.get(f"{source}{ROW}")) is not None:
+            return {f"{view}{ROW}": rows}
+        source = source.rpartition(".")[0]
+    return {}
+
+
+def _fields_of(view: str, result: Tensor | Mapping[str, Any]) -> Batch:
+    if not isinstance(result, Mapping):
         return {view: result}
     return {f"{view}.{part}": value for part, value in result.items()}
-
-
-def _network_input(value: Any) -> Any:
-    """Scales uint8 images to [0, 1], and lays images out as convolutions read them fastest."""
-    if not isinstance(value, Tensor) or value.ndim != 4:
-        return value
-    images = as_float(value) if value.dtype == torch.uint8 else value
-    return images.contiguous(memory_format=torch.channels_last)

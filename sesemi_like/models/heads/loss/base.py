@@ -96,7 +96,8 @@ class Step:
         max_steps: Steps of the whole run, or None where it is open-ended.
         networks: The learner's networks, for interactive heads alone (adversarial perturbation);
             every other head asks for forwards instead.
-        batch: The fields of this step, by full name (``"unlabeled.weak"``).
+        batch: The fields of this step, trees by full name (``"unlabeled.weak"``); the parts of a
+            nested one are there by their dotted names as well (``"pairs.text.input_ids"``).
         epoch: Epochs completed so far, from 0.
         seed: Seeds `generator`: of this run, batch and process.
     """
