@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 def writes_logs(trainer: pl.Trainer) -> bool:
@@ -40,3 +44,34 @@ def signal_launched_processes(trainer: pl.Trainer, number: signal.Signals) -> No
     launcher: Any = trainer.strategy.launcher
     if hasattr(launcher, "kill"):
         launcher.kill(number)
+
+
+def call_as_step(trainer: pl.Trainer, function: Callable[..., T], *arguments: Any) -> T:
+    """Calls a function as Lightning calls `training_step`: in its precision, through its wrapper.
+
+    Only within the forward of a wrapper such as FSDP are the weights of a sharded module whole, so
+    all processes must call this equally often. DDP leaves weights whole, while its forward copies
+    buffers and awaits gradients that a trial or a prediction never gives: it is left out.
+
+    Args:
+        trainer: The trainer that runs the module.
+        function: What calls networks of the module.
+        *arguments: Its arguments.
+    """
+    strategy = trainer.strategy
+    wrapper, module = strategy.model, strategy.lightning_module
+    with strategy.precision_plugin.forward_context():
+        if wrapper is None or module is None or wrapper is module:
+            return function(*arguments)
+        if isinstance(wrapper, DistributedDataParallel):
+            return function(*arguments)
+        # The redirection calls a method of the module by its name.
+        module.__dict__[_REDIRECTED] = function
+        try:
+            result: Any = strategy._forward_redirection(wrapper, module, _REDIRECTED, *arguments)
+            return result  # type: ignore[no-any-return]
+        finally:
+            del module.__dict__[_REDIRECTED]
+
+
+_REDIRECTED = "_called_as_step"

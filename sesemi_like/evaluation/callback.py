@@ -144,8 +144,8 @@ class Evaluation(pl.Callback):
         module: Any = trainer.datamodule  # type: ignore[attr-defined]
         batches = []
         for batch in module.evaluation_loader(name):
-            with trainer.precision_plugin.forward_context():
-                predicted = pl_module.predict_batch(to_device(batch, pl_module.device))
+            on_device = to_device(batch, pl_module.device)
+            predicted = pl_module.through_strategy(pl_module.predict_batch, on_device)
             given = {key: batch[key] for key in ("target", "index")}
             batches.append(self._select({**given, **predicted}))
         return Predictions.concatenate(batches).deduplicate()

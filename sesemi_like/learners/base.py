@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from ..compat.lightning import writes_logs
+from ..compat.lightning import call_as_step, writes_logs
 from ..config.facts import DataFacts
 from ..config.instantiate import instantiate, plain
 from ..distributed import gather_objects
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Learner(LearnerDefinition):
     """Minimizes a weighted sum of loss heads over named networks and named loaders.
@@ -51,6 +53,7 @@ class Learner(LearnerDefinition):
             joined, see :meth:`forward_setting`).
         facts: What is known of the data, for heads that have tables; None where nothing is. It is
             kept beside the hyperparameters, so that a checkpoint alone rebuilds a learner.
+        build: Whether the networks are built now; otherwise :meth:`configure_model` builds them.
 
     Attributes:
         data_facts: What was known of the data when it was built.
@@ -64,22 +67,19 @@ class Learner(LearnerDefinition):
         seed: The run's seed, which what heads draw depends on.
     """
 
+    networks: Networks
+    evaluation_plan: ForwardPlan
+
     def __init__(
-        self, hparams: Mapping[str, Any], facts: DataFacts | Mapping[str, Any] | None = None
+        self,
+        hparams: Mapping[str, Any],
+        facts: DataFacts | Mapping[str, Any] | None = None,
+        *,
+        build: bool = True,
     ) -> None:
         super().__init__()
         self.settings, self.data_facts = plain(hparams), DataFacts.from_plain(facts)
         self.save_hyperparameters({"hparams": self.settings, "facts": self.data_facts.plain()})
-        self.networks: Networks = self.build_networks()
-        self.loss_terms = nn.ModuleDict(self.build_terms())
-        for term in self.terms.values():
-            term.head.build(self.networks, self.data_facts)
-        self.shared_parts = nn.ModuleDict(share_parts(self.terms))
-        use_channels_last(self)
-        evaluated = self.evaluated_forwards()
-        self.evaluation_plan = ForwardPlan(
-            {"evaluated": evaluated}, self.networks, functions=self.functions()
-        )
         self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
@@ -89,6 +89,43 @@ class Learner(LearnerDefinition):
         self._rng_states: list[dict[str, Any]] | None = None
         self.inputs: Inputs | None = None
         self.facts: dict[str, Any] = {}
+        if build:
+            self.configure_model()
+
+    def configure_model(self) -> None:
+        """Builds networks and loss heads where that has not been done yet.
+
+        Lightning calls it in every run, with the strategy's device and sharding in place.
+        """
+        if hasattr(self, "networks"):
+            return
+        self.networks = self.build_networks()
+        self.loss_terms = nn.ModuleDict(self.build_terms())
+        for term in self.terms.values():
+            term.head.build(self.networks, self.data_facts)
+        self.shared_parts = nn.ModuleDict(share_parts(self.terms))
+        use_channels_last(self)
+        evaluated = self.evaluated_forwards()
+        self.evaluation_plan = ForwardPlan(
+            {"evaluated": evaluated}, self.networks, functions=self.functions()
+        )
+
+    def through_strategy(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Calls a function that calls networks as the strategy calls a training step.
+
+        Whatever runs networks outside of a step goes through it, for networks that a strategy has
+        wrapped or sharded cannot be called otherwise. All processes call it equally often.
+
+        Args:
+            function: What calls networks, such as :meth:`predict_batch`.
+            *arguments: Its arguments.
+
+        Returns:
+            What it returns; outside a run it is simply called.
+        """
+        if not self._is_attached:
+            return function(*arguments)
+        return call_as_step(self.trainer, function, *arguments)
 
     @classmethod
     def load_from_checkpoint(
@@ -150,7 +187,8 @@ class Learner(LearnerDefinition):
     def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Decides at the first batch whether rows for one network are joined, if that is open."""
         if self._choice is not None:
-            self._choice.decide(batch, self.trainer.precision_plugin.forward_context)
+            context = self.trainer.precision_plugin.forward_context
+            self.through_strategy(self._choice.decide, batch, context)
 
     def dry_run(self, batch: Mapping[str, Any]) -> None:
         """Runs a step on a few samples, so that what cannot work shows before training.

@@ -37,7 +37,7 @@ def build_captions(
             known = classes if is_class else None
             texts.append("no label" if number < 0 else _class_name(number, known))
     if is_class:
-        predictions = _predict(images, trainer, pl_module)
+        predictions = _predict(images, pl_module)
         for texts, (number, probability) in zip(lines, predictions, strict=False):
             texts.append(f"> {_class_name(number, classes)} {probability:.2f}")
     return lines
@@ -63,14 +63,14 @@ def _class_name(number: int, classes: Sequence[str] | None) -> str:
     return str(number) if classes is None or number >= len(classes) else classes[number]
 
 
-def _predict(images: Tensor, trainer: pl.Trainer, pl_module: Any) -> list[tuple[int, float]]:
+def _predict(images: Tensor, pl_module: Any) -> list[tuple[int, float]]:
     """The most probable class of each image and its probability; empty without logits."""
     if pl_module.evaluation_plan.fields != ["image"]:
         return []
-    precision = trainer.precision_plugin.forward_context()
-    with without_side_effects(pl_module.networks, [images]), precision:
+    with without_side_effects(pl_module.networks, [images]):
         pl_module.networks.eval()
-        output = list(pl_module.predict_batch({"image": images}).values())[-1]
+        predicted = pl_module.through_strategy(pl_module.predict_batch, {"image": images})
+    output = list(predicted.values())[-1]
     if not isinstance(output, Mapping) or "logits" not in output:
         return []
     best = torch.max(output["logits"].float().softmax(dim=1), dim=1)

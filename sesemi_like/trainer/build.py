@@ -34,14 +34,14 @@ def build_trainer_section(config: DictConfig) -> dict[str, Any]:
         config: A composed config.
 
     Returns:
-        The section with objects for `callbacks`, `logger` and `plugins`, the first and the last as
-        lists.
+        The section with objects for `callbacks`, `logger`, `plugins` and a `strategy` that is no name,
+        callbacks and plugins as lists.
 
     Raises:
-        ConfigError: If a callback, logger or plugin cannot be built.
+        ConfigError: If a callback, logger, plugin or strategy cannot be built.
     """
     section: dict[str, Any] = plain(config.trainer) or {}
-    for name in ("callbacks", "logger", "plugins"):
+    for name in ("callbacks", "logger", "plugins", *({"strategy"} & set(section))):
         section[name] = instantiate(section.get(name), key=f"trainer.{name}")
     for name in ("callbacks", "plugins"):
         objects = section[name] or []
