@@ -34,8 +34,8 @@ def build_trainer_section(config: DictConfig) -> dict[str, Any]:
         config: A composed config.
 
     Returns:
-        The section with objects for `callbacks`, `logger`, `plugins` and a `strategy` that is no name,
-        callbacks and plugins as lists.
+        The section with objects for `callbacks`, `logger`, `plugins` and, where it is no name,
+        `strategy`; callbacks and plugins are lists.
 
     Raises:
         ConfigError: If a callback, logger, plugin or strategy cannot be built.

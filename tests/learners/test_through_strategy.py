@@ -84,7 +84,7 @@ WRAPPED = [
 def test_a_whole_run_calls_networks_within_the_wrapper_alone(
     tmp_path: Path, attaching: None
 ) -> None:
-    """Steps, the trial of joined forwards, validation, the nearest-neighbour evaluator, the test."""
+    """Steps, the trial of joined forwards, validation, nearest neighbours, captions, the test."""
     knn = (
         "+run.evaluators={accuracy: {_target_: sesemi_like.evaluation.Accuracy},"
         "knn: {_target_: sesemi_like.evaluation.KNN}}"
