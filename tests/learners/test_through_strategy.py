@@ -123,4 +123,6 @@ def test_precision_and_result_are_those_of_a_step(precision: Any) -> None:
     assert not [name for name in vars(learner) if "called_as" in name]
     with pytest.raises(ZeroDivisionError):
         learner.through_strategy(lambda: 1 / 0)
-    assert "forward" not in vars(learner) or learner.forward == type(learner).forward.__get__(learner)
+    assert "forward" not in vars(learner) or learner.forward == type(learner).forward.__get__(
+        learner
+    )
