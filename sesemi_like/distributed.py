@@ -41,30 +41,37 @@ def all_sum(value: Tensor) -> Tensor:
     return total
 
 
-def gather_rows(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor, *, equal: bool = False) -> Tensor:
     """Concatenates the rows of all processes in the order of their ranks; differentiable.
 
     The gradient of each row is the sum of those that reach it on any process, as for
-    :func:`all_sum`.
+    :func:`all_sum`. Detach rows that need none, so that no backward pass communicates for them.
 
     Args:
-        rows: (N, ...), numbers; N may differ between processes and be zero, dtype and the further
-            dimensions may not.
+        rows: (N, ...) of any dtype; N may differ between processes and be zero, dtype and the
+            further dimensions may not.
+        equal: Whether N is known to be the same on every process, as the batches of a loader are
+            that drops an incomplete last one. Otherwise the numbers are exchanged first, for which
+            a GPU has to wait. Rows of different numbers that are said to be equal are an error or
+            end in a deadlock.
 
     Returns:
         (sum of all N, ...), on every process; `rows` itself where there is one process.
     """
     if world_size() == 1:
         return rows
+    if equal:
+        gathered: Tensor = _AllGather.apply(rows)
+        return gathered
     counts = torch.zeros(world_size(), dtype=torch.int64, device=rows.device)
     counts[rank()] = len(rows)
     sizes = all_sum(counts).tolist()
-    before, after = (
-        rows.new_zeros(sum(others), *rows.shape[1:])
-        for others in (sizes[: rank()], sizes[rank() + 1 :])
-    )
-    # One process fills each place; zeros change nothing in a sum.
-    return all_sum(torch.cat([before, rows, after]))
+    most = max(sizes)
+    if most == 0:
+        return rows
+    padding = rows.new_zeros(most - len(rows), *rows.shape[1:])
+    of_processes = gather_rows(torch.cat([rows, padding]), equal=True).split(most)
+    return torch.cat([part[:size] for part, size in zip(of_processes, sizes, strict=True)])
 
 
 def all_true(value: bool, device: torch.device | str = "cpu") -> bool:
@@ -102,6 +109,22 @@ class _AllSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return all_sum(gradients[0])  # differentiable itself
+
+
+class _AllGather(torch.autograd.Function):
+    """The equally many rows of every process, whose gradient is summed over all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.rows = len(rows)
+        gathered = rows.new_empty(world_size() * len(rows), *rows.shape[1:])
+        dist.all_gather_into_tensor(gathered, rows.contiguous())
+        return gathered
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = all_sum(gradients[0])  # differentiable itself
+        return total[rank() * ctx.rows : (rank() + 1) * ctx.rows]
 
 
 def _is_initialized() -> bool:

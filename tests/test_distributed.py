@@ -13,6 +13,7 @@ from sesemi_like.distributed import all_sum, all_true, gather_objects, gather_ro
 
 ROWS = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0], [2.0, 2.0, -1.0], [0.5, 0.0, 4.0]])
 ROWS = torch.cat([ROWS, ROWS.flip(0)[:1] * 0.3])
+EVEN = ROWS[:4]
 WEIGHT = torch.tensor([[0.3, -0.1], [0.2, 0.4], [-0.5, 0.6]])
 CUTS = (3, 4, 5, 0)
 """How many of the five rows fall on the first process; of none and all as well."""
@@ -36,8 +37,8 @@ def gradients_of(loss_name: str, rows: Tensor) -> tuple[list[float], list[float]
     """Loss and gradient of this process's rows, as DDP averages them over processes."""
     weight = WEIGHT.clone().requires_grad_()
     own = torch.tanh(rows @ weight)
-    if loss_name == "gather_rows":
-        loss = contrast(own, gather_rows(own), len(ROWS))
+    if loss_name.startswith("gather_rows"):
+        loss = contrast(own, gather_rows(own, equal="equal" in loss_name), len(ROWS))
     else:
         loss = mean_of_squares(own, all_sum(own.sum(dim=0)), len(ROWS))
     (loss * world_size()).backward()
@@ -55,8 +56,16 @@ def note_results(number: int, folder: Path) -> None:
         rows = ROWS[own_rows(number, cut)]
         noted[f"rows {cut}"] = gather_rows(rows).tolist()
         noted[f"integers {cut}"] = gather_rows(rows.to(torch.int64)).tolist()
+        noted[f"flags {cut}"] = gather_rows(rows > 0).tolist()
         for name in ("gather_rows", "all_sum"):
             noted[f"{name} {cut}"] = gradients_of(name, rows)
+    noted["none"] = gather_rows(ROWS[:0]).shape
+    noted["equal"] = gather_rows(
+        EVEN[2 * number : 2 * number + 2].T.contiguous().T, equal=True
+    ).tolist()
+    noted["gather_rows equal"] = gradients_of(
+        "gather_rows equal", EVEN[2 * number : 2 * number + 2]
+    )
     given = torch.tensor([1.0, 10.0]) * (number + 1)
     noted["sum"] = all_sum(given).tolist()
     noted["given"] = given.tolist()
@@ -82,6 +91,7 @@ def test_rows_of_uneven_processes_are_gathered_in_order(noted: Any, cut: Any) ->
     for found in noted:
         assert found[f"rows {cut}"] == ROWS.tolist()
         assert found[f"integers {cut}"] == ROWS.to(torch.int64).tolist()
+        assert found[f"flags {cut}"] == (ROWS > 0).tolist()
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -93,6 +103,16 @@ def test_loss_and_gradient_of_two_processes_are_those_of_one(
     assert max(map(abs, expected_gradient)) > 1e-2
     for found in noted:
         loss, gradient = found[f"{name} {cut}"]
+        assert loss == pytest.approx(expected_loss, rel=1e-5)
+        assert gradient == pytest.approx(expected_gradient, rel=1e-4, abs=1e-6)
+
+
+def test_rows_of_known_numbers_are_gathered_alike(noted: Any) -> None:
+    expected_loss, expected_gradient = gradients_of("gather_rows", EVEN)
+    for found in noted:
+        assert found["none"] == [0, 3]
+        assert found["equal"] == EVEN.tolist()
+        loss, gradient = found["gather_rows equal"]
         assert loss == pytest.approx(expected_loss, rel=1e-5)
         assert gradient == pytest.approx(expected_gradient, rel=1e-4, abs=1e-6)
 

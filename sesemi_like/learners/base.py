@@ -221,9 +221,9 @@ class Learner(LearnerDefinition):
             if is_logged:
                 log.add(name, reduced, weight, term.metrics(given, outputs), outputs.rows)
         if is_logged:
-            log.values["train/loss"] = total
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({**log.reduce(self.device), "lr": rate})
+            log.losses["train/loss"] = total
+            log.numbers["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict(log.reduce(self.device))
         return total
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
@@ -252,9 +252,10 @@ class Learner(LearnerDefinition):
             average = self.networks.module(teacher)
             assert isinstance(average, EMATeacher)
             average.update(self.networks.module(source), self.global_step)
-        if self._step is not None:
+        step, self._step = self._step, None  # which holds the batch
+        if step is not None:
             for term in self.terms.values():
-                term.head.after_step(self._step)
+                term.head.after_step(step)
 
     def build_optimizer(self) -> torch.optim.Optimizer:
         """Builds the optimizer from the hyperparameters."""

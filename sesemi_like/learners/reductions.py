@@ -67,28 +67,28 @@ def _times(coefficient: float | Tensor, value: Tensor) -> Tensor:
 
 def _reduce_rows(name: str, term: LossValues, reduction: str) -> Tensor:
     own, weights = _rows(name, term.losses, term.weights)
-    count = own.new_full((), len(own)) if term.count is None else term.count.to(own.dtype)
+    count = len(own) if term.count is None else term.count
     return REDUCTIONS[reduction](own, weights, count)
 
 
-def mean(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
+def mean(losses: Tensor, weights: Tensor | None, count: Tensor | int) -> Tensor:
     """Sum of w * l over the number of rows, whatever their weights."""
     return _divide_by_total(_weighted_sum(losses, weights), count)
 
 
-def weighted_mean(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
+def weighted_mean(losses: Tensor, weights: Tensor | None, count: Tensor | int) -> Tensor:
     """Sum of w * l over the sum of w; zero where no row has weight."""
-    return _divide_by_total(
-        _weighted_sum(losses, weights), count if weights is None else weights.sum()
-    )
+    total = count if weights is None else weights.sum()
+    return _divide_by_total(_weighted_sum(losses, weights), total)
 
 
-def total(losses: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
+def total(losses: Tensor, weights: Tensor | None, count: Tensor | int) -> Tensor:
     """Sum of w * l."""
-    return _weighted_sum(losses, weights) * world_size()
+    own = _weighted_sum(losses, weights)
+    return own if world_size() == 1 else own * world_size()
 
 
-REDUCTIONS: dict[str, Callable[[Tensor, Tensor | None, Tensor], Tensor]] = {
+REDUCTIONS: dict[str, Callable[[Tensor, Tensor | None, Tensor | int], Tensor]] = {
     "mean": mean,
     "weighted_mean": weighted_mean,
     "sum": total,
@@ -111,7 +111,14 @@ def _weighted_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
     return losses.sum() if weights is None else (losses * weights).sum()
 
 
-def _divide_by_total(own_sum: Tensor, own_count: Tensor) -> Tensor:
-    # A count of zero comes with a sum of zero; weights may add up to less than 1.
-    count = all_sum(own_count.detach())
-    return own_sum * world_size() / count.masked_fill(count == 0, 1)
+def _divide_by_total(own_sum: Tensor, own_count: Tensor | int) -> Tensor:
+    """Divides by a count over all processes; one of zero comes with a sum of zero."""
+    if isinstance(own_count, int):
+        if world_size() == 1:
+            return own_sum / max(own_count, 1)
+        count = own_sum.new_full((), own_count)
+    else:  # weights may add up to less than 1
+        count = own_count.detach().to(own_sum.dtype)
+    count = all_sum(count)
+    own = own_sum if world_size() == 1 else own_sum * world_size()
+    return own / count.masked_fill(count == 0, 1)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,13 +15,15 @@ class StepLog:
     """Losses and metrics of a step by their full names.
 
     Attributes:
-        values: What is logged: numbers, and tensors of no dimension.
-        rows: How many of this process's rows a metric is the mean of, for each metric.
+        losses: Tensors of no dimension whose mean over processes is logged.
+        metrics: Tensors of no dimension that are means over rows, and how many of this process's.
+        numbers: What is the same on all processes.
     """
 
     def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.rows: dict[str, Any] = {}
+        self.losses: dict[str, Tensor] = {}
+        self.metrics: dict[str, tuple[Tensor, int | Tensor]] = {}
+        self.numbers: dict[str, float] = {}
 
     def add(
         self,
@@ -41,11 +42,11 @@ class StepLog:
             metrics: Its metrics.
             rows: How many of this process's rows they are means of.
         """
-        loss = reduced.loss
-        losses = {"loss": loss, "weighted_loss": weight * loss, "weight": weight, **reduced.terms}
-        named = {f"train/{name}/{key}": value for key, value in metrics.items()}
-        self.values |= {f"train/{name}/{key}": value for key, value in losses.items()} | named
-        self.rows |= dict.fromkeys(named, rows)
+        self.losses[f"train/{name}/loss"] = reduced.loss
+        self.losses |= {f"train/{name}/{term}": value for term, value in reduced.terms.items()}
+        self.losses[f"train/{name}/weighted_loss"] = weight * reduced.loss
+        self.metrics |= {f"train/{name}/{key}": (value, rows) for key, value in metrics.items()}
+        self.numbers[f"train/{name}/weight"] = weight
 
     def reduce(self, device: torch.device) -> dict[str, Tensor]:
         """Reduces over processes: losses as of one process with all rows, metrics over all rows.
@@ -57,18 +58,24 @@ class StepLog:
         Args:
             device: Where the processes communicate.
         """
-        own = _stack(self.values.values(), device)
+        metrics = [value for value, _ in self.metrics.values()]
+        own = _stack([*self.losses.values(), *metrics], device)
         if world_size() > 1:
             own = self._average(own, device)
-        return dict(zip(self.values, own.unbind(), strict=True))
+        # Numbers go to the device at once: each transfer by itself would wait for it.
+        numbers = torch.tensor([*self.numbers.values()], device=device)
+        names = (*self.losses, *self.metrics, *self.numbers)
+        return dict(zip(names, (*own.unbind(), *numbers.unbind()), strict=True))
 
     def _average(self, own: Tensor, device: torch.device) -> Tensor:
-        counts = _stack((self.rows.get(name, 1) for name in self.values), device)
-        is_metric = torch.tensor([name in self.rows for name in self.values], device=device)
-        is_known = ~(is_metric & (own.isnan() | (counts == 0)))
-        counts = torch.where(is_known, counts, 0)
-        sums = torch.where(is_known, own * counts, 0)
-        total = all_sum(torch.stack([sums, counts]))
+        counts = own.new_ones(len(own))
+        if self.metrics:
+            of_metrics = slice(len(self.losses), None)
+            rows = _stack([rows for _, rows in self.metrics.values()], device)
+            is_unknown = own[of_metrics].isnan() | (rows == 0)
+            counts[of_metrics] = rows.masked_fill(is_unknown, 0)
+            own[of_metrics] = own[of_metrics].masked_fill(is_unknown, 0)
+        total = all_sum(torch.stack([own * counts, counts]))
         return total[0] / total[1]
 
 
@@ -89,5 +96,10 @@ def logged_names(reduced: ReducedLoss, metrics: Mapping[str, Tensor]) -> list[st
     return names
 
 
-def _stack(values: Any, device: torch.device) -> Tensor:
-    return torch.stack([torch.as_tensor(v, device=device).detach().float() for v in values])
+def _stack(values: Sequence[Tensor | int], device: torch.device) -> Tensor:
+    """Stacks numbers and tensors of no dimension, float32; only numbers are transferred."""
+    tensors = [
+        value.detach() if isinstance(value, Tensor) else torch.tensor(value, device=device)
+        for value in values
+    ]
+    return torch.stack([tensor.to(device, torch.float32) for tensor in tensors])
