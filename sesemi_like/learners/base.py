@@ -31,6 +31,7 @@ from .reductions import reduce_terms
 from .shared_parts import share_parts
 from .step_log import StepLog
 from .terms import LossTerm
+from .trainable import announce_counts, freeze_the_rest
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -104,6 +105,8 @@ class Learner(LearnerDefinition):
         for term in self.terms.values():
             term.head.build(self.networks, self.data_facts)
         self.shared_parts = nn.ModuleDict(share_parts(self.terms))
+        if self.settings.get("trainable") is not None:
+            freeze_the_rest(self, self.settings["trainable"], key=f"{self.key}.trainable")
         use_channels_last(self)
         evaluated = self.evaluated_forwards()
         self.evaluation_plan = ForwardPlan(
@@ -296,6 +299,7 @@ class Learner(LearnerDefinition):
 
     def on_train_start(self) -> None:
         """Sets the generators to train with; the optimizer of a resumed run is there now."""
+        announce_counts(self, self.settings)
         for optimizer in self.trainer.optimizers:
             match_layout(optimizer)
         rng.start_process(self.global_rank, self.global_step, self._rng_states)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..freezing import freeze
+
 
 class Backbone(nn.Module):
     """Maps images (N, C, H, W) to features (N, D).
@@ -27,12 +29,7 @@ class Backbone(nn.Module):
     def freeze(self) -> None:
         """Stops learning for good: no gradients, and BatchNorm and dropout as in evaluation."""
         self.is_frozen = True
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Sets the mode; a frozen backbone stays in evaluation mode."""
-        return super().train(mode and not self.is_frozen)
+        freeze(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (N, C, H, W) to features (N, D)."""
