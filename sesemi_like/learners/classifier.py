@@ -107,6 +107,9 @@ class Classifier(Learner):
             class_weights=config.get("class_weights"),
             input_data=config.get("input_data", "supervised"),
             input_field=self.input_field,
+            views=config.get("views"),
+            target=config.get("target", "target"),
+            mask=instantiate(config.get("mask"), key=f"{key}.mask"),
         )
 
     @property

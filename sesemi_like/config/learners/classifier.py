@@ -36,6 +36,10 @@ class SupervisedLossConfig:
         scale_factor: Multiplies the reduced loss.
         class_weights: One weight per class; with `weighted_mean` as torch's weighted loss.
         input_data: The train loader it reads.
+        views: Views, or other fields, of the loader in place of `input_field`; the loss is the mean
+            over several.
+        target: The field of the loader with the labels.
+        mask: A part that weighs labeled rows by what is predicted for them; null weighs all alike.
     """
 
     callable: Any = MISSING
@@ -44,6 +48,9 @@ class SupervisedLossConfig:
     scale_factor: float = 1.0
     class_weights: list[float] | None = None
     input_data: str = "supervised"
+    views: list[str] | None = None
+    target: str = "target"
+    mask: Any = None
 
 
 @dataclass

@@ -8,8 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Fields, Forward, LossHead, LossOutputs, Step
+from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
+from .parts.masks import Mask
 from .parts.metrics import top1_hits
+
+_NEEDED = {
+    "callable": "one loss per row, shape (N,), as with reduction='none'",
+    "mask": "one weight per row, shape (N,)",
+}
 
 
 class SupervisedLossHead(LossHead):
@@ -23,6 +29,12 @@ class SupervisedLossHead(LossHead):
     ``torch.nn.CrossEntropyLoss(weight=w)`` gives, ``sum(w_y l) / sum(w_y)``; reduced by ``mean``,
     ``sum(w_y l) / N``. Label smoothing is the criterion's own setting.
 
+    With a `mask` a row weighs what it says as well: ``mean`` still divides by the number of labeled
+    rows, ``weighted_mean`` by the sum of the weights.
+
+    Several `views` are a term each, with the same labels and the coefficient 1/V: the loss is the
+    mean of what each view alone would give, in every reduction, and each is logged by its name.
+
     Args:
         callable: (logits (N, C), targets (N,)) -> losses (N,). If it has an attribute `reduction`
             that is set to ``"none"``.
@@ -30,9 +42,14 @@ class SupervisedLossHead(LossHead):
         input_data: The loader that offers `target` (N,), in [0, C) or -1, and `input_field`.
         network: The network that returns `logits`.
         input_field: The field of the loader that goes through the network.
+        views: The views, or other fields, of the loader that do so in its place; null is
+            `input_field` alone.
+        target: The field with the labels.
+        mask: A part that weighs the rows, such as `parts.TrainingSignalAnnealing`: (logits (N, C),
+            classes (N,), step) -> weights (N,). Null weighs all rows alike.
 
     Raises:
-        ValueError: If a class weight is negative.
+        ValueError: If a class weight is negative, or there is no view or one twice.
 
     Example::
 
@@ -52,6 +69,9 @@ class SupervisedLossHead(LossHead):
         input_data: str = "supervised",
         network: str = "classifier",
         input_field: str = "image",
+        views: Sequence[str] | None = None,
+        target: str = "target",
+        mask: Mask | None = None,
     ) -> None:
         super().__init__()
         if hasattr(callable, "reduction"):
@@ -64,50 +84,71 @@ class SupervisedLossHead(LossHead):
         self.register_buffer("class_weights", weights, persistent=False)
         self.input_data = input_data
         self.network = network
-        self.input_field = input_field
+        self.views = [input_field] if views is None else [*views]
+        self.target = target
+        self.mask = mask
+        if not self.views or len(set(self.views)) < len(self.views):
+            raise ValueError(f"views: found {self.views}; needs one at least, and each once")
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
-        """Asks for the inputs through the network, and for their labels."""
-        return {
-            "image": Forward(f"{self.input_data}.{self.input_field}", self.network),
-            "target": Forward.field(f"{self.input_data}.target"),
+        """Asks for the views through the network, and for their labels."""
+        views = {
+            f"view.{view}": Forward(f"{self.input_data}.{view}", self.network)
+            for view in self.views
         }
+        return {**views, "target": Forward.field(f"{self.input_data}.{self.target}")}
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The criterion on the labeled rows.
 
         Raises:
-            ValueError: If the criterion does not return one loss per row, or there are not as
-                many class weights as classes.
+            ValueError: If the criterion or the mask do not return one value per row, or there are
+                not as many class weights as classes.
         """
-        logits, target = outputs["image"]["logits"], outputs["target"]
-        labeled = target >= 0
+        labeled = outputs["target"] >= 0
         # Any class will do for the other rows: what they lose counts nothing.
-        target = target.clamp(min=0)
-        losses = self._one_per_row(self.criterion(logits, target), len(target))
-        losses = torch.where(labeled, losses, 0)
-        weights, count = self._weights(logits, target, labeled), labeled.sum()
-        return LossOutputs(losses, weights, count=count)
+        target, count = outputs["target"].clamp(min=0), labeled.sum()
+        terms = {}
+        for view, logits in self._logits(outputs).items():
+            losses = self.criterion(logits, target)
+            _check_rows("callable", self.criterion, losses, len(target))
+            losses = torch.where(labeled, losses, 0)
+            weights = self._weights(logits, target, labeled, step)
+            terms[view] = LossValues(losses, weights, count, 1 / len(self.views))
+        if len(terms) > 1:
+            return LossOutputs(terms)
+        (only,) = terms.values()
+        return LossOutputs(only.losses, only.weights, count=count)
 
     def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
-        """Metric `top1`, nan when no row is labeled."""
-        logits, target = outputs["image"]["logits"], outputs["target"]
+        """Metric `top1`, its mean over the views; nan when no row is labeled."""
+        target = outputs["target"]
         labeled = target >= 0
-        return {"top1": (top1_hits(logits, target) * labeled).sum() / labeled.sum()}
+        hits = [top1_hits(logits, target) * labeled for logits in self._logits(outputs).values()]
+        return {"top1": torch.stack(hits).sum() / (labeled.sum() * len(hits))}
 
-    def _one_per_row(self, losses: Any, rows: int) -> Tensor:
-        if not isinstance(losses, Tensor) or losses.shape != (rows,):
-            shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-            raise ValueError(
-                f"callable: {self.criterion} returned {shape} for {rows} rows; needs one loss per "
-                "row, shape (N,), as with reduction='none'"
-            )
-        return losses
+    def _logits(self, outputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {view: outputs[f"view.{view}"]["logits"] for view in self.views}
 
-    def _weights(self, logits: Tensor, target: Tensor, labeled: Tensor) -> Tensor | None:
-        if self.class_weights is None:
-            return None
-        if len(self.class_weights) != logits.shape[1]:
-            weights, classes = len(self.class_weights), logits.shape[1]
-            raise ValueError(f"class_weights: found {weights} weights for {classes} classes")
-        return self.class_weights[target] * labeled
+    def _weights(
+        self, logits: Tensor, target: Tensor, labeled: Tensor, step: Step
+    ) -> Tensor | None:
+        weights: Tensor | None = None
+        if self.class_weights is not None:
+            if len(self.class_weights) != logits.shape[1]:
+                found, classes = len(self.class_weights), logits.shape[1]
+                raise ValueError(f"class_weights: found {found} weights for {classes} classes")
+            weights = self.class_weights[target] * labeled
+        if self.mask is not None:
+            mask = self.mask(logits, target, step)
+            _check_rows("mask", self.mask, mask, len(target))
+            weights = mask * (labeled if weights is None else weights)
+        return weights
+
+
+def _check_rows(key: str, function: Any, values: Any, rows: int) -> None:
+    if isinstance(values, Tensor) and values.shape == (rows,):
+        return
+    shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+    found = f"{key}: {function} returned {shape} for {rows} rows"
+    raise ValueError(f"{found}; needs {_NEEDED[key]}")

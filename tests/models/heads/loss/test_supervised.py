@@ -9,7 +9,7 @@ import torch
 from references import losses as reference
 from torch import nn
 
-from sesemi_like.learners.reductions import reduce_losses
+from sesemi_like.learners.reductions import reduce_losses, reduce_terms
 from sesemi_like.models.heads.loss import SupervisedLossHead
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 1.0, 0.0]])
@@ -120,3 +120,55 @@ def test_an_infinite_loss_of_an_unlabeled_row_does_not_count(play: Callable[...,
     outputs = play(SupervisedLossHead(nn.CrossEntropyLoss()), batch(logits, torch.tensor([-1, 2])))
     assert outputs.losses[0] == 0
     assert outputs.losses[1] == pytest.approx(np.log(1 + np.exp(-1) + np.exp(-2)), rel=1e-5)
+
+
+def two_views(weak: torch.Tensor, strong: torch.Tensor) -> dict[Any, torch.Tensor]:
+    views = {("few.weak", "classifier"): weak, ("few.strong", "classifier"): strong}
+    return {**views, "few.kind": TARGET}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "weighted_mean", "sum"])
+def test_several_views_lose_the_mean_of_what_each_loses_alone(
+    play: Callable[..., Any], reduction: str
+) -> None:
+    def alone(logits: torch.Tensor) -> torch.Tensor:
+        head = SupervisedLossHead(nn.CrossEntropyLoss(), [0.5, 1.0, 4.0])
+        return reduce_losses(play(head, batch(logits)), reduction)
+
+    weak, strong = LOGITS, LOGITS.roll(1, dims=1)
+    head = SupervisedLossHead(
+        nn.CrossEntropyLoss(), [0.5, 1.0, 4.0], "few", views=["weak", "strong"], target="kind"
+    )
+    outputs = play(head, two_views(weak, strong))
+    expected = (alone(weak) + alone(strong)) / 2
+    torch.testing.assert_close(reduce_losses(outputs, reduction), expected)
+    assert list(reduce_terms(outputs, reduction).terms) == ["weak", "strong"]
+    # Of the labeled rows 0, 2 and 3 the first view has 2 right and the other, by hand, none.
+    assert outputs.metrics["top1"].item() == pytest.approx(2 / 6)
+
+
+@pytest.mark.parametrize("views", [[], ["weak", "weak"]])
+def test_views_are_given_once(views: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"views: found \[.*needs one at least, and each once"):
+        SupervisedLossHead(nn.CrossEntropyLoss(), views=views)
+
+
+def test_a_mask_weighs_labeled_rows(play: Callable[..., Any]) -> None:
+    def mask(logits: torch.Tensor, target: torch.Tensor, step: Any) -> torch.Tensor:
+        assert step.index == 0
+        return torch.tensor([0.0, 1.0, 0.5, 1.0])
+
+    every = nn.functional.cross_entropy(LOGITS, TARGET, ignore_index=-1, reduction="none")
+    outputs = play(SupervisedLossHead(nn.CrossEntropyLoss(), mask=mask), batch())
+    total = 0.5 * every[2] + every[3]
+    torch.testing.assert_close(reduce_losses(outputs, "mean"), total / 3)
+    torch.testing.assert_close(reduce_losses(outputs, "weighted_mean"), total / 1.5)
+    weighted = SupervisedLossHead(nn.CrossEntropyLoss(), [1.0, 3.0, 1.0], mask=mask)
+    both = reduce_losses(play(weighted, batch()), "sum")
+    torch.testing.assert_close(both, 0.5 * 3 * every[2] + every[3])
+
+
+def test_a_mask_that_gives_no_weight_a_row_is_refused(play: Callable[..., Any]) -> None:
+    head = SupervisedLossHead(nn.CrossEntropyLoss(), mask=lambda logits, target, step: logits)
+    with pytest.raises(ValueError, match=r"returned \(4, 3\) for 4 rows; needs one weight per row"):
+        play(head, batch())

@@ -1,4 +1,5 @@
 from .distances import DISTANCES, Distance, distance_function, entropy, softmax_kl, softmax_mse
+from .masks import Mask, TrainingSignalAnnealing
 from .metrics import confidence, top1
 from .targets import HardTargets, SharpenedTargets
 from .thresholds import FixedThreshold, threshold_module
@@ -9,7 +10,9 @@ __all__ = [
     "Distance",
     "FixedThreshold",
     "HardTargets",
+    "Mask",
     "SharpenedTargets",
+    "TrainingSignalAnnealing",
     "TransformationPredictionLossHead",
     "confidence",
     "distance_function",
