@@ -26,6 +26,10 @@ class NoRows:
     def __init__(self) -> None:
         self._forms: dict[str, Any] = {}
 
+    def __contains__(self, through: str) -> bool:
+        """Whether it is known what a network returns."""
+        return through in self._forms
+
     def note(self, through: str, output: Any, rows: int | None) -> None:
         """Notes what a network returns.
 

@@ -16,6 +16,7 @@ class Node:
 
     Attributes:
         request: The forward, in canonical form.
+        through: What it goes through, by its canonical name.
         inputs: The slots of its positional arguments.
         slot: Where its result goes.
         grad: Whether any reader wants gradients.
@@ -26,6 +27,7 @@ class Node:
     """
 
     request: Forward
+    through: str
     inputs: tuple[int, ...]
     slot: int
     grad: bool
@@ -33,11 +35,6 @@ class Node:
     is_network: bool
     rows: int | None
     seed: int | None
-
-    @property
-    def through(self) -> str:
-        """What it goes through, by its canonical name."""
-        return str(self.request.through)
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -128,6 +125,7 @@ class NodeGraph:
         depth = 1 + max(self._depths[slot] for slot in read)
         node = Node(
             request,
+            through,
             inputs,
             self._new_slot(depth),
             request in self._with_grad,

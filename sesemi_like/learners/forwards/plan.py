@@ -24,6 +24,10 @@ from .requests import Requests
 from .rows import Kept
 from .schedule import Op, Turn, turns_of
 
+_Values = list[Any]
+_Functions = Mapping[str, Callable[..., Any]]
+_Run = Callable[[_Values, _Functions, int], None]
+
 
 class ForwardPlan:
     """What to run in a step, settled once for a set of requests.
@@ -78,6 +82,7 @@ class ForwardPlan:
         self._turns = turns_of(graph.nodes, self._sharing, kept)
         self._throughs = {node.through for turn in self._turns for node in _nodes(turn)}
         self._no_rows = NoRows()
+        self._runs = [(self._runner(turn), turn.dropped) for turn in self._turns]
 
     def variant(self, **settings: Any) -> ForwardPlan:
         """The plan of the same requests with other settings: `joined`, `apart`, `selecting`."""
@@ -153,46 +158,45 @@ class ForwardPlan:
         for name, slot in self._field_slots.items():
             values[slot] = batch[name]
         functions = {through: self._callables[through] for through in self._throughs}
-        for turn in self._turns:
-            first = turn.nodes[0]
-            if isinstance(first, Copy):
-                values[first.slot] = _copy(first, values)
-            else:
-                nodes, function = _nodes(turn), functions[first.through]
-                outputs = self._call(nodes, function, values, seed)
-                for node, output in zip(nodes, outputs, strict=True):
-                    values[node.slot] = output
-            for slot in turn.dropped:
+        for run, dropped in self._runs:
+            run(values, functions, seed)
+            for slot in dropped:
                 values[slot] = None
         return {
             reader: {name: values[slot] for name, slot in named.items()}
             for reader, named in self._answers.items()
         }
 
-    def _call(
-        self, nodes: list[Node], function: Callable[..., Any], values: list[Any], seed: int
-    ) -> list[Any]:
-        first = nodes[0]
-        arguments = [[values[slot] for slot in node.inputs] for node in nodes]
-        if first.seed is not None:
-            function = partial(function, generator=_generator(first.seed, seed))
-        with nullcontext() if first.grad else torch.no_grad():
-            if first.is_network:
-                outputs = self._call_network(nodes, function, arguments, values)
-            else:
-                outputs = [function(*arguments[0])]
-        # A function may return what it was given.
-        return outputs if first.grad else [tree_map(_detach, output) for output in outputs]
+    def _runner(self, turn: Turn) -> _Run:
+        """What runs a turn; as little as possible is left to find out in each step."""
+        first = turn.nodes[0]
+        if isinstance(first, Copy):
+            return partial(_copy, first)
+        if not first.is_network:
+            return partial(_run_function, first)
+        is_plain = first.rows is None and first.seed is None and first.request.norm == "update"
+        if is_plain and len(turn.nodes) == 1:
+            return partial(self._run_alone, first)
+        return partial(self._run_together, _nodes(turn))
 
-    def _call_network(
-        self,
-        nodes: list[Node],
-        function: Callable[..., Any],
-        arguments: list[list[Any]],
-        values: list[Any],
-    ) -> list[Any]:
-        through, norm = nodes[0].through, nodes[0].request.norm
+    def _run_alone(self, node: Node, values: _Values, functions: _Functions, seed: int) -> None:
+        arguments = [values[slot] for slot in node.inputs]
+        first = arguments[0]
+        if not isinstance(first, Tensor) or not first.numel() or node.through not in self._no_rows:
+            self._run_together([node], values, functions, seed)
+        elif node.grad:
+            values[node.slot] = functions[node.through](*arguments)
+        else:
+            with torch.no_grad():
+                values[node.slot] = _without_grad(functions[node.through](*arguments))
+
+    def _run_together(
+        self, nodes: list[Node], values: _Values, functions: _Functions, seed: int
+    ) -> None:
+        first = nodes[0]
+        through, norm = first.through, first.request.norm
         module = self._callables.module(through)
+        arguments = [[values[slot] for slot in node.inputs] for node in nodes]
         kept = [
             None if node.rows is None else Kept.of(values[node.rows], given)
             for node, given in zip(nodes, arguments, strict=True)
@@ -201,29 +205,48 @@ class ForwardPlan:
             given if chosen is None else chosen.select(given)
             for chosen, given in zip(kept, arguments, strict=True)
         ]
-        with nullcontext() if norm == "update" else batch_norm(module, norm):
-            call = NetworkCall(through, function, module, self._no_rows)
+        call = NetworkCall(through, _seeded(first, functions, seed), module, self._no_rows)
+        with nullcontext() if first.grad else torch.no_grad(), batch_norm(module, norm):
             outputs = call.on(rows)
-        return [
-            output if chosen is None else chosen.spread(output)
-            for chosen, output in zip(kept, outputs, strict=True)
-        ]
+        for node, chosen, output in zip(nodes, kept, outputs, strict=True):
+            value = output if chosen is None else chosen.spread(output)
+            values[node.slot] = value if node.grad else _without_grad(value)
 
 
 def _nodes(turn: Turn) -> list[Node]:
     return [op for op in turn.nodes if isinstance(op, Node)]
 
 
-def _copy(copy: Copy, values: list[Any]) -> Any:
-    if copy.is_tuple:
-        return tuple(values[slot] for slot in copy.inputs)
-    return tree_map(_detach, values[copy.inputs[0]])
+def _copy(copy: Copy, values: _Values, functions: _Functions, seed: int) -> None:
+    parts = [values[slot] for slot in copy.inputs]
+    values[copy.slot] = tuple(parts) if copy.is_tuple else _without_grad(parts[0])
+
+
+def _run_function(node: Node, values: _Values, functions: _Functions, seed: int) -> None:
+    arguments = [values[slot] for slot in node.inputs]
+    function = _seeded(node, functions, seed)
+    if node.grad:
+        values[node.slot] = function(*arguments)
+        return
+    with torch.no_grad():
+        values[node.slot] = _without_grad(function(*arguments))
+
+
+def _seeded(node: Node, functions: _Functions, seed: int) -> Callable[..., Any]:
+    """What a node calls, with a generator if it draws."""
+    function = functions[node.through]
+    return function if node.seed is None else partial(function, generator=_generator(node, seed))
+
+
+def _generator(node: Node, seed: int) -> torch.Generator:
+    """The generator of a node in a step; on the CPU, so that it draws alike on every device."""
+    return torch.Generator().manual_seed(zlib.crc32(str(seed).encode(), node.seed or 0))
+
+
+def _without_grad(tree: Any) -> Any:
+    """The same tree without gradients; even under no_grad a function may return what it got."""
+    return tree_map(_detach, tree)
 
 
 def _detach(leaf: Any) -> Any:
-    return leaf.detach() if isinstance(leaf, Tensor) else leaf
-
-
-def _generator(own: int, seed: int) -> torch.Generator:
-    """The generator of a request in a step; on the CPU, so that it draws alike on every device."""
-    return torch.Generator().manual_seed(zlib.crc32(str(seed).encode(), own))
+    return leaf.detach() if isinstance(leaf, Tensor) and leaf.requires_grad else leaf

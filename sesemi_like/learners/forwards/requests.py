@@ -14,9 +14,6 @@ from .callables import Callables
 Requests = Mapping[str, Mapping[str, Forward]]
 """What each reader asks for: ``{reader: {request name: Forward}}``."""
 
-_NO_FIELDS: Mapping[Forward, str] = {}
-
-
 def items(request: Forward) -> tuple[str | Forward | tuple[Any, ...], ...]:
     """The positional arguments of a request."""
     return request.data if isinstance(request.data, tuple) else (request.data,)
@@ -29,18 +26,11 @@ def read_by(request: Forward) -> Iterator[str | Forward]:
         yield request.rows
 
 
-def fields_of(request: Forward, given: Mapping[Forward, str] = _NO_FIELDS) -> list[str]:
-    """The full names of all batch fields that a request reads, its inner requests included.
-
-    Args:
-        request: The request.
-        given: The fields that answer a request, which then reads nothing else.
-    """
-    if request in given:
-        return [given[request]]
+def fields_of(request: Forward) -> list[str]:
+    """The full names of all batch fields that a request reads, its inner requests included."""
     names: list[str] = []
     for item in read_by(request):
-        names += fields_of(item, given) if isinstance(item, Forward) else [item]
+        names += fields_of(item) if isinstance(item, Forward) else [item]
     return names
 
 
