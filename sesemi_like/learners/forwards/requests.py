@@ -14,6 +14,7 @@ from .callables import Callables
 Requests = Mapping[str, Mapping[str, Forward]]
 """What each reader asks for: ``{reader: {request name: Forward}}``."""
 
+
 def items(request: Forward) -> tuple[str | Forward | tuple[Any, ...], ...]:
     """The positional arguments of a request."""
     return request.data if isinstance(request.data, tuple) else (request.data,)
