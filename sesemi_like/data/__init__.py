@@ -1,7 +1,7 @@
 from .module import DataModule
 from .registry import dataset, register_dataset
 from .samples import Samples
-from .sources import csv_tables, image_files, in_memory, shards
+from .sources import csv_tables, image_files, in_memory, shards, tables
 from .streams import StreamedSamples
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "in_memory",
     "register_dataset",
     "shards",
+    "tables",
 ]

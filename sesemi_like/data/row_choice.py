@@ -35,8 +35,8 @@ def choose_rows(
         num_rows: How many rows to keep, in [1, N]: the first ones of a permutation drawn from
             ``PCG64(row_seed)``, in the order in which they are stored, so that a smaller choice is
             part of a larger one. None keeps all.
-        rows: The positions to keep, in [0, N), in this order: a list, or a text file with one a
-            line. None keeps all.
+        rows: The positions to keep, as in the field `index`, in this order: a list, or a text file
+            with one a line. None keeps all.
         row_seed: Seeds the choice of `num_rows`.
 
     Raises:
@@ -48,7 +48,7 @@ def choose_rows(
     if num_rows is not None:
         return samples.select(_draw(num_rows, len(samples), row_seed))
     if rows is not None:
-        return samples.select(_given(rows, len(samples)))
+        return samples.select(_given(rows, samples.positions))
     return samples
 
 
@@ -60,21 +60,22 @@ def _draw(count: int, size: int, seed: int) -> Rows:
     return np.sort(order[:count]).astype(np.int64)
 
 
-def _given(rows: Any, size: int) -> Rows:
+def _given(rows: Any, known: Rows) -> Rows:
     positions = _read_positions(rows) if isinstance(rows, str | Path) else rows
     is_list = isinstance(positions, Sequence) and not isinstance(positions, str)
     if not is_list or not positions or not all(type(p) is int for p in positions):
         raise ConfigError([ConfigProblem("rows", _shown(rows), _POSITIONS)])
-    outside = [position for position in positions if not 0 <= position < size]
+    row_of = {position: row for row, position in enumerate(known.tolist())}
+    outside = [position for position in positions if position not in row_of]
     if outside:
-        expected = f"{_shown(outside)} are no positions; the data set has {size:,} rows, from 0"
+        expected = f"{_shown(outside)} are none of the {len(known):,} rows of the data set"
         raise ConfigError([ConfigProblem("rows", _shown(rows), expected)])
     chosen = np.asarray(positions, dtype=np.int64)
     unique, counts = np.unique(chosen, return_counts=True)
     if len(unique) < len(chosen):
         expected = f"{_shown(unique[counts > 1].tolist())} are given more than once; {_POSITIONS}"
         raise ConfigError([ConfigProblem("rows", _shown(rows), expected)])
-    return chosen
+    return np.array([row_of[position] for position in positions], dtype=np.int64)
 
 
 def _read_positions(path: str | Path) -> list[int]:

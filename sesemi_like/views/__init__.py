@@ -6,6 +6,7 @@ from sesemi_like.views.color import ColorJitter, Gamma, Grayscale
 from sesemi_like.views.crops import CenterCrop, MultiCrop, RandomResizedCrop, Resize
 from sesemi_like.views.erasing import Cutout, Erasing
 from sesemi_like.views.geometry import HorizontalFlip, RandomAffine, RandomCrop
+from sesemi_like.views.noise import Noise
 from sesemi_like.views.normalize import Normalize
 from sesemi_like.views.permutations import permutation_set
 from sesemi_like.views.pretext import Jigsaw, Rotation
@@ -24,6 +25,7 @@ __all__ = [
     "HorizontalFlip",
     "Jigsaw",
     "MultiCrop",
+    "Noise",
     "Normalize",
     "RandAugment",
     "RandomAffine",

@@ -70,7 +70,7 @@ def test_impossible_choices_name_what_is_there(tmp_path: Path) -> None:
         "num_rows", "needs a number from 1 to 20, the rows of the data set"
     )  # fmt: skip
     assert problem(rows=[3, 20]) == (
-        "rows", "[20] are no positions; the data set has 20 rows, from 0"
+        "rows", "[20] are none of the 20 rows of the data set"
     )  # fmt: skip
     assert "[4] are given more than once" in problem(rows=[4, 1, 4])[1]
     assert problem(rows=[])[0] == "rows"

@@ -73,9 +73,9 @@ def read_table(
     columns["split_column"] = split_column if reads_splits else None
     try:
         with Path(root).open(newline="", encoding="utf-8-sig") as file:
-            table = _parse(root, _Records(file), columns, others={path_column, split_column})
+            table = _parse(root, Records(file), columns, others={path_column, split_column})
     except UnicodeDecodeError as error:
-        raise root_error(root, _describe_encoding(root)) from error
+        raise root_error(root, describe_encoding(root)) from error
     except OSError as error:
         raise root_error(root, f"cannot be read: {error.strerror or error}") from error
     table.raise_if_any()
@@ -94,8 +94,15 @@ def root_error(root: str, expected: str) -> ConfigError:
     return ConfigError([ConfigProblem("root", root, expected)])
 
 
-class _Records:
-    """The non-empty records of a CSV file, and the line in which each begins."""
+class Records:
+    """The non-empty records of a CSV file, and the line in which each begins.
+
+    Args:
+        file: The file, opened without translation of line ends.
+
+    Attributes:
+        line: The line of the record that was read last, from 1.
+    """
 
     def __init__(self, file: IO[str]) -> None:
         self.reader = csv.reader(file, strict=True, skipinitialspace=True)
@@ -109,7 +116,7 @@ class _Records:
 
 
 def _parse(
-    root: str, records: _Records, columns: Mapping[str, str | None], others: set[str]
+    root: str, records: Records, columns: Mapping[str, str | None], others: set[str]
 ) -> Table:
     table = Table(root)
     try:
@@ -183,8 +190,12 @@ def _separator_hint(header: list[str]) -> str:
     return "; columns are separated by commas, and this table has none" if has_others else ""
 
 
-def _describe_encoding(root: str) -> str:
-    """Where a file is not UTF-8, and what it may be instead."""
+def describe_encoding(root: str) -> str:
+    """Says where a file is not UTF-8, and what it may be instead.
+
+    Args:
+        root: The file.
+    """
     with Path(root).open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             return "is UTF-16 text; save it as UTF-8"

@@ -61,7 +61,7 @@ def csv(
         split_column=split_column,
         reads_splits=subsets is not None,
     )
-    targets, classes = _classes(table)
+    targets, classes = classes_of(table)
     rows = list(range(len(table.lines)))
     if subsets is not None:
         rows = _rows_of(table.splits, [comparable(name) for name in subsets])
@@ -73,8 +73,14 @@ def csv(
     )
 
 
-def _classes(table: Table) -> tuple[list[int], list[str]]:
-    """The class index of each row, -1 for none, and the names of the classes in their order.
+def classes_of(table: Table) -> tuple[list[int], list[str]]:
+    """Numbers the classes: in numeric order if all labels are numbers, else in alphabetic order.
+
+    Args:
+        table: A table with labels; an empty one and -1 mean unlabeled.
+
+    Returns:
+        The class index of each row, -1 for none, and the names of the classes in their order.
 
     Raises:
         ConfigError: If two labels are the same number.
