@@ -1,4 +1,4 @@
-"""Tables of every format against NumPy, what rows may lack, and what is refused by row and column."""
+"""Tables of every format against NumPy, what rows may lack, and what is refused, by row."""
 
 import csv
 from collections.abc import Callable
