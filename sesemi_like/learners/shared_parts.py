@@ -29,9 +29,8 @@ def share_parts(terms: Mapping[str, LossTerm]) -> dict[str, nn.Module]:
             kept = parts.setdefault(name, part)
             if _describe(kept) != _describe(part):
                 expected = f"another head shares a part of this name: {_describe(kept)}"
-                problems.problems.append(
-                    ConfigProblem(f"{term.key}: {name}", _describe(part), expected)
-                )
+                found = f"{name}: {_describe(part)}"
+                problems.problems.append(ConfigProblem(term.key, found, expected))
             term.head.shared[name] = kept
     problems.raise_if_any()
     return parts

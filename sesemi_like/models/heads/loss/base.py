@@ -138,7 +138,7 @@ class LossHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shared: dict[str, nn.Module] = {}  # the learner registers them, once
+        self.shared: dict[str, Any] = {}  # the learner registers them, once
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
         """Lists the forwards that this head needs; called once, before training.
