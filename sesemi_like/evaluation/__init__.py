@@ -1,7 +1,9 @@
+from ..predictions import Predictions
 from .accuracy import Accuracy
-from .base import Evaluator, Predictions
-from .callback import Evaluation, Origin, default_evaluators
+from .base import Evaluator
+from .callback import Evaluation, Origin
 from .confusion import ConfusionMatrix
+from .defaults import default_evaluators
 from .intervals import wilson_interval
 from .knn import KNN
 

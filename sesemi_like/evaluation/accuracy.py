@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Evaluator, Predict, Predictions, Value
+from ..predictions import Predictions
+from .base import Evaluator, Predict, Value, data_key
 
 
 class Accuracy(Evaluator):
@@ -20,10 +21,21 @@ class Accuracy(Evaluator):
         top_k: The values of k; those above the number of classes are left out.
         loss: Whether the mean cross-entropy is measured too.
         every: Validations from one evaluation to the next.
+        on: val | test | both.
+        sets: Loaders of evaluation that are measured likewise, under their names.
     """
 
-    def __init__(self, top_k: Sequence[int] = (1,), loss: bool = True, every: int = 1) -> None:
-        super().__init__(every)
+    needs = ("logits", "target")
+
+    def __init__(
+        self,
+        top_k: Sequence[int] = (1,),
+        loss: bool = True,
+        every: int = 1,
+        on: str = "both",
+        sets: Sequence[str] = (),
+    ) -> None:
+        super().__init__(every, on, sets)
         self.top_k = tuple(top_k)
         self.loss = loss
 
@@ -37,20 +49,16 @@ class Accuracy(Evaluator):
         """
         for name, predictions in data.items():
             labeled = predictions.labeled()
-            if not len(labeled.target):
-                raise ValueError(f"data.{name} has no labeled sample; accuracy needs some")
-            for network, values in self._values(labeled).items():
+            if not len(labeled):
+                raise ValueError(f"{data_key(name)} has no labeled sample; accuracy needs some")
+            values: dict[str, float] = {}
+            for network, logits in labeled.of("logits").items():
+                values = self._measure(logits, labeled.labels)
                 for metric, value in values.items():
                     yield f"{network}/{metric}", value
             yield from values.items()
 
-    def _values(self, labeled: Predictions) -> dict[str, dict[str, float]]:
-        return {
-            network: self._measure(outputs, labeled) for network, outputs in labeled.outputs.items()
-        }
-
-    def _measure(self, outputs: Mapping[str, Tensor], labeled: Predictions) -> dict[str, float]:
-        logits, target = outputs["logits"], labeled.target
+    def _measure(self, logits: Tensor, target: Tensor) -> dict[str, float]:
         values = {}
         for k in self.top_k:
             if k <= logits.shape[1]:

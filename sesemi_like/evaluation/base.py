@@ -1,63 +1,15 @@
-"""The contract of an evaluator: from predictions to named values.
-
-Shapes: N samples, C classes, D features.
-"""
+"""The contract of an evaluator: from predictions to named values."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from ..predictions import Predictions
+
 Value = Tensor | float
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What was predicted for samples of a data set, on the CPU.
-
-    Attributes:
-        target: Class indices (N,), int64, -1 without a label.
-        index: Positions in the data set (N,), int64.
-        outputs: The outputs of each evaluated network, headline last:
-            ``{"model": {"logits": (N, C), "features": (N, D)}, "ema": {...}}``; only the tensors
-            that some evaluator needs.
-    """
-
-    target: Tensor
-    index: Tensor
-    outputs: Mapping[str, Mapping[str, Tensor]]
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Concatenates predictions of the same networks, at least one."""
-        outputs = {
-            network: {
-                key: torch.cat([part.outputs[network][key] for part in parts]) for key in tensors
-            }
-            for network, tensors in parts[0].outputs.items()
-        }
-        target = torch.cat([part.target for part in parts])
-        return cls(target, torch.cat([part.index for part in parts]), outputs)
-
-    def select(self, rows: Tensor) -> Predictions:
-        """Selects samples: bool (N,) or positions, int64."""
-        outputs = {n: {k: v[rows] for k, v in out.items()} for n, out in self.outputs.items()}
-        return Predictions(self.target[rows], self.index[rows], outputs)
-
-    def labeled(self) -> Predictions:
-        """Selects the samples that have a label."""
-        return self.select(self.target >= 0)
-
-    def deduplicate(self) -> Predictions:
-        """Sorts by index and keeps each sample once: processes repeat some to have equally many."""
-        index, order = torch.sort(self.index, stable=True)
-        is_first = torch.ones_like(index, dtype=torch.bool)
-        is_first[1:] = index[1:] != index[:-1]
-        return self.select(order[is_first])
 
 
 Predict = Callable[[str], Predictions]
@@ -68,21 +20,28 @@ class Evaluator(ABC):
     """Turns predictions into named values.
 
     Attributes:
-        needs: The outputs it reads, such as ``("logits",)``.
+        needs: The fields and outputs it reads, such as ``("logits", "target")``: an output of
+            every request that answers it, ``ema.logits`` of one. What no evaluator needs that is
+            due is not computed.
         reads: The loaders whose data it has predicted, of training or of evaluation.
+        sets: The loaders of evaluation that it is run on as well; what it yields for `ood` is
+            logged as ``val/ood/<name>``.
         every: Validations from one evaluation to the next; a test is always evaluated.
         on: What it is run on: val | test | both.
     """
 
     needs: tuple[str, ...] = ("logits",)
     reads: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    every: int = 1
+    on: str = "both"
 
-    def __init__(self, every: int = 1, on: str = "both") -> None:
+    def __init__(self, every: int = 1, on: str = "both", sets: Sequence[str] = ()) -> None:
         if every < 1:
             raise ValueError(f"every: found {every}; must be at least 1")
         if on not in ("val", "test", "both"):
             raise ValueError(f"on: found {on!r}; must be val, test or both")
-        self.every, self.on = every, on
+        self.every, self.on, self.sets = every, on, tuple(sets)
 
     def is_run_on(self, split: str) -> bool:
         """Whether it is run on ``val`` or ``test``."""
@@ -96,8 +55,17 @@ class Evaluator(ABC):
 
         Args:
             predict: Predicts the data of a named loader of training or evaluation.
-            data: The predictions of this evaluation, under ``val`` or ``test``.
+            data: The predictions of this evaluation, under ``val``, ``test`` or the name of a set.
 
         Yields:
             Names and values; scalars are logged, tensors of more dimensions are drawn.
         """
+
+
+def data_key(name: str) -> str:
+    """The config key of the data that an evaluator is run on.
+
+    Args:
+        name: ``val``, ``test`` or the name of a loader of evaluation.
+    """
+    return f"data.{name}" if name in ("val", "test") else f"data.evaluation.{name}"

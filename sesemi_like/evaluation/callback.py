@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
-from ..distributed import gather_objects
+from ..predictions import Predictions, gather
 from ..schedulers.durations import steps_of_run
-from ..trees import to_device
-from .accuracy import Accuracy
-from .base import Evaluator, Predictions, Value
-from .confusion import ConfusionMatrix
-
-Outputs = Mapping[str, Any]
-
-
-def default_evaluators() -> dict[str, Evaluator]:
-    """What is measured when the config names nothing: accuracy and the confusion matrix."""
-    return {"accuracy": Accuracy(), "confusion": ConfusionMatrix()}
+from .base import Evaluator, Value
 
 
 @dataclass(frozen=True)
@@ -31,7 +21,7 @@ class Origin:
     Attributes:
         network: The evaluated network, such as ``model`` or ``ema``.
         step: The steps that the weights had been trained for in this run.
-        images: The labeled samples it was measured on.
+        images: The labeled samples it was measured on; all samples where they have no targets.
     """
 
     network: str
@@ -43,7 +33,7 @@ class Evaluation(pl.Callback):
     """Feeds every evaluator and logs its values as ``val/<name>`` or ``test/<name>``.
 
     Predictions are gathered over all processes and each sample counts once, so the figures are
-    exact on any number of devices.
+    exact on any number of devices. What no evaluator reads that is due is not predicted.
 
     Args:
         evaluators: The evaluators by name.
@@ -66,28 +56,36 @@ class Evaluation(pl.Callback):
         if max_steps is not None and trainer.global_step >= max_steps:
             trainer.should_stop = True
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Tells the learner what is read of its predictions."""
+        pl_module.needs = needs_of(self._due("val"))
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Tells the learner what is read of its predictions."""
+        pl_module.needs = needs_of(self._due("test"))
+
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any
     ) -> None:
         """Keeps what was predicted."""
-        self._batches.append(self._select(outputs))
+        self._batches.append(outputs["predictions"])
 
     def on_test_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
         """Keeps what was predicted."""
-        self._batches.append(self._select(outputs))
+        self._batches.append(outputs["predictions"])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Evaluates, unless Lightning only tried whether validation runs."""
         if trainer.sanity_checking:
             self._batches = []
             return
+        due = self._due("val")
         self._validations += 1
-        due = [e for e in self.evaluators.values() if (self._validations - 1) % e.every == 0]
         self._evaluate("val", due, trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Evaluates."""
-        self._evaluate("test", list(self.evaluators.values()), trainer, pl_module)
+        self._evaluate("test", self._due("test"), trainer, pl_module)
 
     def state_dict(self) -> dict[str, int]:
         """How many validations there were, so that `every` goes on where it stopped."""
@@ -97,83 +95,75 @@ class Evaluation(pl.Callback):
         """Goes on from a checkpoint's count."""
         self._validations = state_dict["validations"]
 
-    def names(self, outputs: Outputs) -> set[str] | None:
+    def names(self, few: Predictions) -> set[str] | None:
         """The names of the numbers that a validation would log.
 
         Args:
-            outputs: The outputs of the evaluated forwards for a few samples.
+            few: The predictions of a few samples, see :func:`needs_of`.
 
         Returns:
             The names, or None where an evaluator does not work on so few.
         """
-        tensors = next(iter(outputs.values()))
-        rows = torch.arange(len(next(iter(tensors.values()))))
-        few = self._select({"target": torch.zeros_like(rows), "index": rows, **outputs})
+        few = replace(few, target=torch.zeros_like(few.index))  # they may have no label
         try:
-            values = [
-                v for e in self.evaluators.values() for v in e.evaluate(lambda _: few, {"val": few})
-            ]
+            values = dict(_values("val", self._run_on("val"), lambda _: few))
         except Exception:  # an evaluator may need more than these few samples
             return None
-        return {f"val/{name}" for name, value in values if torch.as_tensor(value).ndim == 0}
+        return {f"val/{name}" for name, value in values.items() if torch.as_tensor(value).ndim == 0}
+
+    def _run_on(self, split: str) -> list[Evaluator]:
+        return [e for e in self.evaluators.values() if e.is_run_on(split)]
+
+    def _due(self, split: str) -> list[Evaluator]:
+        every = self._run_on(split)
+        return [e for e in every if split == "test" or self._validations % e.every == 0]
 
     def _evaluate(
         self, split: str, evaluators: list[Evaluator], trainer: pl.Trainer, pl_module: Any
     ) -> None:
         batches, self._batches = self._batches, []
-        predictions = _gather(batches)
-        if predictions is None:
+        found = gather(Predictions.concatenate(batches) if batches else None, pl_module.device)
+        if found is None:
             return
-        data = {split: predictions.deduplicate()}
+        data = {split: found.deduplicate()}
 
         def predict(name: str) -> Predictions:
-            return self._predict(name, trainer, pl_module)
+            if name not in data:
+                readers = [e for e in evaluators if name in (*e.reads, *e.sets)]
+                data[name] = pl_module.predict_loader(name, needs_of(readers))
+            return data[name]
 
-        values = {
-            f"{split}/{name}": value
-            for evaluator in evaluators
-            for name, value in evaluator.evaluate(predict, data)
-        }
+        values = {f"{split}/{n}": value for n, value in _values(split, evaluators, predict)}
         self.last |= values
-        self.origins |= {name: _origin(name, data[split], trainer.global_step) for name in values}
+        self.origins |= {n: _origin(n, data, trainer.global_step) for n in values}
         scalars = {n: float(v) for n, v in values.items() if torch.as_tensor(v).ndim == 0}
         pl_module.log_dict(scalars, rank_zero_only=False, sync_dist=False)
 
-    def _predict(self, name: str, trainer: pl.Trainer, pl_module: Any) -> Predictions:
-        """Predicts a train loader's data, un-augmented, on this process alone."""
-        module: Any = trainer.datamodule  # type: ignore[attr-defined]
-        batches = []
-        for batch in module.evaluation_loader(name):
-            on_device = to_device(batch, pl_module.device)
-            predicted = pl_module.through_strategy(pl_module.predict_batch, on_device)
-            given = {key: batch[key] for key in ("target", "index")}
-            batches.append(self._select({**given, **predicted}))
-        return Predictions.concatenate(batches).deduplicate()
 
-    def _select(self, outputs: Outputs) -> Predictions:
-        """Keeps the tensors that some evaluator reads."""
-        needs = {name for evaluator in self.evaluators.values() for name in evaluator.needs}
-        networks = {k: v for k, v in outputs.items() if k not in ("target", "index")}
-        kept = {
-            network: {key: value.float().cpu() for key, value in tensors.items() if key in needs}
-            for network, tensors in networks.items()
-        }
-        return Predictions(outputs["target"].cpu(), outputs["index"].cpu(), kept)
+def needs_of(evaluators: Iterable[Evaluator]) -> frozenset[str]:
+    """The names of the fields and outputs that evaluators read."""
+    return frozenset(name for evaluator in evaluators for name in evaluator.needs)
 
 
-def _origin(name: str, predictions: Predictions, step: int) -> Origin:
+def _values(
+    split: str, evaluators: Collection[Evaluator], predict: Any
+) -> Iterable[tuple[str, Value]]:
+    """The values of evaluators, those of further sets under the set's name."""
+    for evaluator in evaluators:
+        yield from evaluator.evaluate(predict, {split: predict(split)})
+        for name in evaluator.sets:
+            for value_name, value in evaluator.evaluate(predict, {name: predict(name)}):
+                yield f"{name}/{value_name}", value
+
+
+def _origin(name: str, data: Mapping[str, Predictions], step: int) -> Origin:
     """A value without the name of a network in its own is of the last one, the headline."""
-    network = name.split("/")[1]
-    if network not in predictions.outputs:
-        network = list(predictions.outputs)[-1]
-    return Origin(network, step, int((predictions.target >= 0).sum()))
-
-
-def _gather(batches: list[Predictions]) -> Predictions | None:
-    """Gathers the predictions of all processes, on every process; all of them must call it."""
-    parts = [
-        part
-        for part in gather_objects(Predictions.concatenate(batches) if batches else None)
-        if part
-    ]
-    return Predictions.concatenate(parts) if len(parts) > 1 else next(iter(parts), None)
+    split, *parts = name.split("/")
+    predictions = data[split]
+    if parts[0] in data:  # it is of a further set
+        predictions = data[parts.pop(0)]
+    networks = list(predictions.outputs)
+    network = next((part for part in parts[:1] if part in networks), (networks or [""])[-1])
+    target = predictions.target
+    count = len(predictions) if target is None else int((target >= 0).sum())
+    return Origin(network, step, count)

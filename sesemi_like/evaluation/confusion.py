@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from .base import Evaluator, Predict, Predictions, Value
+from ..predictions import Predictions
+from .base import Evaluator, Predict, Value
 
 
 class ConfusionMatrix(Evaluator):
@@ -15,14 +16,16 @@ class ConfusionMatrix(Evaluator):
     Yields ``confusion``, an int64 tensor (C, C).
     """
 
+    needs = ("logits", "target")
+
     def evaluate(
         self, predict: Predict, data: Mapping[str, Predictions]
     ) -> Iterator[tuple[str, Value]]:
         """Counts the labeled samples."""
         for predictions in data.values():
             labeled = predictions.labeled()
-            logits = list(labeled.outputs.values())[-1]["logits"]
+            logits = list(labeled.of("logits").values())[-1]
             classes = logits.shape[1]
-            cells = labeled.target * classes + logits.argmax(dim=1)
+            cells = labeled.labels * classes + logits.argmax(dim=1)
             counts = torch.bincount(cells, minlength=classes * classes)
             yield "confusion", counts.reshape(classes, classes)

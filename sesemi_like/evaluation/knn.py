@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Evaluator, Predict, Predictions, Value
+from ..predictions import Predictions
+from .base import Evaluator, Predict, Value
 
 
 class KNN(Evaluator):
@@ -18,17 +19,19 @@ class KNN(Evaluator):
     ``model/knn_top1`` and so on for every evaluated network, and ``knn_top1`` for the headline one.
 
     Args:
-        data: The train loader whose labeled samples are the neighbors.
+        data: The loader whose labeled samples are the neighbors, of training or of evaluation.
         k: Neighbors that vote; all of them where there are fewer.
         temperature: How much closer neighbors count more, above 0.
         every: Validations from one evaluation to the next.
         chunk: Samples classified at a time, which bounds the memory.
+        on: val | test | both.
+        sets: Loaders of evaluation that are measured likewise, under their names.
 
     Raises:
         ValueError: If a setting is out of range.
     """
 
-    needs = ("features",)
+    needs = ("features", "target")
 
     def __init__(
         self,
@@ -37,8 +40,10 @@ class KNN(Evaluator):
         temperature: float = 0.07,
         every: int = 1,
         chunk: int = 1024,
+        on: str = "both",
+        sets: Sequence[str] = (),
     ) -> None:
-        super().__init__(every)
+        super().__init__(every, on, sets)
         for name, value in {"k": k, "temperature": temperature, "chunk": chunk}.items():
             if value <= 0:
                 raise ValueError(f"{name}: found {value}; must be above 0")
@@ -53,15 +58,15 @@ class KNN(Evaluator):
     ) -> Iterator[tuple[str, Value]]:
         """Measures the features of every evaluated network."""
         bank = predict(self.data).labeled()
-        if not len(bank.target):
-            raise ValueError(f"data.train.{self.data} has no labeled sample; kNN needs some")
+        if not len(bank):
+            raise ValueError(f"{self.data} has no labeled sample; kNN needs some")
         for predictions in data.values():
             queries = predictions.labeled()
             value = 0.0
-            for network, outputs in queries.outputs.items():
-                neighbors = bank.outputs[network]["features"]
-                guesses = self.classify(outputs["features"], neighbors, bank.target)
-                value = float((guesses == queries.target).double().mean())
+            neighbors = bank.of("features")
+            for network, features in queries.of("features").items():
+                guesses = self.classify(features, neighbors[network], bank.labels)
+                value = float((guesses == queries.labels).double().mean())
                 yield f"{network}/knn_top1", value
             yield "knn_top1", value
 

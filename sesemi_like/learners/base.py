@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -19,11 +19,13 @@ from ..models.backbones.pretrained import without_initial_weights
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Step
 from ..models.networks import Networks
+from ..predictions import Predictions
 from ..schedulers.durations import steps_of_run
 from ..views.image_inputs import Inputs
 from .checkpoints import rng
 from .definition import LearnerDefinition
 from .dry_run import dry_run
+from .evaluated import EvaluatedForwards, Needs, predict_loader, predict_samples
 from .forwards import ForwardPlan, ask, request_problems
 from .joining import ForwardChoice
 from .optimizers import fused_settings, match_layout, use_channels_last
@@ -62,6 +64,8 @@ class Learner(LearnerDefinition):
         inputs: What the images of the run, or of the checkpoint it was loaded from, are; None
             where that is not known.
         facts: What a resumed run must have in common with this one to end alike.
+        evaluated: What is evaluated, and of which outputs.
+        needs: The names of the fields and outputs that evaluators read next; None reads all.
         logged_names: What a step logs, known after :meth:`dry_run`.
         step_losses: The reduced loss of every head in the last step.
         skips_step: Whether the last step was skipped, so that teachers stay.
@@ -69,7 +73,7 @@ class Learner(LearnerDefinition):
     """
 
     networks: Networks
-    evaluation_plan: ForwardPlan
+    evaluated: EvaluatedForwards
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class Learner(LearnerDefinition):
         super().__init__()
         self.settings, self.data_facts = plain(hparams), DataFacts.from_plain(facts)
         self.save_hyperparameters({"hparams": self.settings, "facts": self.data_facts.plain()})
+        self.needs: Needs = None
         self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
@@ -108,9 +113,8 @@ class Learner(LearnerDefinition):
         if self.settings.get("trainable") is not None:
             freeze_the_rest(self, self.settings["trainable"], key=f"{self.key}.trainable")
         use_channels_last(self)
-        evaluated = self.evaluated_forwards()
-        self.evaluation_plan = ForwardPlan(
-            {"evaluated": evaluated}, self.networks, functions=self.functions()
+        self.evaluated = EvaluatedForwards(
+            self.evaluated_forwards(), self.networks, self.functions(), self.given
         )
 
     def through_strategy(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -230,21 +234,31 @@ class Learner(LearnerDefinition):
         return total
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Returns the evaluated outputs with the rows' targets and indices, for evaluators."""
-        given = {name: batch[name] for name in ("target", "index") if name in batch}
-        return {**given, **self.predict_batch(batch)}
+        """Predicts a batch for the evaluators: ``{"predictions": Predictions}``."""
+        return {"predictions": predict_samples(self, batch, self.needs)}
 
     test_step = validation_step
 
     @torch.no_grad()
-    def predict_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Runs the evaluated forwards on a batch of the val loader's fields.
+    def predict_batch(
+        self, batch: Mapping[str, Any], names: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """Runs the evaluated forwards that the fields of a batch allow.
+
+        Args:
+            batch: The fields of an evaluated loader.
+            names: Those of the forwards that are run; None runs all that are possible.
 
         Returns:
             ``{name: output}``, for a classifier
             ``{"model": {"features": (N, D), "logits": (N, C)}, "ema": {...}}``.
         """
-        return self.evaluation_plan.run(batch)["evaluated"]
+        possible = self.evaluated.names(batch)
+        return self.evaluated.run(batch, tuple(n for n in possible if names is None or n in names))
+
+    def predict_loader(self, name: str, needs: Needs = None) -> Predictions:
+        """Predicts a whole named loader of a run, see :func:`evaluated.predict_loader`."""
+        return predict_loader(self, name, needs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Steps the optimizer, then the EMA teachers; then heads follow."""

@@ -65,7 +65,7 @@ def _class_name(number: int, classes: Sequence[str] | None) -> str:
 
 def _predict(images: Tensor, pl_module: Any) -> list[tuple[int, float]]:
     """The most probable class of each image and its probability; empty without logits."""
-    if pl_module.evaluation_plan.fields != ["image"]:
+    if pl_module.evaluated.fields != {"image"}:
         return []
     with without_side_effects(pl_module.networks, [images]):
         pl_module.networks.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..data import DataModule
+from ..data.batches import Batch
 from ..data.checks.images import unsupported_images
 from ..data.loading.keys import is_evaluated
 from ..errors import ConfigProblem, Problems
@@ -42,9 +43,20 @@ def _evaluation_problems(learner: Learner, data: DataModule) -> Iterator[ConfigP
     for name, batch in data.sample_batches.items():
         if not is_evaluated(name):
             continue
+        if (lacking := _lacking(learner, batch)) is not None:
+            expected = f"what is evaluated needs {lacking}, which its batches do not have"
+            yield ConfigProblem(f"data.{name}", sorted(batch), expected)
+            continue
         try:
             learner.predict_batch(batch)
         except Exception as error:
             expected = f"its first samples do not go through the networks: {error}"
             yield ConfigProblem(f"data.{name}", name, expected)
     learner.train(was_training)
+
+
+def _lacking(learner: Learner, batch: Batch) -> str | None:
+    """The fields that nothing can be evaluated without; None where there are none."""
+    if not learner.evaluated.requests or learner.evaluated.names(batch):
+        return None
+    return " and ".join(sorted(learner.evaluated.fields - set(batch)))

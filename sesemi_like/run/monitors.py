@@ -10,6 +10,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from ..errors import ConfigError, ConfigProblem, suggest
+from ..evaluation.callback import needs_of
+from ..learners.evaluated import predict_samples
 from .prepared import Prepared
 
 _ALWAYS = ("lr", "epoch", "step", "train/loss")
@@ -57,7 +59,8 @@ def _logged_metrics(prepared: Prepared) -> Collection[str] | None:
         return known
     learner, was_training = prepared.learner, prepared.learner.training
     learner.eval()
-    names = prepared.evaluation.names(learner.predict_batch(samples))
+    needs = needs_of(prepared.evaluation.evaluators.values())
+    names = prepared.evaluation.names(predict_samples(learner, samples, needs))
     learner.train(was_training)
     return None if names is None else known | names
 

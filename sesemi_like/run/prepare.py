@@ -26,7 +26,7 @@ from ..learners.required_fields import draft_learner, required_fields
 from ..report.tasks import show_progress
 from ..trainer.validation import interval_problems, validation_settings
 from .dry_run import dry_run_problems
-from .evaluators import build_evaluators, loaders_read, reading_problems
+from .evaluators import build_evaluators, loaders_read, needs_problems, reading_problems
 from .modes import MODES
 from .prepared import Prepared
 from .seed import choose_seed
@@ -54,7 +54,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     with app_attributes(attributes):
         validation = preparation.check_data(data, length) if data else {}
         learner = preparation.build_learner(data, length)
-        evaluation = preparation.build_evaluation(data)
+        evaluation = preparation.build_evaluation(data, learner)
     preparation.problems.raise_if_any()
     assert data is not None and learner is not None
     learner.seed = seed
@@ -221,10 +221,15 @@ class _Preparation:
             if self.mode.trains and path is not None:
                 check_resuming(learner, path, key=key, max_iterations=length.steps)
 
-    def build_evaluation(self, data: DataModule | None) -> Evaluation:
+    def build_evaluation(self, data: DataModule | None, learner: Learner | None) -> Evaluation:
         """Builds the evaluators."""
         evaluators = build_evaluators(self.run.evaluators, self.problems)
         loaders = [key.removeprefix("data.") for key, _ in named_loaders(self.config.data)]
         names = [short_name(name) for name in loaders if name.startswith((TRAIN, EVALUATION))]
         self.problems.problems += reading_problems(evaluators, names)
-        return Evaluation(evaluators or default_evaluators())
+        evaluators = evaluators or default_evaluators()
+        if data is not None and learner is not None:
+            told = {problem.key for problem in self.problems.problems}
+            found = needs_problems(evaluators, data, learner)
+            self.problems.problems += [problem for problem in found if problem.key not in told]
+        return Evaluation(evaluators)

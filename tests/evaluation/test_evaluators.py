@@ -10,7 +10,7 @@ from sklearn import metrics
 from sklearn.neighbors import KNeighborsClassifier
 
 from sesemi_like.evaluation import KNN, Accuracy, ConfusionMatrix
-from sesemi_like.evaluation.base import Predictions
+from sesemi_like.predictions import Predictions
 
 N, C, D = 200, 5, 8
 

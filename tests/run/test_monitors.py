@@ -9,6 +9,7 @@ from tiny_runs import TINY
 
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Classifier
+from sesemi_like.learners.evaluated import predict_samples
 from sesemi_like.run.execute import run
 from sesemi_like.run.prepare import prepare
 
@@ -63,7 +64,7 @@ def test_metrics_that_a_learner_of_ones_own_logs_may_be_watched(tmp_path: Path) 
 
 def test_evaluators_name_the_metrics_that_may_be_watched() -> None:
     prepared = prepare(composed("quickstart", *TINY, "evaluation=knn"))
-    answers = prepared.learner.predict_batch(prepared.data.sample_batches["val"])
-    names = prepared.evaluation.names(answers)
+    few = predict_samples(prepared.learner, prepared.data.sample_batches["val"], None)
+    names = prepared.evaluation.names(few)
     assert {"val/top1", "val/ema/top1", "val/loss", "val/knn_top1"} <= names
     assert "val/confusion" not in names

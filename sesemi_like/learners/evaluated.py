@@ -1,0 +1,220 @@
+"""What of a learner is evaluated: the requests that a loader's fields allow, and whole loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from ..distributed import rank, world_size
+from ..models.heads.loss.requests import Fields, Forward
+from ..models.networks import Networks
+from ..predictions import Predictions, gather, rows_of
+from ..trees import to_device
+from .forwards import ForwardPlan, fields_of
+
+if TYPE_CHECKING:
+    from .base import Learner
+
+Names = tuple[str, ...]
+Needs = Collection[str] | None
+"""The names of fields and outputs that are kept of predictions; None keeps all outputs."""
+
+_LOADER = "evaluated"  # what the loader is called where fields have full names
+
+
+class EvaluatedForwards:
+    """The evaluated requests of a learner, and a plan for each set of them that is run together.
+
+    Args:
+        requests: The requests by name, the headline last; data are fields of the evaluated loader.
+        networks: The networks they go through.
+        functions: The functions that they go through, by name.
+        given: ``{loader: its fields} -> {request: full name of the field that answers it}``, see
+            :meth:`LearnerDefinition.given`.
+
+    Attributes:
+        answers: The outputs that each request was seen to answer: names of a dict's keys.
+    """
+
+    def __init__(
+        self,
+        requests: Mapping[str, Forward],
+        networks: Networks,
+        functions: Mapping[str, Callable[..., Any]],
+        given: Callable[[Fields], Mapping[Forward, str]],
+    ) -> None:
+        self.requests = dict(requests)
+        self.answers: dict[str, frozenset[str]] = {}
+        self._networks, self._functions, self._given = networks, functions, given
+        self._read: dict[frozenset[str], dict[str, list[str]]] = {}
+        self._plans: dict[tuple[frozenset[str], Names], ForwardPlan] = {}
+
+    @property
+    def fields(self) -> set[str]:
+        """The fields that all requests together read, where none is given."""
+        return {field for request in self.requests.values() for field in fields_of(request)}
+
+    def given(self, fields: Collection[str]) -> dict[Forward, str]:
+        """The requests that a field of an evaluated loader answers: ``{request: field}``."""
+        found = self._given({_LOADER: set(fields)})
+        return {
+            with_fields(request, _bare): _bare(field)
+            for request, field in found.items()
+            if field.startswith(f"{_LOADER}.")
+        }
+
+    def names(self, fields: Collection[str], needs: Needs = None) -> Names:
+        """Names the requests that fields allow, and that answer something needed.
+
+        Args:
+            fields: The names of a batch's fields.
+            needs: Names of outputs, see :meth:`Predictions.of_batch`; None needs all. A request of
+                which it is not known yet what it answers is named.
+        """
+        read = self._fields_read(frozenset(fields))
+        return tuple(name for name in read if needs is None or self._is_needed(name, needs))
+
+    def _is_needed(self, name: str, needs: Collection[str]) -> bool:
+        if name in needs or name not in self.answers:
+            return True
+        return any(key in needs or f"{name}.{key}" in needs for key in self.answers[name])
+
+    def _fields_read(self, fields: frozenset[str]) -> dict[str, list[str]]:
+        """The fields that each possible request reads, by request."""
+        if fields not in self._read:
+            given = self.given(fields)
+            read = {name: fields_of(request, given) for name, request in self.requests.items()}
+            self._read[fields] = {n: names for n, names in read.items() if fields.issuperset(names)}
+        return self._read[fields]
+
+    def offered(self, fields: Collection[str]) -> set[str] | None:
+        """The names that evaluators may give to outputs: of requests, of outputs, and of both.
+
+        Args:
+            fields: The names of a loader's fields.
+
+        Returns:
+            The names, or None where a request has not been run yet.
+        """
+        possible = self.names(fields)
+        if not all(name in self.answers for name in possible):
+            return None
+        own = {(name, key) for name in possible for key in self.answers[name]}
+        keys = {key for _, key in own}
+        return {*possible, *keys, *(f"{name}.{key}" for name, key in own)}
+
+    def run(self, batch: Mapping[str, Any], names: Names) -> dict[str, Any]:
+        """Runs some of the requests on a batch.
+
+        Args:
+            batch: The fields of the batch.
+            names: The requests, of those that its fields allow.
+
+        Returns:
+            ``{name: output}``.
+        """
+        if not names:
+            return {}
+        fields = frozenset(batch)
+        if (fields, names) not in self._plans:
+            requests = {"evaluated": {name: self.requests[name] for name in names}}
+            known: dict[str, Any] = {"functions": self._functions, "given": self.given(fields)}
+            self._plans[fields, names] = ForwardPlan(requests, self._networks, **known)
+        outputs = self._plans[fields, names].run(batch)["evaluated"]
+        for name in names:
+            self.answers[name] = frozenset(_keys(outputs[name]))
+        return outputs
+
+    def rows(self, batch: Mapping[str, Any], names: Names) -> dict[str, Tensor]:
+        """The rows of a batch that requests are answered for, of those that read partial fields.
+
+        Args:
+            batch: The fields of the batch.
+            names: The requests that were run.
+        """
+        read = self._fields_read(frozenset(batch))
+        found = ((name, rows_of(field, batch)) for name in names for field in read[name])
+        return {name: rows for name, rows in found if rows is not None}
+
+
+def with_fields(request: Forward, rename: Callable[[str], str]) -> Forward:
+    """The same request of other fields.
+
+    Args:
+        request: The request.
+        rename: The full name of a field -> its new name.
+    """
+
+    def renamed(item: Any) -> Any:
+        if isinstance(item, str):
+            return rename(item)
+        return with_fields(item, rename) if isinstance(item, Forward) else tuple(map(renamed, item))
+
+    rows = None if request.rows is None else with_fields(request.rows, rename)
+    return replace(request, data=renamed(request.data), rows=rows)
+
+
+def _bare(field: str) -> str:
+    return field.removeprefix(f"{_LOADER}.")
+
+
+def _keys(output: Any) -> Iterable[str]:
+    return output if isinstance(output, Mapping) else ()
+
+
+def predict_samples(learner: Learner, batch: Mapping[str, Any], needs: Needs) -> Predictions:
+    """Predicts a batch, as far as its fields allow.
+
+    Args:
+        learner: The learner, in evaluation mode.
+        batch: The fields of the batch, on the learner's device.
+        needs: What is kept, see :meth:`Predictions.of_batch`.
+    """
+    names = learner.evaluated.names(batch, needs)
+    outputs = learner.predict_batch(batch, names)
+    return Predictions.of_batch(batch, outputs, needs, learner.evaluated.rows(batch, names))
+
+
+def predict_loader(learner: Learner, name: str, needs: Needs = None) -> Predictions:
+    """Predicts the data of a named loader: each process its share, each sample once.
+
+    Networks are in evaluation mode meanwhile. All processes must call it.
+
+    Args:
+        learner: The learner, within a run.
+        name: The loader, as users name it.
+        needs: What is kept, see :meth:`Predictions.of_batch`.
+
+    Returns:
+        The predictions by ascending index, the same on every process.
+
+    Raises:
+        KeyError: If there is no such loader.
+        ValueError: If it has no sample.
+    """
+    data: Any = learner.trainer.datamodule  # type: ignore[attr-defined]
+    parts = []
+    with evaluation_mode(learner):
+        for batch in data.evaluation_loader(name, rank(), world_size()):
+            moved = to_device(batch, learner.device)
+            parts.append(learner.through_strategy(predict_samples, learner, moved, needs))
+    found = gather(Predictions.concatenate(parts) if parts else None, learner.device)
+    if found is None:
+        raise ValueError(f"{name} has no sample to predict")
+    return found.deduplicate()
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Sets a module and all its parts to evaluation mode, and each to its own again afterwards."""
+    was_training = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in was_training:
+            part.training = training

@@ -1,0 +1,331 @@
+"""Predictions: what a learner answered for the samples of a data set, and how it is put together.
+
+Shapes: N samples, C classes, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .distributed import gather_objects, gather_rows
+
+_GIVEN = ("target", "index")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted for samples of a data set, on the CPU.
+
+    A value with a row per sample is a tensor (N, ...) or a list of N: of text, or of tensors whose
+    shapes differ, None for a sample that has none. Values may be nested in dicts.
+
+    Attributes:
+        target: Class indices (N,), int64, -1 without a label; None where the data have none.
+        index: Positions in the data set (N,), int64.
+        outputs: The outputs of each evaluated request, headline last:
+            ``{"model": {"logits": (N, C), "features": (N, D)}, "ema": {...}}``; only those that
+            somebody needs.
+        columns: Further fields of the samples that somebody needs, by name.
+    """
+
+    target: Tensor | None
+    index: Tensor
+    outputs: Mapping[str, Any]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_batch(
+        cls,
+        batch: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+        needs: Collection[str] | None = None,
+        rows: Mapping[str, Tensor] | None = None,
+    ) -> Predictions:
+        """Keeps what is needed of a batch, on the CPU.
+
+        Args:
+            batch: The fields of the batch, `index` at least.
+            outputs: What each evaluated request answered.
+            needs: The names of fields and outputs that are kept: ``logits`` of every request that
+                answers it, ``ema.logits``, or all that ``ema`` answered; None keeps all outputs.
+            rows: The rows (M,) of the batch that a request was answered for, where not for all.
+
+        Raises:
+            ValueError: If a needed value has not one row per sample.
+        """
+        index = batch["index"].cpu()
+        target = batch["target"].cpu() if "target" in batch else None
+        kept = {}
+        for name, output in outputs.items():
+            part = output if needs is None else _needed(name, output, needs)
+            if part is not None:
+                kept[name] = _per_sample(name, part, len(index), (rows or {}).get(name))
+        columns = {
+            name: _per_sample(name, batch[name], len(index), rows_of(name, batch))
+            for name in needs or ()
+            if name in batch and name not in _GIVEN
+        }
+        return cls(target, index, kept, columns)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Concatenates predictions of the same requests, at least one."""
+        targets = [part.target for part in parts if part.target is not None]
+        return cls(
+            torch.cat(targets) if len(targets) == len(parts) else None,
+            torch.cat([part.index for part in parts]),
+            _concatenate([part.outputs for part in parts]),
+            _concatenate([part.columns for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def of(self, output: str) -> dict[str, Any]:
+        """An output of every request that answers it: ``{"model": (N, C), "ema": (N, C)}``.
+
+        Args:
+            output: Its name, such as ``logits``.
+        """
+        return {
+            name: values[output]
+            for name, values in self.outputs.items()
+            if isinstance(values, Mapping) and output in values
+        }
+
+    def select(self, rows: Tensor) -> Predictions:
+        """Selects samples: bool (N,) or positions, int64."""
+        positions = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
+
+        def selected(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[positions]
+            return [value[position] for position in positions.tolist()]
+
+        target = None if self.target is None else self.target[positions]
+        outputs, columns = _map(selected, self.outputs), _map(selected, self.columns)
+        return Predictions(target, self.index[positions], outputs, columns)
+
+    def labeled(self) -> Predictions:
+        """Selects the samples that have a label.
+
+        Raises:
+            ValueError: If the data have no targets.
+        """
+        return self.select(self.labels >= 0)
+
+    @property
+    def labels(self) -> Tensor:
+        """The targets (N,), int64.
+
+        Raises:
+            ValueError: If the data have none.
+        """
+        if self.target is None:
+            raise ValueError("the samples have no field target, which is needed")
+        return self.target
+
+    def deduplicate(self) -> Predictions:
+        """Sorts by index and keeps each sample once: processes repeat some to have equally many."""
+        index, order = torch.sort(self.index, stable=True)
+        is_first = torch.ones_like(index, dtype=torch.bool)
+        is_first[1:] = index[1:] != index[:-1]
+        return self.select(order[is_first])
+
+
+def rows_of(field: str, batch: Mapping[str, Any]) -> Tensor | None:
+    """The rows (M,) of a batch that have a field, or None where all have it.
+
+    Args:
+        field: Its name; a part of a nested one is had by the rows that have the whole.
+        batch: The fields of the batch.
+    """
+    parts = field.split(".")
+    wholes = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    found = (batch.get(f"{whole}.row") for whole in wholes)
+    return next((rows for rows in found if rows is not None), None)
+
+
+@torch.no_grad()
+def gather(own: Predictions | None, device: torch.device | str = "cpu") -> Predictions | None:
+    """Gathers the predictions of all processes, on every process; all of them must call it.
+
+    Tensors travel as tensors, text as objects.
+
+    Args:
+        own: The predictions of this process; None where it had no sample.
+        device: Where the processes communicate: a GPU for NCCL, the CPU for gloo.
+
+    Returns:
+        Those of the first process, then of the second and so on; None where none had a sample.
+    """
+    values = None if own is None else {"index": own.index, "outputs": own.outputs}
+    if own is not None and values is not None:
+        values |= {"columns": own.columns}
+        values |= {} if own.target is None else {"target": own.target}
+    kinds = [kind for kind in gather_objects(None if own is None else _map(_kind, values)) if kind]
+    if not kinds:
+        return None
+    found = _gather_tree(values, kinds, device)
+    return Predictions(found.get("target"), found["index"], found["outputs"], found["columns"])
+
+
+def _gather_tree(own: Any, kinds: list[Any], device: torch.device | str) -> Any:
+    """Gathers the values of a tree that all processes with samples have."""
+    if isinstance(kinds[0], dict):
+        names = [name for name in kinds[0] if all(name in kind for kind in kinds)]
+        inner = {name: [kind[name] for kind in kinds] for name in names}
+        return {
+            name: _gather_tree(None if own is None else own[name], inner[name], device)
+            for name in names
+        }
+    if all(kind == kinds[0] for kind in kinds) and isinstance(kinds[0], _Rows):
+        return _gather_tensor(kinds[0].none() if own is None else own, device)
+    ragged = {kind.row for kind in kinds if not kind.is_empty}
+    if len(ragged) == 1 and (row := ragged.pop()) is not None:
+        return _gather_ragged([] if own is None else list(own), row, device)
+    lists: list[list[Any]] = gather_objects([] if own is None else list(own))
+    return [value for values in lists for value in values]
+
+
+@dataclass(frozen=True)
+class _RowKind:
+    """What rows of differing shapes have in common: how many dimensions, and their dtype."""
+
+    ndim: int
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What tensors of two processes must have in common to be concatenated."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    is_empty = False
+
+    @property
+    def row(self) -> _RowKind:
+        return _RowKind(len(self.shape), self.dtype)
+
+    def none(self) -> Tensor:
+        return torch.zeros(0, *self.shape, dtype=self.dtype)
+
+
+@dataclass(frozen=True)
+class _Items:
+    """The kind of a list: that of the tensors in it, or None where it has anything else."""
+
+    row: _RowKind | None
+    is_empty: bool = False
+
+
+def _kind(value: Any) -> _Rows | _Items:
+    if isinstance(value, Tensor):
+        return _Rows(tuple(value.shape[1:]), value.dtype)
+    rows = {
+        _RowKind(item.ndim, item.dtype) if isinstance(item, Tensor) else None
+        for item in value
+        if item is not None
+    }
+    return _Items(next(iter(rows)) if len(rows) == 1 else None, is_empty=not rows)
+
+
+def _gather_tensor(own: Tensor, device: torch.device | str) -> Tensor:
+    if own.dtype == torch.bool:
+        return _gather_tensor(own.to(torch.uint8), device).bool()
+    return gather_rows(own.to(device)).cpu()
+
+
+def _gather_ragged(own: list[Tensor | None], kind: _RowKind, device: Any) -> list[Tensor | None]:
+    """Gathers tensors of differing shapes as one tensor of their values and one of their shapes."""
+    lacking = (-1,) * max(kind.ndim, 1)
+    shapes = [lacking if row is None else (tuple(row.shape) or (1,)) for row in own]
+    sizes = _gather_tensor(
+        torch.tensor(shapes, dtype=torch.int64).reshape(-1, len(lacking)), device
+    )
+    flat = [row.reshape(-1) for row in own if row is not None]
+    values = _gather_tensor(torch.cat([torch.zeros(0, dtype=kind.dtype), *flat]), device)
+    counts = sizes.prod(dim=1).where(sizes[:, 0] >= 0, 0).tolist()
+    rows = zip(values.split(counts), sizes.tolist(), strict=True)
+    return [None if size[0] < 0 else row.reshape(size if kind.ndim else ()) for row, size in rows]
+
+
+def _needed(name: str, output: Any, needs: Collection[str]) -> Any:
+    """What is needed of a request's output, or None."""
+    if name in needs:
+        return output
+    if not isinstance(output, Mapping):
+        return None
+    kept = {key: v for key, v in output.items() if key in needs or f"{name}.{key}" in needs}
+    return kept or None
+
+
+def _per_sample(name: str, tree: Any, count: int, rows: Tensor | None) -> Any:
+    """Values on the CPU, each with one row per sample.
+
+    Args:
+        name: What they are, for messages.
+        tree: The values.
+        count: The samples of the batch, N.
+        rows: The samples (M,) that the values are of, where not of all.
+    """
+    positions = None if rows is None or len(rows) == count else rows.tolist()
+
+    def converted(value: Any) -> Any:
+        value = _on_cpu(value)
+        expected = count if positions is None else len(positions)
+        if _length(value) != expected:
+            found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise ValueError(f"{name}: found {found[:80]}; needs a row for each of {expected}")
+        if positions is None:
+            return value
+        spread: list[Any] = [None] * count
+        for position, row in zip(positions, value, strict=True):
+            spread[position] = row
+        return spread
+
+    return _map(converted, tree)
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        value = torch.as_tensor(value)
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        is_short = value.is_floating_point() and value.dtype not in (torch.float32, torch.float64)
+        return value.float() if is_short else value
+    if isinstance(value, list | np.ndarray):
+        return [_on_cpu(item) for item in value]
+    return value
+
+
+def _length(value: Any) -> int | None:
+    if isinstance(value, Tensor):
+        return len(value) if value.ndim else None
+    return len(value) if isinstance(value, list) else None
+
+
+def _map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Applies a function to every value that is no dict."""
+    if isinstance(tree, Mapping):
+        return {name: _map(function, value) for name, value in tree.items()}
+    return function(tree)
+
+
+def _concatenate(trees: Sequence[Any]) -> Any:
+    first = trees[0]
+    if isinstance(first, Mapping):
+        names = [name for name in first if all(name in tree for tree in trees)]
+        return {name: _concatenate([tree[name] for tree in trees]) for name in names}
+    tensors = [value for value in trees if isinstance(value, Tensor)]
+    if len(tensors) == len(trees) and len({(v.shape[1:], v.dtype) for v in tensors}) == 1:
+        return torch.cat(tensors)
+    return [row for value in trees for row in value]
