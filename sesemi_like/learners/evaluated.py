@@ -15,6 +15,7 @@ from ..models.networks import Networks
 from ..predictions import Predictions, gather, rows_of
 from ..trees import to_device
 from .forwards import ForwardPlan, fields_of
+from .forwards.requests import read_by
 
 if TYPE_CHECKING:
     from .base import Learner
@@ -87,7 +88,7 @@ class EvaluatedForwards:
         """The fields that each possible request reads, by request."""
         if fields not in self._read:
             given = self.given(fields)
-            read = {name: fields_of(request, given) for name, request in self.requests.items()}
+            read = {name: _fields_of(request, given) for name, request in self.requests.items()}
             self._read[fields] = {n: names for n, names in read.items() if fields.issuperset(names)}
         return self._read[fields]
 
@@ -156,6 +157,14 @@ def with_fields(request: Forward, rename: Callable[[str], str]) -> Forward:
 
     rows = None if request.rows is None else with_fields(request.rows, rename)
     return replace(request, data=renamed(request.data), rows=rows)
+
+
+def _fields_of(request: Forward, given: Mapping[Forward, str]) -> list[str]:
+    """The fields that a request reads, where some requests are answered by one."""
+    if request in given:
+        return [given[request]]
+    inner = [_fields_of(i, given) if isinstance(i, Forward) else [i] for i in read_by(request)]
+    return [field for fields in inner for field in fields]
 
 
 def _bare(field: str) -> str:
