@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from ..compat.lightning import call_as_step, writes_logs
 from ..config.facts import DataFacts
 from ..config.instantiate import instantiate, plain
+from ..config.learners.optimization import optimization_problems
 from ..distributed import gather_objects
-from ..errors import ConfigError
+from ..errors import ConfigError, Problems
 from ..models.backbones.pretrained import without_initial_weights
 from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Step
@@ -28,7 +29,8 @@ from .dry_run import dry_run
 from .evaluated import EvaluatedForwards, Needs, predict_loader, predict_samples
 from .forwards import ForwardPlan, ask, request_problems
 from .joining import ForwardChoice
-from .optimizers import fused_settings, match_layout, use_channels_last
+from .optimizers import build_optimizer, match_layout, use_channels_last
+from .param_groups import learning_rates
 from .reductions import reduce_terms
 from .shared_parts import share_parts
 from .step_log import StepLog
@@ -105,6 +107,7 @@ class Learner(LearnerDefinition):
         """
         if hasattr(self, "networks"):
             return
+        Problems(optimization_problems(self.settings, self.key)).raise_if_any()
         self.networks = self.build_networks()
         self.loss_terms = nn.ModuleDict(self.build_terms())
         for term in self.terms.values():
@@ -229,7 +232,7 @@ class Learner(LearnerDefinition):
                 log.add(name, reduced, weight, term.metrics(given, outputs), outputs.rows)
         if is_logged:
             log.losses["train/loss"] = total
-            log.numbers["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+            log.numbers |= learning_rates(self.trainer.optimizers[0])
             self.log_dict(log.reduce(self.device))
         return total
 
@@ -276,11 +279,7 @@ class Learner(LearnerDefinition):
 
     def build_optimizer(self) -> torch.optim.Optimizer:
         """Builds the optimizer from the hyperparameters."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        config, key = self.settings["optimizer"], f"{self.key}.optimizer"
-        fused = fused_settings(config, self.trainer if self._is_attached else None)
-        optimizer: torch.optim.Optimizer = instantiate(config, parameters, key=key, **fused)
-        return optimizer
+        return build_optimizer(self, self.trainer if self._is_attached else None)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimizer and its schedule from the hyperparameters."""

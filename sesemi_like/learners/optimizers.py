@@ -1,17 +1,40 @@
-"""Optimizers of a learner: fused kernels where possible, and the memory layout they read."""
+"""Optimizers of a learner: their groups, fused kernels where possible, memory layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
+from ..config.instantiate import instantiate
+from .param_groups import as_arguments, parameter_groups, set_rates
+
+if TYPE_CHECKING:
+    from .base import Learner
+
 FUSED = ("SGD", "Adam", "AdamW")
 """torch's optimizers with a fused kernel for every device, in every supported release."""
+
+
+def build_optimizer(learner: Learner, trainer: pl.Trainer | None) -> torch.optim.Optimizer:
+    """Builds the optimizer of a learner from its hyperparameters.
+
+    Args:
+        learner: A learner that has been built.
+        trainer: What trains it; None outside a run.
+
+    Raises:
+        ConfigError: If it cannot be built, or not with these parameter groups.
+    """
+    config, key = learner.settings["optimizer"], f"{learner.key}.optimizer"
+    groups, fused = parameter_groups(learner), fused_settings(config, trainer)
+    optimizer: torch.optim.Optimizer = instantiate(config, as_arguments(groups), key=key, **fused)
+    set_rates(optimizer, groups, key=key)
+    return optimizer
 
 
 def fused_settings(config: Mapping[str, Any], trainer: pl.Trainer | None) -> dict[str, bool]:

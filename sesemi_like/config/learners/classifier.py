@@ -23,6 +23,7 @@ from .base import (
     loss_problems,
     lr_scheduler_problems,
 )
+from .optimization import optimization_problems
 
 
 @dataclass
@@ -140,6 +141,7 @@ def classifier_problems(learner: DictConfig, trains: bool) -> Iterator[ConfigPro
         yield from needed(hparams, key, "optimizer", ClassifierHParams)
     yield from _model_problems(hparams.model, f"{key}.model")
     yield from lr_scheduler_problems(hparams.lr_scheduler, f"{key}.lr_scheduler")
+    yield from optimization_problems(hparams, key)
 
 
 def _model_problems(model: DictConfig, key: str) -> Iterator[ConfigProblem]:

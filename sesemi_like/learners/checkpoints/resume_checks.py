@@ -8,11 +8,15 @@ from typing import Any
 
 from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...schedulers.lr import WarmupLR
+from .. import param_groups
 from ..base import Learner
 from .reading import Checkpoint, Match, differences, hparams_differences, list_names, log_once
 
 _INITIAL = {"pretrained", "weights", "checkpoint_path"}
 """Settings of a backbone that do not matter once other weights have been loaded."""
+
+_OPTIMIZATION = {"optimizer", "trainable", *param_groups.SETTINGS}
+"""Settings that the state of an optimizer depends on."""
 
 
 def check_resuming(learner: Learner, path: str, *, key: str, max_iterations: int | None) -> None:
@@ -86,14 +90,15 @@ def _length_problems(checkpoint: Checkpoint, max_iterations: int | None) -> Iter
 
 def _optimizer_problems(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:
     """Finds settings that would be ignored: the state of a resumed run brings its own."""
-    groups = [state["param_groups"][0] for state in checkpoint.content["optimizer_states"]]
-    settings = learner.build_optimizer().param_groups[0]
+    states = [state["param_groups"] for state in checkpoint.content["optimizer_states"]]
+    groups = learner.build_optimizer().param_groups
     changed = [
         f"{key} is {as_yaml(theirs)}, here {as_yaml(own)}"
         for key, own, theirs in _changes(learner, checkpoint)
-        if key.startswith("optimizer.")
+        # An earlier version had no such setting, which is the same as false.
+        if key.partition(".")[0] in _OPTIMIZATION and (own or theirs)
     ]
-    if changed or any(_differ(settings, group) for group in groups):
+    if changed or any(_differ(groups, given) for given in states):
         yield "its optimizer is another one, whose settings it keeps" + (
             f": {'; '.join(changed)}" if changed else ""
         )
@@ -107,9 +112,14 @@ def _optimizer_problems(learner: Learner, checkpoint: Checkpoint) -> Iterator[st
         yield f"its schedule keeps its settings: {'; '.join(keeps)}"
 
 
-def _differ(own: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Whether two optimizers have other settings, or trained other numbers of parameters."""
-    return bool(set(own) - set(given)) or len(own["params"]) != len(given["params"])
+def _differ(own: list[dict[str, Any]], given: list[Any]) -> bool:
+    """Whether two optimizers have other groups, of other settings or numbers of parameters."""
+    return len(own) != len(given) or any(
+        set(mine) - set(theirs)
+        or len(mine["params"]) != len(theirs["params"])
+        or mine.get("name") != theirs.get("name")
+        for mine, theirs in zip(own, given, strict=True)
+    )
 
 
 def _follows_settings(schedule: Any) -> bool:
