@@ -15,7 +15,7 @@ from .locks import lock_descriptor, remove_unlocked
 _IS_WINDOWS = os.name == "nt"
 
 RUN_FOLDER = "SESEMI_LIKE_RUN_FOLDER"
-"""The environment variable that gives processes that Lightning launches the run's folder."""
+"""The environment variable that has the folder of the run that this process began last."""
 
 PARTIAL = ".partial"
 """How the names of files end that are being written; they begin with a dot."""

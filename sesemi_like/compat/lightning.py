@@ -32,6 +32,16 @@ def set_logged_step(trainer: pl.Trainer, step: int) -> None:
     trainer.fit_loop.epoch_loop._batches_that_stepped = step
 
 
+def validates_now(trainer: pl.Trainer) -> bool:
+    """Whether a validation follows the training batch that ends now.
+
+    Args:
+        trainer: A trainer that fits, in a hook of the end of a batch.
+    """
+    loop: Any = trainer.fit_loop
+    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
+
+
 def signal_launched_processes(trainer: pl.Trainer, number: signal.Signals) -> None:
     """Sends a signal to the processes that Lightning launched, if it launched any.
 

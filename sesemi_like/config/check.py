@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, suggest
 from .check_trainer import trainer_problems
-from .choices import ACCELERATORS, CACHE_KINDS, ON_ERROR, ON_NONFINITE, PARTS, PRECISIONS
+from .choices import ACCELERATORS, CACHE_KINDS, ON_ERROR, ON_NONFINITE, PARTS, PRECISIONS, RESUME
+from .intervals import parse_interval
 from .keys import key_help
 from .learners import LEARNERS, learner_entry
 from .mode import Mode, Modes, mode_problems
@@ -83,12 +84,15 @@ def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
         yield ConfigProblem("run.seed", run.seed, "must lie in [0, 2^32)")
     yield from one_of(run, "run", "accelerator", ACCELERATORS)
     yield from one_of(run, "run", "on_nonfinite", ON_NONFINITE)
+    yield from one_of(run, "run", "resume", RESUME)
+    yield from exclusive(run, "run", ("resume", "resume_from_checkpoint"))
     if str(run.precision) not in PRECISIONS:
         expected = suggest(str(run.precision), PRECISIONS, noun="choices")
         yield ConfigProblem("run.precision", run.precision, expected)
     if misnamed := _folder_name_problem(run.id):
         yield ConfigProblem("run.id", run.id, misnamed)
-    for name, parse in (("gpus", parse_gpus), ("cache_limit", parse_bytes)):
+    parsers = {"gpus": parse_gpus, "cache_limit": parse_bytes, "checkpoint_every": _interval}
+    for name, parse in parsers.items():
         try:
             parse(run[name])
         except ValueError as error:
@@ -96,6 +100,10 @@ def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     for name in ("resume_from_checkpoint", "pretrained_checkpoint_path"):
         if run[name] is not None and not Path(run[name]).is_file():
             yield ConfigProblem(f"run.{name}", run[name], "no such file; give a checkpoint's path")
+
+
+def _interval(value: Any) -> Any:
+    return None if value is None else parse_interval(value)
 
 
 def _folder_name_problem(name: str) -> str | None:

@@ -31,3 +31,6 @@ EMA_KINDS = ("states", "parameters")
 
 LR_INTERVALS = ("step", "epoch")
 """When a learning-rate schedule steps."""
+
+RESUME = (None, "auto")
+"""What `run.resume` takes."""

@@ -111,7 +111,7 @@ def register_earlier_run(config_name: str, overrides: Sequence[str], modes: Mode
     content = _content(str(folder))
     content.pop(_CHOSEN, None)
     run = content["run"]
-    run |= dict.fromkeys((key.removeprefix("run.") for key in _WEIGHTS), None)
+    run |= dict.fromkeys((key.removeprefix("run.") for key in (*_WEIGHTS, "run.resume")), None)
     if not set(_WEIGHTS) & set(given):
         key, path = _weights(Path(str(folder)), trains=_trains(given, run, modes))
         run[key] = str(path)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import warnings
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 
 def make_run_folder(
@@ -31,15 +35,34 @@ def make_run_folder(
     raise AssertionError("count() does not end")
 
 
-def metrics_loggers(folder: Path) -> list[Logger]:
+def metrics_loggers(folder: Path, *, from_step: int | None = None) -> list[Logger]:
     """TensorBoard's events in ``tensorboard/`` and a table of all metrics in ``metrics.csv``.
 
     Args:
-        folder: The run's folder; nothing has been written to it yet.
+        folder: The run's folder.
+        from_step: The steps made so far of a run that goes on in its folder: what was logged of
+            later ones is left out, since they are made again. None begins anew.
     """
     table = CSVLogger(folder, name="", version="")
-    _ = table.experiment  # opened now, since it warns of a folder that is not empty
-    return [
-        TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False),
-        table,
-    ]
+    kept = _rows_before(folder / "metrics.csv", from_step or 0)
+    with warnings.catch_warnings():  # Lightning warns of a folder that is not empty
+        warnings.simplefilter("ignore")
+        _ = table.experiment
+    for row in kept or []:
+        table.log_metrics(row, step=int(row["step"]))
+    table.save()
+    purging: dict[str, Any] = {} if from_step is None else {"purge_step": from_step}
+    events = TensorBoardLogger(
+        folder, name="tensorboard", version="", default_hp_metric=False, **purging
+    )
+    return [events, table]
+
+
+@rank_zero_only
+def _rows_before(table: Path, step: int) -> list[dict[str, Any]]:
+    """The rows of a table of metrics up to a step, with the values that each has."""
+    if not step or not table.is_file():
+        return []
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{n: v for n, v in row.items() if v} for row in rows if int(row["step"]) < step]

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
 
-from ..config.command_line import choices
-from ..config.from_run import COMPOSED, composed_text
-from ..config.instantiate import plain
 from ..config.resolvers import app_attributes
+from ..config.run_folder import read_summary
 from ..data.counts import sample_counts, unreadable_counts
 from ..data.loading.keys import TRAIN, display_name
 from ..data.row_choice import write_rows
 from ..devices import tune_process
 from ..errors import ConfigError, ConfigProblem
-from ..files import RUN_FOLDER, write_atomically
-from ..report import make_run_folder, print_opening, quiet_libraries
+from ..learners.checkpoints.reading import log_once
+from ..report import print_opening, quiet_libraries
 from ..trainer.build import build_trainer, build_trainer_section
+from .folder import in_use, open_folder, remove_empty, write_configs
 from .monitors import explain_trainer_errors, monitor_problems
 from .prepare import prepare
 from .prepared import Prepared
+from .resuming import continued, find_earlier
 from .summary import report_run, summarize
 
 log = logging.getLogger(__name__)
@@ -49,70 +47,61 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
     Raises:
         ConfigError: If the run cannot work; raised before anything is written.
     """
+    problems = list(problems)
+    earlier = None if problems else find_earlier(config)
+    if earlier is None:
+        return _run_once(config, problems)
+    if earlier.has_finished:
+        log_once("%s has finished; run.resume=null runs it anew", earlier.folder, is_warning=False)
+        return read_summary(Path(earlier.folder)) or {}
+    sentence = "goes on after step %s in %s, its metrics and logs included"
+    log_once(sentence, earlier.step, earlier.folder, is_warning=False)
+    return _run_once(continued(config, earlier), problems, Path(earlier.folder))
+
+
+def _run_once(
+    config: DictConfig, problems: Iterable[ConfigProblem], folder: Path | None = None
+) -> dict[str, Any]:
+    """Executes a run in a folder of its own, or in that of the run that it goes on with."""
     started = time.monotonic()
     tune_process()
     prepared = prepare(config, problems)
     with app_attributes(prepared.attributes):
-        trainer, folder = _build_trainer(prepared)
-        _write_inputs(prepared, folder)
-        _announce(prepared)
-        _warn_of_random_weights(prepared)
-        with explain_trainer_errors():
-            training = prepared.mode.carry_out(prepared, trainer)
-    seconds = time.monotonic() - started
-    content = summarize(prepared, trainer, folder, training=training, seconds=seconds)
-    if trainer.is_global_zero:
-        report_run(content, prepared, folder)
+        trainer, folder = _build_trainer(prepared, folder)
+        with in_use(folder):
+            _write_inputs(prepared, folder)
+            _announce(prepared)
+            _warn_of_random_weights(prepared)
+            with explain_trainer_errors():
+                training = prepared.mode.carry_out(prepared, trainer)
+            seconds = time.monotonic() - started
+            content = summarize(prepared, trainer, folder, training=training, seconds=seconds)
+            if trainer.is_global_zero:
+                report_run(content, prepared, folder)
     return content
 
 
-def _build_trainer(prepared: Prepared) -> tuple[pl.Trainer, Path]:
-    """Builds the Trainer, and creates the folder that it writes to."""
+def _build_trainer(prepared: Prepared, folder: Path | None) -> tuple[pl.Trainer, Path]:
+    """Builds the Trainer, and creates the folder that it writes to, unless one is given."""
     config = prepared.config
     section = build_trainer_section(config)
     if prepared.mode.trains and (problems := monitor_problems(prepared, section["callbacks"])):
         raise ConfigError(problems)
     section |= prepared.validation
-    folder = _create_folder(config)
+    folder = open_folder(config, folder)
     try:
         trainer = build_trainer(
             config, section, prepared.devices, prepared.evaluation, prepared.length, folder
         )
     except ConfigError:
-        _remove_empty(folder)
+        remove_empty(folder)
         raise
     return trainer, folder
 
 
-def _create_folder(config: DictConfig) -> Path:
-    """Creates the run's folder on the first process; the others are given it or need none."""
-    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-        return Path(os.environ.get(RUN_FOLDER, Path(config.run.dir) / config.run.id))
-    try:
-        folder = make_run_folder(config.run.dir, config.run.id, choices().label)
-    except OSError as error:
-        expected = f"no folder can be made there: {error.strerror or error}"
-        raise ConfigError([ConfigProblem("run.dir", config.run.dir, expected)]) from error
-    os.environ[RUN_FOLDER] = str(folder)
-    return folder
-
-
-@rank_zero_only
-def _remove_empty(folder: Path) -> None:
-    """Removes the folder of a run that cannot begin, unless something has been written to it."""
-    with suppress(OSError):
-        folder.rmdir()
-
-
 @rank_zero_only
 def _write_inputs(prepared: Prepared, folder: Path) -> None:
-    resolved = OmegaConf.create(plain(prepared.config))
-    resolved.run.seed = prepared.seed
-    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(resolved))
-    chosen = choices()
-    groups = {"config": chosen.config, "groups": chosen.groups}
-    text = composed_text(prepared.config, seed=prepared.seed, chosen=groups)
-    write_atomically(folder / COMPOSED, text)
+    write_configs(prepared.config, folder, prepared.seed)
     prepared.data.labels.write_list(folder / "labels.csv")
     loaders = prepared.data.loaders
     sources = {

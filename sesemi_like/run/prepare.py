@@ -219,7 +219,10 @@ class _Preparation:
         with self.problems.collecting():
             path = self.run.resume_from_checkpoint
             if self.mode.trains and path is not None:
-                check_resuming(learner, path, key=key, max_iterations=length.steps)
+                goes_on = self.run.resume is not None
+                check_resuming(
+                    learner, path, key=key, max_iterations=length.steps, may_be_over=goes_on
+                )
 
     def build_evaluation(self, data: DataModule | None, learner: Learner | None) -> Evaluation:
         """Builds the evaluators."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from ..config.check import named_loaders
@@ -22,6 +23,7 @@ from ..learners.checkpoints.saving import (
     MatchLoggedSteps,
 )
 from ..learners.nonfinite import NonFiniteLosses
+from ..models.weights import read_metadata
 from ..report import ProgressBar, TensorBoardImages, metrics_loggers
 from .checkpoints import add_checkpoints
 from .signal_handlers import KeepSignalHandlers
@@ -95,12 +97,21 @@ def build_trainer(
         "limit_val_batches": 1.0 if _is_validated(config) else 0,  # Lightning warns of no loaders
         **devices.trainer_settings(),
         **section,
-        "logger": metrics_loggers(folder) if section["logger"] is None else section["logger"],
+        "logger": _own_loggers(run, folder) if section["logger"] is None else section["logger"],
         "callbacks": callbacks,
     }
     target = {"_target_": "pytorch_lightning.Trainer"}
     trainer: pl.Trainer = instantiate(target, key="trainer", **settings)
     return trainer
+
+
+def _own_loggers(run: DictConfig, folder: Path) -> list[Logger]:
+    """The loggers of a run without any in its config; one that goes on in its folder adds to it."""
+    path = run.resume_from_checkpoint
+    goes_on = path is not None and Path(path).is_relative_to(folder)
+    return metrics_loggers(
+        folder, from_step=read_metadata(path)["global_step"] if goes_on else None
+    )
 
 
 def _callback_problems(callbacks: list[Any]) -> list[ConfigProblem]:

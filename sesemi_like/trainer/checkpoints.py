@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from ..config.check import named_loaders
 from ..config.instantiate import plain
+from ..config.intervals import parse_interval
 from ..config.length import RunLength
 from ..learners.checkpoints.saving import LastCheckpoint
 from .validation import epochs_between
@@ -33,7 +34,8 @@ def add_checkpoints(
     """
     own = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     is_validated = any(key == "data.val" for key, _ in named_loaders(config.data))
-    keeps_last = not own or any(checkpoint.save_last for checkpoint in own)
+    interval = config.run.checkpoint_every
+    keeps_last = not own or interval is not None or any(checkpoint.save_last for checkpoint in own)
     best = [ModelCheckpoint(save_top_k=1, monitor="val/top1", mode="max")]
     added = best if is_validated and not own else []
     checkpoints = [*own, *added]
@@ -49,7 +51,8 @@ def add_checkpoints(
             checkpoint.save_weights_only |= checkpoint.monitor is not None
     # After the others, so that it knows which checkpoint is the best by now.
     every = 1 if is_validated else epochs_between(length)
-    return [*callbacks, *added, LastCheckpoint(str(last_folder), every_n_epochs=every)]
+    last = LastCheckpoint(str(last_folder), every, interval and parse_interval(interval))
+    return [*callbacks, *added, last]
 
 
 def _chooses_contents(config: DictConfig) -> bool:

@@ -19,7 +19,14 @@ _OPTIMIZATION = {"optimizer", "trainable", *param_groups.SETTINGS}
 """Settings that the state of an optimizer depends on."""
 
 
-def check_resuming(learner: Learner, path: str, *, key: str, max_iterations: int | None) -> None:
+def check_resuming(
+    learner: Learner,
+    path: str,
+    *,
+    key: str,
+    max_iterations: int | None,
+    may_be_over: bool = False,
+) -> None:
     """Checks that a learner can go on where a checkpoint stopped; warns where it ends elsewhere.
 
     Args:
@@ -27,16 +34,17 @@ def check_resuming(learner: Learner, path: str, *, key: str, max_iterations: int
         path: A checkpoint of a run.
         key: The config key that names the path, for messages.
         max_iterations: Steps of the whole run; None is open-ended.
+        may_be_over: Whether all steps may have been made, so that only what follows them is left.
 
     Raises:
         ConfigError: If it cannot, or settings would be ignored in silence.
     """
     checkpoint = Checkpoint.read(path, key=key)
-    if reason := _no_run(checkpoint.content):
+    if reason := no_run(checkpoint.content):
         raise checkpoint.problem(f"{reason}; run.pretrained_checkpoint_path loads weights alone")
     problems = [
         *_model_problems(learner, checkpoint),
-        *_length_problems(checkpoint, max_iterations),
+        *([] if may_be_over else _length_problems(checkpoint, max_iterations)),
         *_optimizer_problems(learner, checkpoint),
     ]
     if problems:
@@ -52,8 +60,15 @@ def check_resuming(learner: Learner, path: str, *, key: str, max_iterations: int
         )
 
 
-def _no_run(content: Mapping[str, Any]) -> str | None:
-    """Says why a file is not what a run can be resumed from."""
+def no_run(content: Mapping[str, Any]) -> str | None:
+    """Says why a file is not what a run can be resumed from.
+
+    Args:
+        content: Everything in the file.
+
+    Returns:
+        A sentence fragment; None where it is a whole checkpoint.
+    """
     if not isinstance(content.get("loops"), Mapping) or "pytorch-lightning_version" not in content:
         return "is no checkpoint of a run"
     steps, states = content.get("global_step"), content.get("optimizer_states")

@@ -11,8 +11,10 @@ from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
-from ...compat.lightning import set_logged_step
+from ...compat.lightning import set_logged_step, validates_now
+from ...config.intervals import Interval
 from ...files import replacing
+from .schedule import SaveSchedule
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -51,16 +53,20 @@ class LastCheckpoint(Checkpoint):
     Args:
         dirpath: The folder.
         every_n_epochs: Epochs between two checkpoints where nothing is validated.
+        interval: Saves at this interval, and at the end, in place of every validation.
 
     Attributes:
         path: The file.
         saved_step: The step of the file; None until one has been written.
     """
 
-    def __init__(self, dirpath: str | Path, every_n_epochs: int = 1) -> None:
+    def __init__(
+        self, dirpath: str | Path, every_n_epochs: int = 1, interval: Interval | None = None
+    ) -> None:
         self.path = Path(dirpath).expanduser().resolve() / "last.ckpt"
         self.every_n_epochs = every_n_epochs
         self.saved_step: int | None = None
+        self._schedule = SaveSchedule(interval) if interval else None
         self._is_due = False
 
     @property
@@ -80,19 +86,34 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path)
         self.saved_step = trainer.global_step
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begins to count."""
+        if self._schedule:
+            self._schedule.start(trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Saves at the interval; what follows a validation or ends an epoch is saved after it."""
+        if self._schedule is None or not self._schedule.is_due(trainer.global_step):
+            return
+        self._is_due = trainer.is_last_batch or validates_now(trainer)
+        if not self._is_due and self._lacks_step(trainer):
+            self.save(trainer)
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves, but leaves the end of an epoch to :meth:`on_train_epoch_end`.
 
         From a checkpoint of before that, the batches of this epoch would be read again.
         """
-        self._is_due = trainer.is_last_batch and not trainer.sanity_checking
-        if not self._is_due and self._lacks_step(trainer):
+        is_due = (self._schedule is None or self._is_due) and not trainer.sanity_checking
+        self._is_due = is_due and trainer.is_last_batch
+        if is_due and not self._is_due and self._lacks_step(trainer):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves after a validation or some epochs, and when training ends."""
         is_due, self._is_due = self._is_due or _is_over(trainer), False
-        if trainer.check_val_every_n_epoch == 1 and not _is_validated(trainer):
+        is_by_epochs = trainer.check_val_every_n_epoch == 1 and not _is_validated(trainer)
+        if is_by_epochs and self._schedule is None:
             is_due |= (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if is_due and self._lacks_step(trainer):
             self.save(trainer)

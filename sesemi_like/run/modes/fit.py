@@ -28,6 +28,8 @@ def fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
     learner, data, run = prepared.learner, prepared.data, prepared.config.run
     trainer.fit(learner, datamodule=data, ckpt_path=run.resume_from_checkpoint, weights_only=True)
     metrics = scalar_metrics(trainer.callback_metrics)  # before those of the test join them
+    if "val" in data.datasets and not prepared.evaluation.last and run.resume is not None:
+        trainer.validate(learner, datamodule=data, verbose=False)  # killed after its last step
     if "test" in data.datasets:
         best = best_checkpoint(trainer)
         path = best.path if best else None
