@@ -1,5 +1,6 @@
 from . import collation, transforms, views
 from ._version import __version__
+from .config.components import register
 from .data import dataset, register_dataset
 from .learners import Classifier, Learner
 from .learners.checkpoints.loading import load_model
@@ -15,6 +16,7 @@ __all__ = [
     "collation",
     "dataset",
     "load_model",
+    "register",
     "register_dataset",
     "transforms",
     "views",

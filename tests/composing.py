@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from sesemi_like.config.own_code import own_code
 from sesemi_like.config.resolvers import register_resolvers
-from sesemi_like.config.store import builtin_configs, register_configs
+from sesemi_like.config.search_path import compose_config, own_configs
+from sesemi_like.config.store import register_configs
 
 
 def composed(name: str, *overrides: str, folder: Path | None = None) -> DictConfig:
@@ -20,7 +20,6 @@ def composed(name: str, *overrides: str, folder: Path | None = None) -> DictConf
     """
     register_configs()
     register_resolvers()
-    GlobalHydra.instance().clear()
-    search = f"hydra.searchpath=[file://{builtin_configs()}]"
-    with initialize_config_dir(str(folder or builtin_configs()), version_base="1.3"):
-        return compose(name, overrides=[search, *overrides])
+    own = str(folder) if folder else None
+    with own_configs(own), own_code(own):
+        return compose_config(name, overrides)

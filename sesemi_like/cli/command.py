@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ..config.from_run import refuse_in_file, register_earlier_run
+from ..config.own_code import own_code
 from ..config.resolvers import register_resolvers
 from ..config.search_path import own_configs
 from ..config.store import register_configs
@@ -90,10 +91,11 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
     def run_once(config: DictConfig) -> dict[str, Any]:
         composed.append(config)
         refuse_in_file(config, arguments.config_name)
-        return job(config)
+        with own_code(arguments.config_dir):  # anew, in the job of a launcher
+            return job(config)
 
     try:
-        with own_configs(arguments.config_dir):
+        with own_configs(arguments.config_dir), own_code(arguments.config_dir):
             name, overrides = arguments.config_name, arguments.overrides
             arguments.config_name = register_earlier_run(name, overrides, MODES)
             if not _show(arguments):

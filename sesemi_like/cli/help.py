@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
+from ..config.components import library_choices
 from ..config.learners import LEARNERS
 from ..config.origins import COMMAND_LINE, DEFAULT, Part, compose_parts, leaves, origins
 from ..config.search_path import (
@@ -55,6 +56,8 @@ def help_text(config_name: str, config_dir: str | None, overrides: list[str]) ->
         f"{_TITLE}\n\n{usage}",
         "Configs, open_cli -cn NAME:\n\n" + _list(configs),
         "Groups, group=choice:\n\n" + _list({**choices, "learner": learners}),
+        "Classes of torch and Lightning, group=Class, or group@KEY=Class to place one at a key:\n\n"
+        + _list({name: ", ".join(names) for name, names in library_choices().items()}),
         "Modes, run.mode=NAME:\n\n" + _list({m.name: m.summary for m in MODES.values()}),
         options.replace("options", "Options", 1),
         "Keys, key=value; +key=value adds one that is not there, ~key removes one.\n"

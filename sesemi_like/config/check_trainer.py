@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, suggest
+from .by_name import described_by_key
 from .length import length_problems
 from .mode import Mode
 
@@ -72,9 +73,9 @@ def trainer_problems(config: DictConfig, mode: Mode) -> Iterator[ConfigProblem]:
 
 
 def _callback_problems(callbacks: Any) -> Iterator[ConfigProblem]:
-    several = callbacks if isinstance(callbacks, list) else [callbacks]
-    if callbacks is not None and not all(map(_is_described, several)):
-        expected = "needs a callback with its _target_, or a list of them"
+    described = described_by_key(callbacks, "trainer.callbacks")
+    if not all(map(_is_described, described.values())):
+        expected = "needs a callback with its _target_, a list of them, or a mapping by name"
         yield ConfigProblem("trainer.callbacks", callbacks, expected)
 
 
@@ -98,10 +99,10 @@ def _accumulation_problems(
     run: Mapping[str, Any], given: Mapping[str, Any]
 ) -> Iterator[ConfigProblem]:
     """Finds epochs of different numbers of steps, of which no schedule could know the end."""
-    callbacks = given.get("callbacks")
-    for number, callback in enumerate(callbacks if isinstance(callbacks, list) else [callbacks]):
+    described = described_by_key(given.get("callbacks"), "trainer.callbacks")
+    for key, callback in described.items():
         target = callback.get("_target_") if isinstance(callback, dict) else ""
         is_by_epochs = run["num_iterations"] is None and given.get("max_steps") is None
         if str(target).endswith("GradientAccumulationScheduler") and is_by_epochs:
             expected = "changes how many steps an epoch has; needs run.num_iterations"
-            yield ConfigProblem(f"trainer.callbacks.{number}", target, expected)
+            yield ConfigProblem(key, target, expected)

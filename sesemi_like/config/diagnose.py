@@ -18,6 +18,7 @@ from ..errors import ConfigError, ConfigProblem, suggest
 from .check import typed_problems
 from .mode import Modes, mode_problems
 from .overrides import forced_override, override_problems, split_overrides
+from .own_code import own_code
 from .search_path import compose_config, config_files, covered_configs, is_group, own_configs
 from .store import register_configs
 from .targets import target_problems
@@ -50,7 +51,7 @@ def composition_problems(
     """
     runs = _single_runs(list(overrides)) if is_sweep else [list(overrides)]
     try:
-        with own_configs(config_dir):
+        with own_configs(config_dir), own_code(config_dir):
             problems = [p for run in runs for p in _problems(config_name, config_dir, run, modes)]
     finally:
         register_configs()
@@ -205,6 +206,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _details(error: Exception) -> str:
+    if "Cannot merge" in str(error) and "ListConfig" in str(error):
+        return (
+            "one config has a list where another has a mapping by name, as callbacks and loggers "
+            "may be; write yours as the other does"
+        )
     if "appears more than once" in str(error):
         return "a group that is chosen already is chosen anew without +"
     rest = " ".join(line.strip() for line in str(error).strip().splitlines()[1:])

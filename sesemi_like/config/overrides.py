@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
-from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from ..compat.hydra import apply_as_hydra, apply_overrides_with, is_null_mapping
@@ -27,7 +27,8 @@ def apply(overrides: Sequence[Override], config: DictConfig) -> None:
 
     OmegaConf refuses mappings for a key that is typed and null or new, and all keys below it. Here
     such a key first becomes what an empty mapping in a file would make of it: a struct with its
-    defaults, or a mapping without keys.
+    defaults, or a mapping without keys. A list takes the place of a mapping, and the other way
+    round, as for the callbacks of a Trainer, which may be either.
 
     Args:
         overrides: Overrides of keys, not choices of groups.
@@ -46,6 +47,8 @@ def apply(overrides: Sequence[Override], config: DictConfig) -> None:
         is_mapping = isinstance(override.value(), dict)
         if (is_mapping and _lacks_mapping(owner, name, adds=adds)) or (adds and is_new):
             _merge(owner, name, override.value())
+        elif _is_of_another_kind(owner, name, override.value()):
+            _replace(owner, name, override.value())
         else:
             apply_as_hydra([override], config)
 
@@ -151,6 +154,23 @@ def _lacks_mapping(node: Any, name: str, *, adds: bool) -> bool:
     if not isinstance(node, DictConfig) or name not in node:
         return isinstance(node, DictConfig) and adds
     return is_null_mapping(node, name)
+
+
+def _is_of_another_kind(node: Any, name: str, value: Any) -> bool:
+    """Whether a list is to stand where a mapping does, or the other way round."""
+    if not isinstance(node, DictConfig) or name not in node or OmegaConf.is_missing(node, name):
+        return False
+    current = node.get(name)
+    if isinstance(value, dict):
+        return isinstance(current, ListConfig)
+    return isinstance(value, list) and isinstance(current, DictConfig)
+
+
+def _replace(node: DictConfig, name: str, value: Any) -> None:
+    try:
+        OmegaConf.update(node, name, value, merge=False)
+    except OmegaConfBaseException as error:
+        raise ConfigCompositionException(f"Could not override {name!r}") from error
 
 
 def _merge(node: DictConfig, name: str, value: Any) -> None:

@@ -15,6 +15,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 
 from ..errors import ConfigError, ConfigProblem
+from .components import REGISTERED, SCHEME, Signatures
 from .store import builtin_configs
 
 OWN = "-cd"
@@ -22,7 +23,9 @@ OWN = "-cd"
 
 
 class OwnFolder(SearchPathPlugin):
-    """Puts a person's own folder before the built-in configs, wherever Hydra looks for configs.
+    """Puts a person's own folder, then classes, before the built-in configs wherever Hydra looks.
+
+    Classes come before files because some systems take `sgd.yaml` for the file of `SGD`.
 
     Attributes:
         path: The folder, or None.
@@ -31,7 +34,8 @@ class OwnFolder(SearchPathPlugin):
     path: Path | None = None
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Adds the folder; called by Hydra whenever it is initialized."""
+        """Adds both; called by Hydra whenever it is initialized."""
+        search_path.prepend(SCHEME, f"{SCHEME}://", anchor="main")
         if self.path is not None:
             search_path.prepend(OWN, f"file://{self.path}", anchor="main")
 
@@ -49,6 +53,7 @@ def own_configs(config_dir: str | None) -> Iterator[None]:
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError([ConfigProblem(OWN, config_dir, "no such folder")])
     if OwnFolder not in Plugins.instance().discover(SearchPathPlugin):
+        Plugins.instance().register(Signatures)
         Plugins.instance().register(OwnFolder)
     before, OwnFolder.path = OwnFolder.path, Path(config_dir).absolute() if config_dir else None
     try:
@@ -122,10 +127,11 @@ def config_files(config_dir: str | None, group: str = "") -> dict[str, Path]:
 
 
 def groups(config_dir: str | None) -> dict[str, list[str]]:
-    """The choices of every group; folders without a config, such as data, are none."""
+    """The choices of every group, a person's own classes last; folders without any are none."""
     folders = [builtin_configs(), *([Path(config_dir)] if config_dir else [])]
-    names = sorted({path.parent.name for folder in folders for path in folder.glob("*/*.yaml")})
-    return {name: list(config_files(config_dir, name)) for name in names}
+    names = {path.parent.name for folder in folders for path in folder.glob("*/*.yaml")}
+    chosen = {name: [*config_files(config_dir, name)] for name in sorted({*names, *REGISTERED})}
+    return {name: [*files, *REGISTERED.get(name, {})] for name, files in chosen.items()}
 
 
 def opening_sentence(path: Path) -> str:

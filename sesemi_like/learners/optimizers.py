@@ -51,7 +51,8 @@ def fused_settings(config: Mapping[str, Any], trainer: pl.Trainer | None) -> dic
     """
     module, _, name = str(config.get("_target_")).rpartition(".")
     has_kernel = module == "torch.optim" and name in FUSED
-    is_open = not {"fused", "foreach", "differentiable"} & set(config)
+    kernels = (config.get("fused"), config.get("foreach"), config.get("differentiable") or None)
+    is_open = all(kernel is None for kernel in kernels)
     return {"fused": True} if has_kernel and is_open and not _changes_gradients(trainer) else {}
 
 

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from ..errors import ConfigError, ConfigProblem, suggest
 from ..evaluation.callback import needs_of
 from ..learners.evaluated import predict_samples
+from ..trainer.build import callback_keys
 from .prepared import Prepared
 
 _ALWAYS = ("lr", "epoch", "step", "train/loss")
@@ -28,8 +29,8 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
         callbacks: The callbacks of the section `trainer`, built.
     """
     watched = {
-        f"trainer.callbacks.{number}.monitor": callback.monitor
-        for number, callback in enumerate(callbacks)
+        f"{key}.monitor": callback.monitor
+        for key, callback in zip(callback_keys(prepared.config), callbacks, strict=True)
         if isinstance(callback, EarlyStopping | ModelCheckpoint)
         and callback.monitor
         and getattr(callback, "strict", True)

@@ -11,9 +11,11 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from ..config.by_name import described_by_key
 from ..config.check import named_loaders
 from ..config.instantiate import instantiate, plain
 from ..config.length import RunLength
+from ..config.targets import foreign_problem
 from ..devices import Devices
 from ..errors import ConfigError, ConfigProblem
 from ..evaluation import Evaluation
@@ -43,12 +45,12 @@ def build_trainer_section(config: DictConfig) -> dict[str, Any]:
         ConfigError: If a callback, logger, plugin or strategy cannot be built.
     """
     section: dict[str, Any] = plain(config.trainer) or {}
-    for name in ("callbacks", "logger", "plugins", *({"strategy"} & set(section))):
-        section[name] = instantiate(section.get(name), key=f"trainer.{name}")
+    if "strategy" in section:
+        section["strategy"] = instantiate(section["strategy"], key="trainer.strategy")
     for name in ("callbacks", "plugins"):
-        objects = section[name] or []
-        section[name] = objects if isinstance(objects, list) else [objects]
-    if problems := _callback_problems(section["callbacks"]):
+        section[name] = list(_build_described(section.get(name), f"trainer.{name}").values())
+    section["logger"] = _build_loggers(section.get("logger"))
+    if problems := _callback_problems(config, section["callbacks"]):
         raise ConfigError(problems)
     if not any(isinstance(plugin, CheckpointIO) for plugin in section["plugins"]):
         section["plugins"].append(AtomicCheckpointIO())
@@ -114,11 +116,34 @@ def _own_loggers(run: DictConfig, folder: Path) -> list[Logger]:
     )
 
 
-def _callback_problems(callbacks: list[Any]) -> list[ConfigProblem]:
+def callback_keys(config: DictConfig) -> list[str]:
+    """The config keys of the callbacks of the section `trainer`, in their order.
+
+    Args:
+        config: A composed config.
+    """
+    section: dict[str, Any] = plain(config.trainer) or {}
+    return list(described_by_key(section.get("callbacks"), "trainer.callbacks"))
+
+
+def _build_described(value: Any, key: str) -> dict[str, Any]:
+    """Builds every object that a setting describes, by its config key."""
+    described = described_by_key(value, key)
+    return {name: instantiate(entry, key=name) for name, entry in described.items()}
+
+
+def _build_loggers(value: Any) -> Any:
+    """Builds the loggers; true, false and null mean what they mean to a Trainer."""
+    if value is None or isinstance(value, bool):
+        return value
+    return list(_build_described(value, "trainer.logger").values())
+
+
+def _callback_problems(config: DictConfig, callbacks: list[Any]) -> list[ConfigProblem]:
     expected = "is no Lightning callback; needs the _target_ of one"
     return [
-        ConfigProblem(f"trainer.callbacks.{number}", callback, expected)
-        for number, callback in enumerate(callbacks)
+        ConfigProblem(key, callback, foreign_problem(type(callback)) or expected)
+        for key, callback in zip(callback_keys(config), callbacks, strict=True)
         if not isinstance(callback, pl.Callback)
     ]
 

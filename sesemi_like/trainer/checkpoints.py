@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from ..config.by_name import described_by_key
 from ..config.check import named_loaders
 from ..config.instantiate import plain
 from ..config.intervals import parse_interval
@@ -58,9 +59,8 @@ def add_checkpoints(
 def _chooses_contents(config: DictConfig) -> bool:
     """Whether the config itself says if checkpoints hold weights alone."""
     section: dict[str, Any] = plain(config.trainer) or {}
-    callbacks = section.get("callbacks") or []
-    several = callbacks if isinstance(callbacks, list) else [callbacks]
-    return any("save_weights_only" in callback for callback in several)
+    described = described_by_key(section.get("callbacks"), "trainer.callbacks")
+    return any("save_weights_only" in callback for callback in described.values())
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sesemi_like.data import convert
 from sesemi_like.run.modes import MODES
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
-FILE = re.compile(r"# (configs/\w+\.yaml|\w+\.py)\n")
+FILE = re.compile(r"# (configs/\w+\.yaml|(?:configs/)?\w+\.py)\n")
 # Commands other than open_cli: installs, other programs, and benchmarks, which take minutes.
 NOT_RUN = (
     "python -m pip",
