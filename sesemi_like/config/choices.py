@@ -29,6 +29,9 @@ REDUCTIONS = ("mean", "weighted_mean", "sum")
 EMA_KINDS = ("states", "parameters")
 """What the moving average averages: parameters and buffers, or parameters alone."""
 
+EMA_MODES = ("eval", "train")
+"""The mode of an averaged network while its source is trained."""
+
 LR_INTERVALS = ("step", "epoch")
 """When a learning-rate schedule steps."""
 

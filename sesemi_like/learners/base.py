@@ -17,12 +17,11 @@ from ..config.learners.optimization import optimization_problems
 from ..distributed import gather_objects
 from ..errors import ConfigError, Problems
 from ..models.backbones.pretrained import without_initial_weights
-from ..models.ema import EMATeacher
 from ..models.heads.loss.base import Fields, Step
-from ..models.networks import Networks
 from ..predictions import Predictions
 from ..schedulers.durations import steps_of_run
 from ..views.image_inputs import Inputs
+from .averages import average_problems, build_averages, move_averages
 from .checkpoints import rng
 from .definition import LearnerDefinition
 from .dry_run import dry_run
@@ -74,7 +73,6 @@ class Learner(LearnerDefinition):
         seed: The run's seed, which what heads draw depends on.
     """
 
-    networks: Networks
     evaluated: EvaluatedForwards
 
     def __init__(
@@ -109,10 +107,13 @@ class Learner(LearnerDefinition):
             return
         Problems(optimization_problems(self.settings, self.key)).raise_if_any()
         self.networks = self.build_networks()
+        build_averages(self.networks, self.averages())
         self.loss_terms = nn.ModuleDict(self.build_terms())
         for term in self.terms.values():
             term.head.build(self.networks, self.data_facts)
         self.shared_parts = nn.ModuleDict(share_parts(self.terms))
+        self.networks.heads = {name: term.head for name, term in self.terms.items()}
+        build_averages(self.networks, self.averages(), of_heads=True)
         if self.settings.get("trainable") is not None:
             freeze_the_rest(self, self.settings["trainable"], key=f"{self.key}.trainable")
         use_channels_last(self)
@@ -178,6 +179,7 @@ class Learner(LearnerDefinition):
         known: dict[str, Any] = {"heads": heads, "functions": self.functions()}
         problems += request_problems(requests, fields, self.networks, keys, **known)
         problems += [problem for term in terms.values() for problem in term.problems()]
+        problems += average_problems(self)
         if problems:
             raise ConfigError(problems)
         plan = ForwardPlan(requests, self.networks, given=self.given(fields), **known)
@@ -268,6 +270,8 @@ class Learner(LearnerDefinition):
         super().optimizer_step(*args, **kwargs)
         if self.skips_step:
             return
+        move_averages(self, self.global_step)
+        if self._step is not None:
         for teacher, source in self.averaged_networks().items():
             average = self.networks.module(teacher)
             assert isinstance(average, EMATeacher)

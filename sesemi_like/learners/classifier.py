@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from ..config.facts import DataFacts
 from ..config.instantiate import instantiate
 from ..errors import ConfigProblem, Problems
-from ..models.ema import EMATeacher
 from ..models.heads.linear import LinearHead
 from ..models.heads.loss import SupervisedLossHead
 from ..models.heads.loss.base import Forward, LossHead
 from ..models.networks import ClassificationNetwork, Networks
 from ..views.image_inputs import Inputs
+from .averages import Average
 from .base import Learner
+from .more_networks import add_networks
 from .terms import LossTerm
 
 
@@ -24,8 +25,9 @@ class Classifier(Learner):
     """Classifies with a backbone and a head, from a supervised and any number of further losses.
 
     Networks: `classifier`, whose output is ``{"features": (N, D), "logits": (N, C)}``; `backbone`,
-    another name for it; and `teacher`, its EMA, when `model.ema` is given. Evaluated are `model`
-    (the classifier) and `ema` (the teacher), which gives the headline figure when there is one.
+    another name for it; `teacher`, its EMA, when `model.ema` is given; and those of
+    `model.networks` and `model.teachers`. Evaluated are `model` (the classifier) and `ema` (the
+    teacher), which gives the headline figure when there is one.
 
     Args:
         hparams: The values of `sesemi_like.config.structs.ClassifierHParams`.
@@ -62,14 +64,25 @@ class Classifier(Learner):
         return [ConfigProblem(f"{self.key}.num_classes", num_classes, expected)]
 
     def build_networks(self) -> Networks:
-        """Builds the classifier and its EMA teacher."""
+        """Builds the classifier and the further networks of `model.networks`."""
         model = self.settings["model"]
         backbone = instantiate(model["backbone"], key=f"{self.key}.model.backbone")
         network = ClassificationNetwork(backbone, self._build_head(backbone))
-        networks: dict[str, nn.Module] = {"classifier": network}
-        if model.get("ema"):
-            networks["teacher"] = EMATeacher(network, **model["ema"])
-        return Networks(networks, aliases={"backbone": "classifier"})
+        networks = Networks({"classifier": network}, aliases={"backbone": "classifier"})
+        key, sizes = f"{self.key}.model.networks", {"in_features": backbone.out_features}
+        add_networks(networks, model.get("networks") or {}, key=key, **sizes)
+        return networks
+
+    def averages(self) -> dict[str, Average]:
+        """The teacher of `model.ema`, which averages the classifier, and those of `teachers`."""
+        key, model = f"{self.key}.model", self.settings["model"]
+        averages = {}
+        if ema := model.get("ema"):
+            averages["teacher"] = Average("classifier", ema, f"{key}.ema")
+        for name, config in (model.get("teachers") or {}).items():
+            if config is not None:
+                averages[name] = Average.of(config, f"{key}.teachers.{name}")
+        return averages
 
     @property
     def forward_setting(self) -> str:
@@ -146,10 +159,6 @@ class Classifier(Learner):
         if "teacher" in self.networks:
             evaluated["ema"] = Forward(self.input_field, "teacher", grad=False)
         return evaluated
-
-    def averaged_networks(self) -> dict[str, str]:
-        """Averages the classifier into its teacher."""
-        return {"teacher": "classifier"} if "teacher" in self.networks else {}
 
 
 def _term_configs(model: dict[str, Any], key: str) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -11,6 +11,7 @@ from ..config.facts import DataFacts
 from ..errors import ConfigProblem
 from ..models.heads.loss.base import Fields, Forward
 from ..models.networks import Networks
+from .averages import Average
 from .terms import LossTerm
 
 
@@ -19,9 +20,11 @@ class LearnerDefinition(pl.LightningModule):
 
     Attributes:
         settings: The hyperparameters, as plain values.
+        networks: The networks, once they are built.
     """
 
     settings: dict[str, Any]
+    networks: Networks
 
     key = "learner.hparams"
     """The config key of the hyperparameters, for messages."""
@@ -59,9 +62,20 @@ class LearnerDefinition(pl.LightningModule):
         """Names what is evaluated, the headline last; data are fields of the val loader."""
         return {}
 
+    def averages(self) -> dict[str, Average]:
+        """Names the EMA teachers that the engine builds beside the networks, and what of.
+
+        By default those of `self.settings["teachers"]`: ``{name: {network, decay, ...}}``.
+        """
+        key, teachers = f"{self.key}.teachers", self.settings.get("teachers") or {}
+        return {n: Average.of(t, f"{key}.{n}") for n, t in teachers.items() if t is not None}
+
     def averaged_networks(self) -> dict[str, str]:
-        """Names each EMA teacher and the network it averages: ``{"teacher": "classifier"}``."""
-        return {}
+        """Names each EMA teacher and the network it averages: ``{"teacher": "classifier"}``.
+
+        A learner that builds teachers itself names them here.
+        """
+        return {name: average.network for name, average in self.averages().items()}
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Names functions without parameters that requests may go through, as through a network.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..compat.torch import copy_tensors
-from ..config.choices import EMA_KINDS
+from ..config.choices import EMA_KINDS, EMA_MODES
 
-_average_of = lru_cache(maxsize=1)(get_ema_multi_avg_fn)
+_average_of = lru_cache(maxsize=8)(get_ema_multi_avg_fn)
 """Making torch's function anew in each step would take a tenth of the update."""
 
 _Pairs = tuple[list[Tensor], list[Tensor]]
@@ -42,37 +42,45 @@ class EMATeacher(nn.Module):
     """Holds the exponential moving average of a network: ``average = d * average + (1 - d) * new``.
 
     Tarvainen & Valpola, "Mean teachers are better role models", 2017, arXiv 1703.01780. The copy
-    takes no gradients and stays in evaluation mode.
+    takes no gradients.
 
     Args:
         module: The network to average; it is copied.
-        decay: d, the share of the old average that is kept at each step, in [0, 1].
+        decay: d, the share of the old average that is kept at each step, in [0, 1], or a schedule:
+            optimizer step -> d. data2vec (arXiv 2202.03555, section 3.2) raises it linearly.
         warmup: Keeps ``min(decay, (1 + step) / (10 + step))`` at first, so that the random weights
             of the start are soon forgotten (as in TensorFlow's ExponentialMovingAverage).
         kind: ``states`` averages parameters and floating-point buffers such as BatchNorm's running
             statistics; ``parameters`` averages parameters alone and copies every buffer. Integer
             buffers are always copied.
+        mode: ``eval``: the copy stays in evaluation mode; a request with ``norm="batch"`` alone
+            has its BatchNorm take the batch's statistics. ``train``: it follows the mode of its
+            source, so that dropout is on in training.
 
     Raises:
-        ValueError: If `decay` lies outside [0, 1] or there is no such `kind`.
+        ValueError: If `decay` lies outside [0, 1], or there is no such `kind` or `mode`.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        decay: float = 0.999,
+        decay: float | Callable[[int], float] = 0.999,
         warmup: bool = True,
         kind: str = "states",
+        mode: str = "eval",
     ) -> None:
         super().__init__()
-        if not 0 <= decay <= 1:
+        if not callable(decay) and not 0 <= decay <= 1:
             raise ValueError(f"decay: found {decay}; must lie in [0, 1]")
         if kind not in EMA_KINDS:
             raise ValueError(f"kind: found {kind!r}; must be one of {', '.join(EMA_KINDS)}")
+        if mode not in EMA_MODES:
+            raise ValueError(f"mode: found {mode!r}; must be one of {', '.join(EMA_MODES)}")
         self.module = copy.deepcopy(module).requires_grad_(False).eval()
         self.decay = decay
         self.warmup = warmup
         self.kind = kind
+        self.mode = mode
         self._listed: _Listed | None = None
 
     @property
@@ -85,17 +93,19 @@ class EMATeacher(nn.Module):
         return self.module(*inputs)
 
     def train(self, mode: bool = True) -> EMATeacher:
-        """Keeps the averaged network in evaluation mode; `training` alone follows the mode.
+        """Sets the mode; in that of ``eval`` the averaged network stays in evaluation mode.
 
-        It tells a request for a BatchNorm policy (see :mod:`.norm`) whether this is training.
+        `training` follows the mode all the same, which tells a request for a BatchNorm policy (see
+        :mod:`.norm`) whether this is training.
         """
-        super().train(False)
+        super().train(mode and self.mode == "train")
         self.training = mode
         return self
 
     def decay_at(self, step: int) -> float:
         """The share of the old average kept at an optimizer step, warm-up included."""
-        return min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
+        decay = self.decay(step) if callable(self.decay) else self.decay
+        return min(decay, (1 + step) / (10 + step)) if self.warmup else decay
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:

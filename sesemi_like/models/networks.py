@@ -8,6 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError, ConfigProblem
+from .ema import EMATeacher
+
+HEADS = "heads"
+"""What the names of loss heads' parts begin with."""
+
 
 def in_float32(head: nn.Module, features: Tensor) -> Tensor:
     """Calls a head in float32 in a run of mixed precision too.
@@ -52,11 +58,15 @@ class Networks(nn.Module):
     """The networks of a learner by name.
 
     A name is a network (``"classifier"``), another name for one (an alias such as ``"backbone"``),
-    or a method of one (``"encoder.project"``).
+    a part or method of one (``"classifier.head"``, ``"encoder.project"``), of an EMA teacher those
+    of the averaged network, or a part or method of a loss head (``"heads.rotation.classifier"``).
 
     Args:
         networks: The modules by name.
         aliases: Other names for them.
+
+    Attributes:
+        heads: The loss heads by name, whose parts can be asked for; they belong to the learner.
     """
 
     def __init__(
@@ -65,11 +75,33 @@ class Networks(nn.Module):
         super().__init__()
         self.modules_by_name = nn.ModuleDict(networks)
         self.aliases = dict(aliases or {})
+        self.heads: dict[str, nn.Module] = {}
+
+    def add(self, name: str, network: nn.Module, *, key: str) -> None:
+        """Adds a network.
+
+        Args:
+            name: Its name.
+            network: The network.
+            key: The config key that names it.
+
+        Raises:
+            ConfigError: If the name is taken, or none that a module can have.
+        """
+        if name in (*self.names, HEADS) or "." in name or hasattr(self.modules_by_name, name):
+            expected = f"needs another name; {', '.join(self.names)} are taken"
+            raise ConfigError([ConfigProblem(key, name, expected)])
+        self.modules_by_name[name] = network
 
     @property
     def names(self) -> list[str]:
-        """Every name a request may use, methods apart."""
-        return [*self.modules_by_name, *self.aliases]
+        """Every name a request may use, methods and parts of networks apart."""
+        layers = [
+            f"{HEADS}.{head}.{layer}"
+            for head, module in self.heads.items()
+            for layer, _ in module.named_children()
+        ]
+        return [*self.modules_by_name, *self.aliases, *layers]
 
     def canonical(self, name: str) -> str:
         """The same name with an alias replaced by what it stands for."""
@@ -77,19 +109,36 @@ class Networks(nn.Module):
         return self.aliases.get(network, network) + dot + method
 
     def __contains__(self, name: str) -> bool:
-        network, _, method = self.canonical(name).partition(".")
-        if network not in self.modules_by_name:
+        try:
+            return callable(self[name])
+        except (KeyError, AttributeError):
             return False
-        return not method or callable(getattr(self.modules_by_name[network], method, None))
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
-        network, _, method = self.canonical(name).partition(".")
-        module = self.modules_by_name[network]
-        return getattr(module, method) if method else module
+        return self._find(name)[1]
 
     def module(self, name: str) -> nn.Module:
-        """The module behind a name; of a method's name, the module that has the method."""
-        return self.modules_by_name[self.canonical(name).partition(".")[0]]
+        """The module behind a name: of a method the module that has it, of a teacher the teacher.
+
+        Raises:
+            KeyError: If there is no such network or head.
+            AttributeError: If it has no such part.
+        """
+        return self._find(name)[0]
+
+    def _find(self, name: str) -> tuple[nn.Module, Callable[..., Any]]:
+        first, *path = self.canonical(name).split(".")
+        if first == HEADS and path:
+            first, *path = path
+            module = self.heads[first]
+        else:
+            module = self.modules_by_name[first]
+        found: Any = module
+        for part in path:
+            found = getattr(found.module if isinstance(found, EMATeacher) else found, part)
+            is_deeper = isinstance(found, nn.Module) and not isinstance(module, EMATeacher)
+            module = found if is_deeper else module
+        return module, found
 
     def feature_size(self, name: str) -> int:
         """The size D of the features that the network of this name returns.

@@ -55,7 +55,8 @@ def batch_norm(module: nn.Module, policy: str) -> Iterator[None]:
 
     Policies may be nested: the innermost holds, and starts from how the layers were outside of all.
     A layer in evaluation mode within a network that trains is frozen, and goes on with its running
-    statistics. So does every layer of an EMA teacher, but under ``batch`` while training.
+    statistics. So does every layer of an EMA teacher, but under ``batch`` while training: published
+    Mean Teacher and ICT normalize their teacher's rows so.
 
     Args:
         module: The network that is called inside.
@@ -74,7 +75,7 @@ def batch_norm(module: nn.Module, policy: str) -> Iterator[None]:
     before = [_state(layer) for layer in layers]
     outermost = [layer for layer in layers if layer not in _outside]
     _outside.update((layer, _state(layer)) for layer in outermost)
-    is_teacher = isinstance(module, EMATeacher) and module.training
+    is_teacher = isinstance(module, EMATeacher) and module.training and module.mode == "eval"
     try:
         for layer in layers:
             _set(layer, _state_under(policy, layer, is_teacher=is_teacher))

@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import MISSING, DictConfig
 
 from ...errors import ConfigProblem
-from ..choices import EMA_KINDS, LR_INTERVALS, REDUCTIONS
+from ..choices import EMA_KINDS, EMA_MODES, LR_INTERVALS, REDUCTIONS
+from ..instantiate import has_target
 from ..rules import at_least, needed, one_of
 
 
@@ -63,14 +64,18 @@ class EMAConfig:
     """The exponential moving average of the classifier, the network named `teacher`.
 
     Attributes:
-        decay: Share of the old average kept at each step, in [0, 1].
+        decay: Share of the old average kept at each step, in [0, 1], or a schedule of it: a
+            callable step -> float.
         warmup: Starts with a smaller decay that grows to `decay`.
         kind: states (parameters and buffers are averaged) | parameters (buffers are copied).
+        mode: eval (it is in evaluation mode throughout) | train (its dropout and BatchNorm follow
+            the mode of training).
     """
 
-    decay: float = 0.999
+    decay: Any = 0.999
     warmup: bool = True
     kind: str = "states"
+    mode: str = "eval"
 
 
 @dataclass
@@ -78,10 +83,13 @@ class TeacherConfig(EMAConfig):
     """An EMA teacher of a network by name.
 
     Attributes:
-        decay: Share of the old average kept at each step, in [0, 1].
+        decay: Share of the old average kept at each step, in [0, 1], or a schedule of it: a
+            callable step -> float.
         warmup: Starts with a smaller decay that grows to `decay`.
         kind: states (parameters and buffers are averaged) | parameters (buffers are copied).
-        network: The network that is averaged.
+        mode: eval (it is in evaluation mode throughout) | train (its dropout and BatchNorm follow
+            the mode of training).
+        network: The network that is averaged, or a layer of a loss head: `heads.<name>.<layer>`.
     """
 
     network: str = "classifier"
@@ -146,8 +154,15 @@ def ema_problems(ema: DictConfig | None, key: str) -> Iterator[ConfigProblem]:
     if ema is None:
         return
     yield from one_of(ema, key, "kind", EMA_KINDS)
-    if not 0 <= ema.decay <= 1:
-        yield ConfigProblem(f"{key}.decay", ema.decay, "must lie in [0, 1]")
+    yield from one_of(ema, key, "mode", EMA_MODES)
+    decay, is_number = ema.decay, isinstance(ema.decay, int | float)
+    if isinstance(decay, bool) or not (is_number or has_target(decay)):
+        expected = (
+            "must be a number in [0, 1], or a schedule: a _target_ that is called with a step"
+        )
+        yield ConfigProblem(f"{key}.decay", decay, expected)
+    elif is_number and not 0 <= decay <= 1:
+        yield ConfigProblem(f"{key}.decay", decay, "must lie in [0, 1]")
 
 
 def lr_scheduler_problems(schedule: DictConfig | None, key: str) -> Iterator[ConfigProblem]:

@@ -70,7 +70,8 @@ class ClassifierModelConfig:
             out BatchNorm and dropout in training mode.
         rows: auto | on | off: whether rows that weigh nothing are left out of a forward; auto does
             so where that changes nothing else and is faster.
-        networks: Further networks by name that loss heads send data through.
+        networks: Further networks by name, such as a projector, that loss heads send data through;
+            those that take `in_features` and have none get that of the backbone's features.
         teachers: Further EMA teachers by name, beside `ema`.
     """
 
@@ -151,6 +152,8 @@ def _model_problems(model: DictConfig, key: str) -> Iterator[ConfigProblem]:
     for name, head in (model.regularization_loss_heads or {}).items():
         yield from loss_problems(head, f"{key}.regularization_loss_heads.{name}")
     yield from ema_problems(model.ema, f"{key}.ema")
+    for name, teacher in (model.teachers or {}).items():
+        yield from ema_problems(teacher, f"{key}.teachers.{name}")
 
 
 LEARNER = LearnerEntry("classifier", ClassifierConfig, classifier_problems)

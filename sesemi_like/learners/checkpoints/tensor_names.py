@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from ...models.heads.loss.base import Forward
 from ..base import Learner
@@ -25,7 +26,8 @@ def tensors_of(learner: Learner, names: Iterable[str]) -> set[str]:
 def evaluated_tensors(learner: Learner) -> set[str]:
     """The tensors that decide what is evaluated."""
     requests = learner.evaluated_forwards().values()
-    return tensors_of(learner, {name for request in requests for name in _through(request)})
+    names = {name for request in requests for name in _through(request)}
+    return tensors_of(learner, {name for name in names if name in learner.networks})
 
 
 def backbone_tensors(learner: Learner) -> set[str]:
@@ -41,10 +43,12 @@ def backbone_tensors(learner: Learner) -> set[str]:
     return names_of_all
 
 
-def _through(request: Forward) -> Iterator[str]:
-    if request.through is not None:
-        yield request.through
-    parts = request.data if isinstance(request.data, tuple) else (request.data,)
-    for part in parts:
-        if isinstance(part, Forward):
+def _through(data: Any) -> Iterator[str]:
+    """All that a request, or what lies within its data, goes through."""
+    if isinstance(data, tuple):
+        for part in data:
             yield from _through(part)
+    elif isinstance(data, Forward):
+        if data.through is not None:
+            yield data.through
+        yield from _through(data.data)

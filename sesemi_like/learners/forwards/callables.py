@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from ...models.networks import Networks
 
 _SELF = "self."
 _OF = ":self."  # after a head's name: a method of that head
+_PART = "."  # before a name: the part of a mapping that has it
 
 
 class Callables:
@@ -47,20 +49,24 @@ class Callables:
         """
         if through.startswith(_SELF):
             return f"{reader}:{through}"
-        is_network = through not in self.functions and _OF not in through
-        return self.networks.canonical(through) if is_network else through
+        return self.networks.canonical(through) if self.is_network(through) else through
 
     def is_network(self, through: str) -> bool:
         """Whether a canonical name is that of a network, or of a method of one."""
-        return through not in self.functions and _OF not in through
+        is_part = through.startswith(_PART)
+        return not is_part and through not in self.functions and _OF not in through
 
     def __contains__(self, through: str) -> bool:
+        if through.startswith(_PART):
+            return len(through) > len(_PART)
         head, own, method = through.partition(_OF)
         if own:
             return callable(getattr(self.heads.get(head), method, None))
         return through in self.functions or through in self.networks
 
     def __getitem__(self, through: str) -> Callable[..., Any]:
+        if through.startswith(_PART):
+            return operator.itemgetter(through.removeprefix(_PART))
         head, own, method = through.partition(_OF)
         if own:
             found: Callable[..., Any] = getattr(self.heads[head], method)

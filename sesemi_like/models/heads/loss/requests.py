@@ -21,8 +21,9 @@ class Forward:
         data: A batch field (``"unlabeled.weak"``), another request, or a tuple of them. A tuple is
             passed on as that many positional arguments; a tuple within it is one argument.
         through: A network (``"classifier"``), a method of one (``"encoder.project"``), a method of
-            the head that asks (``"self.mix"``), a function of the learner by its name, or None to
-            read the data unchanged, such as a target. A method or function with a parameter
+            the head that asks (``"self.mix"``), a function of the learner by its name, a part of a
+            mapping that was answered (``".features"``, see :meth:`part`), or None to read the data
+            unchanged, such as a target. A method or function with a parameter
             `generator` is given a seeded generator on the CPU, whose numbers depend on the run's
             seed, the step and this request alone.
         grad: Whether gradients flow back through this forward. Two requests that differ in nothing
@@ -44,3 +45,11 @@ class Forward:
     def field(cls, name: str) -> Forward:
         """The request for an unchanged batch field, e.g. ``Forward.field("supervised.target")``."""
         return cls(name, through=None)
+
+    def part(self, name: str) -> Forward:
+        """The request for one part of what this one answers, where that is a mapping.
+
+        Such as the features of a classifier, for a network that maps features:
+        ``Forward(Forward("unlabeled.weak").part("features"), "projector")``.
+        """
+        return Forward(self, f".{name}")
