@@ -271,11 +271,6 @@ class Learner(LearnerDefinition):
         if self.skips_step:
             return
         move_averages(self, self.global_step)
-        if self._step is not None:
-        for teacher, source in self.averaged_networks().items():
-            average = self.networks.module(teacher)
-            assert isinstance(average, EMATeacher)
-            average.update(self.networks.module(source), self.global_step)
         step, self._step = self._step, None  # which holds the batch
         if step is not None:
             for term in self.terms.values():

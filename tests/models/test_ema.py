@@ -251,3 +251,35 @@ def test_frozen_tensors_stay_exactly_what_they_are() -> None:
         teacher.update(network, step)
     for own, given in zip(teacher.parameters(), network.parameters(), strict=True):
         assert torch.equal(own, given)
+
+
+def test_two_steps_of_a_constant_decay_by_hand() -> None:
+    source, teacher = nn.Linear(1, 1), EMATeacher(nn.Linear(1, 1), decay=0.9, warmup=False)
+    with torch.no_grad():
+        for module, value in ((source, 2.0), (teacher, 1.0)):
+            for parameter in module.parameters():
+                parameter.fill_(value)
+    for step in range(2):
+        teacher.update(source, step)
+    for parameter in teacher.parameters():
+        assert parameter.item() == pytest.approx(1.19, abs=1e-6)
+
+
+def test_a_scheduled_decay_is_warmed_up_as_well() -> None:
+    teacher = EMATeacher(nn.Linear(1, 1), decay=lambda step: 0.2 + 0.1 * step)
+    assert [teacher.decay_at(step) for step in (0, 1, 20)] == pytest.approx([0.1, 2 / 11, 0.7])
+
+
+def test_a_teacher_in_training_mode_follows_the_mode() -> None:
+    network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(3))
+    teacher = EMATeacher(network, mode="train")
+    for mode in (True, False):
+        assert all(module.training is mode for module in teacher.train(mode).modules())
+    outputs = teacher.train()(torch.ones(64, 3) * torch.arange(1, 4))
+    assert not torch.equal(outputs[0], outputs[1])
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
+def test_an_unknown_mode_is_an_error() -> None:
+    with pytest.raises(ValueError, match="mode: found 'on'; must be one of eval, train"):
+        EMATeacher(nn.Linear(1, 1), mode="on")

@@ -57,6 +57,11 @@ def test_a_method_of_a_network_is_called_by_name(networks: Networks) -> None:
         ("student.project", True),
         ("teacher", False),
         ("encoder.embed", False),
+        ("classifier.head", True),
+        ("backbone.backbone.blocks", False),
+        ("heads", False),
+        ("heads.pull", False),
+        ("heads.push.layer", False),
         ("encoder.note", False),
         ("teacher.project", False),
         ("", False),
@@ -131,3 +136,39 @@ def test_logits_are_computed_in_float32_in_half_precision(
     expected = classifier.head(outputs["features"].float())
     torch.testing.assert_close(outputs["logits"], expected, rtol=0, atol=1e-6)
     assert (outputs["logits"] != outputs["logits"].bfloat16()).float().mean() > 0.9
+
+
+class Taught(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def twice(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 2 * inputs
+
+
+def test_parts_and_methods_of_a_teacher_are_those_of_the_average() -> None:
+    source = Taught()
+    teacher = EMATeacher(source)
+    networks = Networks({"teacher": teacher})
+    assert isinstance(teacher.module, Taught)
+    assert networks["teacher.layer"] is teacher.module.layer
+    assert torch.equal(networks["teacher.twice"](torch.ones(1)), torch.tensor([2.0]))
+    assert networks.module("teacher.layer") is networks.module("teacher.twice") is teacher
+    assert "teacher.update" not in networks
+
+
+def test_layers_of_loss_heads_are_found_but_belong_to_the_learner() -> None:
+    head, networks = Taught(), Networks({"encoder": Encoder()})
+    networks.heads = {"pull": head}
+    assert networks["heads.pull.layer"] is networks.module("heads.pull.layer") is head.layer
+    assert networks.module("heads.pull.twice") is head
+    assert networks.names == ["encoder", "heads.pull.layer"]
+    assert not any("layer" in name for name in networks.state_dict())
+
+
+def test_a_part_of_a_part_is_the_deepest_module(networks: Networks) -> None:
+    classifier = networks["classifier"]
+    assert networks["backbone.backbone"] is networks.module("backbone.backbone")
+    assert networks.module("backbone.head") is classifier.head  # type: ignore[attr-defined]
+    assert networks.feature_size("classifier.backbone") == 4

@@ -10,7 +10,6 @@ from omegaconf import MISSING, DictConfig
 
 from ...errors import ConfigProblem
 from ..choices import EMA_KINDS, EMA_MODES, LR_INTERVALS, REDUCTIONS
-from ..instantiate import has_target
 from ..rules import at_least, needed, one_of
 
 
@@ -156,7 +155,8 @@ def ema_problems(ema: DictConfig | None, key: str) -> Iterator[ConfigProblem]:
     yield from one_of(ema, key, "kind", EMA_KINDS)
     yield from one_of(ema, key, "mode", EMA_MODES)
     decay, is_number = ema.decay, isinstance(ema.decay, int | float)
-    if isinstance(decay, bool) or not (is_number or has_target(decay)):
+    is_schedule = isinstance(decay, DictConfig) and "_target_" in decay
+    if isinstance(decay, bool) or not (is_number or is_schedule):
         expected = (
             "must be a number in [0, 1], or a schedule: a _target_ that is called with a step"
         )
