@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.instantiate import has_target, instantiate
 from ..errors import ConfigError, ConfigProblem, Problems, suggest
 from ..models.ema import EMATeacher
+from ..models.freezing import freeze, is_frozen
 from ..models.networks import HEADS, Networks
 
 if TYPE_CHECKING:
@@ -121,3 +122,17 @@ def move_averages(learner: LearnerDefinition, step: int) -> None:
         teacher = learner.networks.module(name)
         assert isinstance(teacher, EMATeacher)
         teacher.update(learner.networks.module(source), step)
+
+
+def freeze_averages(learner: LearnerDefinition) -> None:
+    """Freezes in every EMA teacher what is frozen in the network it averages.
+
+    Args:
+        learner: A learner that has its networks.
+    """
+    for name, source in learner.averaged_networks().items():
+        teacher = learner.networks.module(name)
+        assert isinstance(teacher, EMATeacher)
+        for path, part in learner.networks.module(source).named_modules():
+            if is_frozen(part):
+                freeze(teacher.module.get_submodule(path))

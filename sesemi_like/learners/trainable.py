@@ -10,7 +10,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from ..errors import ConfigError, ConfigProblem
+from ..models.ema import EMATeacher
 from ..models.freezing import freeze
+from .averages import freeze_averages
+from .definition import LearnerDefinition
 from .parameter_names import Names, as_patterns, matches, parameter_names, unmatched_problems
 
 log = logging.getLogger(__name__)
@@ -18,7 +21,9 @@ log = logging.getLogger(__name__)
 _EXCLUDES = "!"
 
 
-def freeze_the_rest(learner: nn.Module, trainable: str | Iterable[str], *, key: str) -> None:
+def freeze_the_rest(
+    learner: LearnerDefinition, trainable: str | Iterable[str], *, key: str
+) -> None:
     """Freezes the parameters that `trainable` does not name.
 
     A module all of whose parameters are frozen stays in evaluation mode for good.
@@ -44,6 +49,7 @@ def freeze_the_rest(learner: nn.Module, trainable: str | Iterable[str], *, key: 
             parameters[name].requires_grad_(False)
     for module in _frozen_modules(learner):
         freeze(module)
+    freeze_averages(learner)
 
 
 def _is_trained(patterns: list[str], names: Names) -> bool:
@@ -69,11 +75,14 @@ def _frozen_problems(
 
 
 def _frozen_modules(learner: nn.Module) -> list[nn.Module]:
-    """The modules that have parameters, all of them frozen."""
+    """The modules that have parameters, all of them frozen; EMA teachers are no matter of this."""
+    teachers = [module for module in learner.modules() if isinstance(module, EMATeacher)]
+    averaged = {part for teacher in teachers for part in teacher.modules()}
     return [
         module
         for module in learner.modules()
-        if any(True for _ in module.parameters())
+        if module not in averaged
+        and any(True for _ in module.parameters())
         and not any(parameter.requires_grad for parameter in module.parameters())
     ]
 

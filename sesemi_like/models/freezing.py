@@ -23,3 +23,8 @@ def freeze(module: nn.Module) -> None:
 
 def _stay_in_evaluation(module: nn.Module, mode: bool = True) -> nn.Module:
     return type(module).train(module, False)
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether a module, or one that it is part of, was frozen."""
+    return "train" in vars(module)

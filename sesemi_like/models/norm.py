@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary, ref
 from torch import nn
 
 from .ema import EMATeacher
+from .freezing import is_frozen
 
 POLICIES = ("update", "batch", "eval")
 """``update``: as the mode says, in training the batch's statistics, which move the running ones;
@@ -55,8 +56,8 @@ def batch_norm(module: nn.Module, policy: str) -> Iterator[None]:
 
     Policies may be nested: the innermost holds, and starts from how the layers were outside of all.
     A layer in evaluation mode within a network that trains is frozen, and goes on with its running
-    statistics. So does every layer of an EMA teacher, but under ``batch`` while training: published
-    Mean Teacher and ICT normalize their teacher's rows so.
+    statistics. So does every layer of an EMA teacher, but under ``batch`` while training those that
+    are not frozen: published Mean Teacher and ICT normalize their teacher's rows so.
 
     Args:
         module: The network that is called inside.
@@ -129,7 +130,7 @@ def _state_under(policy: str, layer: nn.Module, *, is_teacher: bool) -> _State:
     outside = _outside[layer]
     if policy == "eval":
         return (False, *outside[1:])
-    if policy == "update" or not (outside[0] or is_teacher):
+    if policy == "update" or not (outside[0] or (is_teacher and not is_frozen(layer))):
         return outside
     # BatchNorm leaves statistics alone that it does not track; InstanceNorm would move them.
     return (True, False, *[None for _ in outside[2:]])

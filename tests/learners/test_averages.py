@@ -19,6 +19,7 @@ from sesemi_like.learners import Classifier
 from sesemi_like.models.ema import EMATeacher
 from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs
 from sesemi_like.models.networks import Networks
+from sesemi_like.models.norm import batch_norm
 from sesemi_like.run.modes import MODES
 
 FIELDS = {"supervised": {"image", "target"}, "unlabeled": {"weak"}}
@@ -264,6 +265,22 @@ def test_a_schedule_from_the_config_is_the_published_annealing() -> None:
     for step, expected in enumerate((1.5, 1.625, 1.625)):
         teacher.update(source, step)
         assert all(bool((p == expected).all()) for p in teacher.parameters())
+
+
+def test_what_is_frozen_in_a_network_is_frozen_in_its_teacher_and_nothing_else() -> None:
+    projector = {"_target_": "sesemi_like.models.heads.MLPHead", "out_features": 3}
+    teachers = {"slow": {"network": "projector"}}
+    plain = settings(networks={"projector": projector}, teachers=teachers)
+    learner = Classifier({**plain, "trainable": "!*backbone*"}).train()
+    frozen, learns = learner.networks.module("teacher"), learner.networks.module("slow")
+    assert frozen.training and learns.training
+    for teacher, expected in ((frozen, False), (learns, True)):
+        norms = [
+            part for part in teacher.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)
+        ]
+        assert norms
+        with batch_norm(teacher, "batch"):
+            assert all(norm.training is expected for norm in norms)
 
 
 def test_networks_and_teachers_by_config_train_in_a_run(tmp_path: Path) -> None:
