@@ -11,9 +11,9 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ..compat.lightning import call_as_step, writes_logs
+from ..config.check_optimization import optimization_problems
 from ..config.facts import DataFacts
 from ..config.instantiate import instantiate, plain
-from ..config.learners.optimization import optimization_problems
 from ..distributed import gather_objects
 from ..errors import ConfigError, Problems
 from ..models.backbones.pretrained import without_initial_weights

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..config.learners.optimization import DEFAULT_GROUP
+from ..config.check_optimization import DEFAULT_GROUP
 from ..errors import ConfigError, ConfigProblem
 from .layer_decay import Layer, layers_of
 from .parameter_names import as_patterns, matches, parameter_names, unmatched_problems

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from ...errors import ConfigProblem
+from ..check_optimization import optimization_problems
 from ..choices import FORWARD_SETTINGS
 from ..rules import at_least, needed, one_of
 from .base import (
@@ -23,7 +24,6 @@ from .base import (
     loss_problems,
     lr_scheduler_problems,
 )
-from .optimization import optimization_problems
 
 
 @dataclass

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
-from ...errors import ConfigProblem, suggest
-from ..rules import exclusive
-from .base import ParamGroupConfig
+from ..errors import ConfigProblem, suggest
+from .rules import exclusive
 
 DEFAULT_GROUP = "default"
 """The name of the parameters that no group matches."""
 
-_GROUP_KEYS = tuple(field.name for field in fields(ParamGroupConfig))
+GROUP_KEYS = ("match", "lr", "lr_scale", "weight_decay")
+"""The keys of a group, as in the struct `ParamGroupConfig`."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -53,13 +53,13 @@ def _group_problems(name: str, group: Any, key: str) -> Iterator[ConfigProblem]:
     if not isinstance(group, Mapping):
         yield ConfigProblem(key, group, "needs `match`, and `lr`, `lr_scale` or `weight_decay`")
         return
-    for unknown in set(map(str, group)) - set(_GROUP_KEYS):
-        yield ConfigProblem(f"{key}.{unknown}", group[unknown], suggest(unknown, _GROUP_KEYS))
+    for unknown in set(map(str, group)) - set(GROUP_KEYS):
+        yield ConfigProblem(f"{key}.{unknown}", group[unknown], suggest(unknown, GROUP_KEYS))
     match = _value(group, "match")
     if match is None or not _is_patterns(match):
         expected = "needs a pattern over parameter names or a list of them"
         yield ConfigProblem(f"{key}.match", match, expected)
-    numbers = {name: _value(group, name) for name in _GROUP_KEYS if name != "match"}
+    numbers = {name: _value(group, name) for name in GROUP_KEYS if name != "match"}
     yield from exclusive(numbers, key, ("lr", "lr_scale"))
     for setting, value in numbers.items():
         if value is not None and not (_is_number(value) and value >= 0):
