@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..compat.lightning import call_as_step, writes_logs
 from ..config.check_optimization import optimization_problems
 from ..config.facts import DataFacts
-from ..config.instantiate import instantiate, plain
+from ..config.instantiate import plain
 from ..distributed import gather_objects
 from ..errors import ConfigError, Problems
 from ..models.backbones.pretrained import without_initial_weights
@@ -28,7 +28,7 @@ from .dry_run import dry_run
 from .evaluated import EvaluatedForwards, Needs, predict_loader, predict_samples
 from .forwards import ForwardPlan, ask, request_problems
 from .joining import ForwardChoice
-from .optimizers import build_optimizer, match_layout, use_channels_last
+from .optimizers import build_optimizer, match_layout, use_channels_last, with_schedule
 from .param_groups import learning_rates
 from .reductions import reduce_terms
 from .shared_parts import share_parts
@@ -282,15 +282,7 @@ class Learner(LearnerDefinition):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimizer and its schedule from the hyperparameters."""
-        optimizer = self.build_optimizer()
-        schedule = self.settings.get("lr_scheduler")
-        if not schedule:
-            return optimizer
-        key = f"{self.key}.lr_scheduler.scheduler"
-        built = {"scheduler": instantiate(schedule["scheduler"], optimizer, key=key)}
-        rest = {k: v for k, v in schedule.items() if k != "scheduler" and v is not None}
-        settings: Any = {**rest, **built}
-        return {"optimizer": optimizer, "lr_scheduler": settings}
+        return with_schedule(self, self.build_optimizer())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds its class, all generators, how forwards are run, and what run and data are."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins import MixedPrecision
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ..config.instantiate import instantiate
@@ -35,6 +36,26 @@ def build_optimizer(learner: Learner, trainer: pl.Trainer | None) -> torch.optim
     optimizer: torch.optim.Optimizer = instantiate(config, as_arguments(groups), key=key, **fused)
     set_rates(optimizer, groups, key=key)
     return optimizer
+
+
+def with_schedule(learner: Learner, optimizer: torch.optim.Optimizer) -> OptimizerLRScheduler:
+    """Builds the learning-rate schedule of a learner, and returns both as Lightning takes them.
+
+    Args:
+        learner: The learner, whose hyperparameters name a schedule or none.
+        optimizer: Its optimizer.
+
+    Raises:
+        ConfigError: If the schedule cannot be built.
+    """
+    schedule = learner.settings.get("lr_scheduler")
+    if not schedule:
+        return optimizer
+    key = f"{learner.key}.lr_scheduler.scheduler"
+    built = {"scheduler": instantiate(schedule["scheduler"], optimizer, key=key)}
+    rest = {k: v for k, v in schedule.items() if k != "scheduler" and v is not None}
+    settings: Any = {**rest, **built}
+    return {"optimizer": optimizer, "lr_scheduler": settings}
 
 
 def fused_settings(config: Mapping[str, Any], trainer: pl.Trainer | None) -> dict[str, bool]:
