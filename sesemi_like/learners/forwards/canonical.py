@@ -47,6 +47,7 @@ class CanonicalRequests:
         given: The fields that answer a request.
         selecting: The networks of which only the rows that weigh something are run.
         seeds: What seeds the draws of each distinct request: a number of its own.
+        weighed: The networks that some request need not run all rows of.
     """
 
     callables: Callables
@@ -55,15 +56,14 @@ class CanonicalRequests:
     seeds: dict[Forward, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.weighed: set[str] = set()
         self._in_full: set[Forward] = set()
         self._given = {self._plain(request, ""): name for request, name in self.given.items()}
 
     def of(self, requests: Requests) -> dict[str, dict[str, Forward]]:
         """Brings the requests of all readers into this form."""
         self._in_full = self._asked_in_full(requests)
-        return self._each(requests)
-
-    def _each(self, requests: Requests) -> dict[str, dict[str, Forward]]:
+        self.weighed.clear()
         return {
             reader: {name: self._canonical(request, reader) for name, request in asked.items()}
             for reader, asked in requests.items()
@@ -71,8 +71,13 @@ class CanonicalRequests:
 
     def _asked_in_full(self, requests: Requests) -> set[Forward]:
         """Forwards that some reader wants all rows of: the others then take theirs from it."""
-        every = [r for asked in self._each(requests).values() for r in asked.values()]
-        return {distinct(r) for request in every for r in within(request) if r.rows is None}
+        return {
+            distinct(self._canonical(inner, reader))
+            for reader, asked in requests.items()
+            for request in asked.values()
+            for inner in within(request)
+            if inner.rows is None
+        }
 
     def _canonical(self, request: Forward, reader: str) -> Forward:
         if request.through is None:
@@ -90,11 +95,10 @@ class CanonicalRequests:
             request.norm if is_network else "update",
         )
         self.seeds.setdefault(distinct(found), zlib.crc32(repr(plain).encode()))
-        if (
-            request.rows is None
-            or through not in self.selecting
-            or distinct(found) in self._in_full
-        ):
+        if request.rows is None or not is_network or distinct(found) in self._in_full:
+            return found
+        self.weighed.add(through)
+        if through not in self.selecting:
             return found
         rows = self._canonical(replace(request.rows, grad=False), reader)
         return replace(found, rows=rows)

@@ -46,9 +46,11 @@ class ForwardPlan:
         given: The batch fields that answer a request, which is not run.
         selecting: The networks, as requests name them, of which only the rows are run that weigh
             something, where a request says so.
+        half: For trials: every second row counts as one that weighs something, the first included.
 
     Attributes:
         fields: The full names of the batch fields that are read.
+        weighed: The networks, as requests name them, of which not all rows need be run.
     """
 
     def __init__(
@@ -62,13 +64,14 @@ class ForwardPlan:
         functions: Mapping[str, Callable[..., Any]] | None = None,
         given: Mapping[Forward, str] | None = None,
         selecting: Collection[str] = (),
+        half: bool = False,
     ) -> None:
         self.requests, self.networks = requests, networks
         self.joined, self.apart, self.selecting = joined, set(apart), set(selecting)
-        self._given = dict(given or {})
+        self._given, self._half = dict(given or {}), half
         self._callables = Callables(networks, heads, functions)
         canonical = CanonicalRequests(self._callables, self._given, self.selecting)
-        asked = canonical.of(requests)
+        asked, self.weighed = canonical.of(requests), canonical.weighed
         wanted = [request for named in asked.values() for request in named.values()]
         graph = NodeGraph(wanted, self._callables, canonical.seeds)
         self._answers = {
@@ -198,7 +201,7 @@ class ForwardPlan:
         module = self._callables.module(through)
         arguments = [[values[slot] for slot in node.inputs] for node in nodes]
         kept = [
-            None if node.rows is None else Kept.of(values[node.rows], given)
+            None if node.rows is None else Kept.of(self._weights(values[node.rows]), given)
             for node, given in zip(nodes, arguments, strict=True)
         ]
         rows = [
@@ -211,6 +214,11 @@ class ForwardPlan:
         for node, chosen, output in zip(nodes, kept, outputs, strict=True):
             value = output if chosen is None else chosen.spread(output)
             values[node.slot] = value if node.grad else _without_grad(value)
+
+    def _weights(self, weights: Tensor) -> Tensor:
+        if not self._half:
+            return weights
+        return torch.arange(len(weights), device=weights.device) % 2 == 0
 
 
 def _nodes(turn: Turn) -> list[Node]:
