@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 ACCELERATORS = ("dp", "ddp", None)
 """What `run.accelerator` takes; null chooses by the number of devices."""
 
@@ -23,6 +25,9 @@ CACHE_KINDS = ("auto", "ram", "disk", "none")
 FORWARD_SETTINGS = ("auto", "separate", "joined")
 """What a model's `forward` takes: whether rows for one network are stacked into one forward."""
 
+ROWS_SETTINGS = ("auto", "on", "off")
+"""What a model's `rows` takes: whether rows that weigh nothing are left out of a forward."""
+
 REDUCTIONS = ("mean", "weighted_mean", "sum")
 """How the losses of a head become one number."""
 
@@ -37,3 +42,7 @@ LR_INTERVALS = ("step", "epoch")
 
 RESUME = (None, "auto")
 """What `run.resume` takes."""
+
+def on_or_off(value: Any) -> Any:
+    """The same value, with the words for true and false, as which YAML reads on and off."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value

@@ -27,9 +27,9 @@ from .definition import LearnerDefinition
 from .dry_run import dry_run
 from .evaluated import EvaluatedForwards, Needs, predict_loader, predict_samples
 from .forwards import ForwardPlan, ask, request_problems
-from .joining import ForwardChoice
 from .optimizers import build_optimizer, match_layout, use_channels_last, with_schedule
 from .param_groups import learning_rates
+from .plan_choice import PlanChoice
 from .reductions import reduce_terms
 from .shared_parts import share_parts
 from .step_log import StepLog
@@ -91,7 +91,7 @@ class Learner(LearnerDefinition):
         self.skips_step = False
         self.seed = 0
         self._step: Step | None = None
-        self._choice: ForwardChoice | None = None
+        self._choice: PlanChoice | None = None
         self._rng_states: list[dict[str, Any]] | None = None
         self.inputs: Inputs | None = None
         self.facts: dict[str, Any] = {}
@@ -183,7 +183,7 @@ class Learner(LearnerDefinition):
         if problems:
             raise ConfigError(problems)
         plan = ForwardPlan(requests, self.networks, given=self.given(fields), **known)
-        self._choice = ForwardChoice(plan, self.forward_setting)
+        self._choice = PlanChoice(plan, self.forward_setting, self.rows_setting)
         return self._choice.plan
 
     @property
@@ -194,11 +194,16 @@ class Learner(LearnerDefinition):
     @property
     def forward_in_use(self) -> str | None:
         """How rows for one network are run in this run; None while that is open."""
-        return self._choice.in_use if self._choice else None
+        return self._choice.forward_in_use if self._choice else None
+
+    @property
+    def rows_in_use(self) -> list[str] | None:
+        """The networks whose rows of weight zero are left out; None while that is open."""
+        return self._choice.rows_in_use if self._choice else None
 
     def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Decides at the first batch whether rows for one network are joined, if that is open."""
-        if self._choice is not None:
+        """Decides at the first batch how forwards are run, where that is open."""
+        if self._choice is not None and self._choice.is_open:
             context = self.trainer.precision_plugin.forward_context
             self.through_strategy(self._choice.decide, batch, context)
 
@@ -221,11 +226,11 @@ class Learner(LearnerDefinition):
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
         assert self.plan is not None, "make_plan() comes before training"
         step = self._step = self._next_step(batch)
-        outputs_by_head, is_logged = self.plan.run(batch), self._is_logged(step)
+        outputs_by_head, is_logged = self.plan.run(batch, step.seed), self._is_logged(step)
         total = torch.zeros((), device=self.device)
         log, self.step_losses = StepLog(), {}
         for name, term in self.terms.items():
-            given = outputs_by_head[name]
+            given = outputs_by_head.pop(name)
             outputs = term.head(given, step)
             reduced, weight = reduce_terms(outputs, term.reduction), term.weight(step.index)
             total = total + weight * reduced.loss
@@ -288,7 +293,7 @@ class Learner(LearnerDefinition):
         """Adds its class, all generators, how forwards are run, and what run and data are."""
         checkpoint["learner"] = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["rng"] = gather_objects(rng.state())
-        checkpoint["forward"] = self.forward_in_use
+        checkpoint["forward"], checkpoint["rows"] = self.forward_in_use, self.rows_in_use
         checkpoint["run"] = self.facts
         if self.inputs is not None:
             checkpoint["data"] = self.inputs.plain()
@@ -299,7 +304,7 @@ class Learner(LearnerDefinition):
         if self.inputs is None:
             self.inputs = Inputs.from_plain(checkpoint.get("data"))
         if self._choice is not None:
-            self._choice.resume(checkpoint.get("forward"))
+            self._choice.resume(checkpoint)
 
     def on_train_start(self) -> None:
         """Sets the generators to train with; the optimizer of a resumed run is there now."""

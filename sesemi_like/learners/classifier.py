@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..config.choices import on_or_off
 from ..config.facts import DataFacts
 from ..config.instantiate import instantiate
 from ..errors import ConfigProblem, Problems
@@ -88,6 +89,11 @@ class Classifier(Learner):
     def forward_setting(self) -> str:
         """How rows for one network are run, from `model.forward`."""
         return str(self.settings["model"].get("forward") or "auto")
+
+    @property
+    def rows_setting(self) -> str:
+        """Whether rows that weigh nothing are left out of a forward, from `model.rows`."""
+        return str(on_or_off(self.settings["model"].get("rows", "auto")))
 
     def _build_head(self, backbone: Any) -> nn.Module:
         sizes = {

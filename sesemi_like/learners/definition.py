@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from ..config.choices import on_or_off
 from ..config.facts import DataFacts
 from ..errors import ConfigProblem
 from ..models.heads.loss.base import Fields, Forward
@@ -105,3 +106,12 @@ class LearnerDefinition(pl.LightningModule):
         trial on the first batch finds it faster.
         """
         return str(self.settings.get("forward") or "auto")
+
+    @property
+    def rows_setting(self) -> str:
+        """Whether rows that weigh nothing are left out of a forward: auto | on | off.
+
+        `auto` leaves them out only where that changes nothing but speed (see :mod:`.left_out`), and
+        if a trial on the first batch finds it faster.
+        """
+        return str(on_or_off(self.settings.get("rows", "auto")))

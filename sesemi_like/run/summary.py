@@ -77,6 +77,7 @@ def summarize(
         "devices": f"{prepared.devices.world_size} x {prepared.devices.accelerator}",
         "precision": trainer.precision,
         "forward": prepared.learner.forward_in_use,
+        "rows_left_out": prepared.learner.rows_in_use,
         "folder": str(folder),
         "training": dict(training),
     }

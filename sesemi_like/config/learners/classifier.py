@@ -10,7 +10,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from ...errors import ConfigProblem
 from ..check_optimization import optimization_problems
-from ..choices import FORWARD_SETTINGS
+from ..choices import FORWARD_SETTINGS, ROWS_SETTINGS, on_or_off
 from ..rules import at_least, needed, one_of
 from .base import (
     EMAConfig,
@@ -82,7 +82,7 @@ class ClassifierModelConfig:
     head: Any = None
     ema: EMAConfig | None = None
     forward: str = "auto"
-    rows: str = "auto"
+    rows: Any = "auto"
     networks: dict[str, Any] | None = None
     teachers: dict[str, TeacherConfig | None] | None = None
 
@@ -148,6 +148,7 @@ def classifier_problems(learner: DictConfig, trains: bool) -> Iterator[ConfigPro
 def _model_problems(model: DictConfig, key: str) -> Iterator[ConfigProblem]:
     yield from needed(model, key, "backbone", ClassifierModelConfig)
     yield from one_of(model, key, "forward", FORWARD_SETTINGS)
+    yield from one_of({"rows": on_or_off(model.rows)}, key, "rows", ROWS_SETTINGS)
     yield from loss_problems(model.supervised_loss, f"{key}.supervised_loss")
     for name, head in (model.regularization_loss_heads or {}).items():
         yield from loss_problems(head, f"{key}.regularization_loss_heads.{name}")

@@ -133,6 +133,11 @@ class ForwardPlan:
         """Those whose rows are stacked where their shapes allow it."""
         return {nodes[0].through for nodes in self._calls if len(nodes) > 1}
 
+    def norms_of(self, name: str) -> set[str]:
+        """What BatchNorm does in the calls of a network that not all rows are run of."""
+        nodes = [node for nodes in self._calls for node in nodes if node.through == name]
+        return {node.request.norm for node in nodes if node.rows is not None}
+
     @property
     def _calls(self) -> list[list[Node]]:
         found = [_nodes(turn) for turn in self._turns]

@@ -71,16 +71,21 @@ class FixMatchLossHead(LossHead):
         self.teacher = teacher or network
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
-        """Asks for the weak view without gradients and for the strong view with them."""
-        return {
-            "weak": Forward(f"{self.input_data}.{self.weak}", self.teacher, grad=False),
-            "strong": Forward(f"{self.input_data}.{self.strong}", self.network),
-        }
+        """Asks for the weak view without gradients, and for the confident strong ones with them."""
+        weak = Forward(f"{self.input_data}.{self.weak}", self.teacher, grad=False)
+        mask = Forward(weak, "self.mask", grad=False)
+        strong = Forward(f"{self.input_data}.{self.strong}", self.network, rows=mask)
+        return {"weak": weak, "mask": mask, "strong": strong}
+
+    def mask(self, weak: Mapping[str, Any]) -> Tensor:
+        """Weighs every row by the prediction on its weak view (N,); zero is left out."""
+        weights: Tensor = self.threshold(weak["logits"].softmax(dim=1))
+        return weights
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """Masked cross-entropy."""
         weak, strong = outputs["weak"]["logits"], outputs["strong"]["logits"]
-        mask = self.threshold(weak.softmax(dim=1))
+        mask = outputs["mask"]
         losses = F.cross_entropy(strong, self.targets(weak), reduction="none")
         return LossOutputs(losses, mask)
 

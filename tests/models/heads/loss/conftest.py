@@ -23,16 +23,19 @@ def play() -> Callable[..., Any]:
     that the test names.
     """
 
-    def output_of(request: Forward, given_outputs: dict[Any, Any]) -> Any:
+    def output_of(head: Any, request: Forward, given_outputs: dict[Any, Any]) -> Any:
         if request.through is None:
             return given_outputs[request.data]
+        if isinstance(request.data, Forward):
+            of_head = getattr(head, request.through.removeprefix("self."))
+            return of_head(output_of(head, request.data, given_outputs))
         given = given_outputs[request.data, request.through]
         outputs = given if isinstance(given, dict) else {"logits": given}
         detach = (lambda tensor: tensor) if request.grad else torch.Tensor.detach
         return {name: detach(tensor) for name, tensor in outputs.items()}
 
     def play(head: Any, given_outputs: dict[Any, Any]) -> LossOutputs | None:
-        outputs = {name: output_of(r, given_outputs) for name, r in head.forwards({}).items()}
+        outputs = {name: output_of(head, r, given_outputs) for name, r in head.forwards({}).items()}
         losses: LossOutputs = head(outputs, Step(0, None, Networks({}), {}))
         return replace(losses, metrics={**losses.metrics, **head.metrics(outputs, losses)})
 
