@@ -43,6 +43,7 @@ LR_INTERVALS = ("step", "epoch")
 RESUME = (None, "auto")
 """What `run.resume` takes."""
 
+
 def on_or_off(value: Any) -> Any:
     """The same value, with the words for true and false, as which YAML reads on and off."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
