@@ -67,3 +67,13 @@ class ReaderOfKnownDraws(Protocol):
     def draws(self) -> Draws:
         """What reading a sample draws from."""
         ...
+
+
+@runtime_checkable
+class StampedReader(Protocol):
+    """A reader of files that change with their content."""
+
+    @property
+    def stamp(self) -> str:
+        """What distinguishes its files from others and from their own earlier content."""
+        ...

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from ...config.instantiate import instantiate
 from ...errors import ConfigError, ConfigProblem, suggest
@@ -20,6 +20,7 @@ from .samplers import (
     PassSampler,
     RepeatedShard,
     RowBatches,
+    Rows,
     sampler_problem,
 )
 from .seeds import seed_of
@@ -89,6 +90,24 @@ def build_loader(
         source = settings["dataset"]
         raise ConfigError([_no_batch(source, key, batch_size, drop_last, world_size)])
     return built
+
+
+def build_batch_loader(
+    loader: Mapping[str, Any], dataset: Samples, batches: Sampler[Rows], *, key: str, seed: int
+) -> DataLoader[Batch]:
+    """Builds a loader of given batches, whose random draws depend on their rows alone.
+
+    Args:
+        loader: The config, of which the collation and the keys of workers are read.
+        dataset: Its data set.
+        batches: The rows of each batch.
+        key: Its config key, for messages.
+        seed: The run's seed.
+    """
+    source = SeededSamples(dataset, build_collation(loader, key), seed=seed_of(seed, key))
+    settings = {"batch_sampler": batches, "collate_fn": _unchanged, **_worker_settings(loader, key)}
+    generator = torch.Generator().manual_seed(seed_of(seed, key))
+    return DataLoader(source, generator=generator, **settings)
 
 
 def _worker_settings(loader: Mapping[str, Any], key: str) -> dict[str, Any]:

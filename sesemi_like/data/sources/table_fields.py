@@ -175,10 +175,12 @@ class TableReader:
     Attributes:
         fields: The fields of each table, the same ones in all.
         sizes: The rows of each table.
+        stamp: What distinguishes the tables from their own earlier content.
     """
 
     fields: list[list[Field]]
     sizes: list[int]
+    stamp: str
     draws: Draws = field(default=Draws.NOTHING, init=False)
 
     @property

@@ -63,6 +63,13 @@ class TableFile:
     read: Callable[[str, bool], Column]
     lines: Sequence[int] | None = None
 
+    @property
+    def stamp(self) -> str:
+        """What distinguishes it from its own earlier content: sizes and times of its files."""
+        files = sorted(self.path.glob("*.npy")) if self.path.is_dir() else [self.path]
+        statuses = [(file, file.stat()) for file in files]
+        return "\n".join(f"{f.absolute()} {s.st_size} {s.st_mtime_ns}" for f, s in statuses)
+
     def place(self, row: int) -> str:
         """Where a row is, in words: its line, or its number from 0."""
         return f"row {row}" if self.lines is None else f"line {self.lines[row]}"

@@ -68,7 +68,11 @@ def table(
     check_alike(tables, content)
     targets, classes = _labels(root, tables, target_column)
     samples = Samples(
-        TableReader(content, [table.num_rows for table in tables]),
+        TableReader(
+            content,
+            [table.num_rows for table in tables],
+            "\n".join(table.stamp for table in tables),
+        ),
         _ids(tables, names, id_column),
         targets,
         classes,

@@ -1,0 +1,1 @@
+"""Predictions of a run: which are made, by whom, and how they become a file."""
