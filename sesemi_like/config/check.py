@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, suggest
+from .check_predict import prediction_problems
 from .check_trainer import trainer_problems
 from .choices import ACCELERATORS, CACHE_KINDS, ON_ERROR, ON_NONFINITE, PARTS, PRECISIONS, RESUME
 from .intervals import parse_interval
@@ -47,6 +48,7 @@ def check(config: DictConfig, modes: Modes) -> list[ConfigProblem]:
         missing_problems(config),
         run_problems(config),
         data_problems(config),
+        prediction_problems(config),
     ]
     if mode := modes.get(config.run.mode):
         parts += [

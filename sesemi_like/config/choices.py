@@ -47,3 +47,6 @@ RESUME = (None, "auto")
 def on_or_off(value: Any) -> Any:
     """The same value, with the words for true and false, as which YAML reads on and off."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+PREDICTION_FORMATS = ("csv", "parquet", "npy")
+"""What `run.predict.format` takes."""

@@ -23,6 +23,24 @@ from .learners.classifier import SupervisedLossConfig as SupervisedLossConfig
 
 
 @dataclass
+class PredictConfig:
+    """What is written of predictions.
+
+    Attributes:
+        outputs: Names of what is written: columns that the learner names (of a classifier `class`,
+            `confidence`, `probability`), evaluated networks (`ema`), or parts of their outputs
+            (`model.features`); null takes all columns that the learner names.
+        format: csv | parquet | npy: a table, or a folder with an array for each column.
+        rows_per_part: Rows that are kept in memory, and are lost when a run is killed; a part has
+            whole batches, at least one.
+    """
+
+    outputs: list[str] | None = None
+    format: str = "csv"
+    rows_per_part: int = 4096
+
+
+@dataclass
 class RunConfig:
     """The run: how long, on what, where to.
 
@@ -64,6 +82,7 @@ class RunConfig:
         rehearse: full | shapes | none: how a step is tried before training: on two samples of each
             loader, on the meta device without weights, or not at all.
         compile: Whether each network is compiled by torch.compile, or a mapping of its arguments.
+        predict: How the predictions of `data.predict` are written.
         tags: Words that the run is found by later; null is its id.
     """
 
@@ -94,6 +113,7 @@ class RunConfig:
     headline: Any = None
     rehearse: str = "full"
     compile: Any = False
+    predict: PredictConfig = field(default_factory=PredictConfig)
     tags: list[str] | None = None
 
 

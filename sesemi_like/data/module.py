@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from ..config.check import named_loaders
 from ..config.instantiate import plain
@@ -21,6 +21,8 @@ from .loading.evaluated import batches_in_order, is_loaded
 from .loading.keys import EVALUATED, PREDICT, TRAIN
 from .loading.named_loaders import NamedLoaders
 from .loading.parts import LoaderParts, PartsBuilder, set_workers, step_fields
+from .loading.row_parts import LoadedBatches
+from .loading.samplers import Rows
 from .loading.workers import usable_cpus
 from .progress import Progress, log_task
 from .run_labels import Datasets, RunLabels, trains_on_labels
@@ -50,6 +52,8 @@ class DataModule(pl.LightningDataModule):
         loaders: What every loader is made of, by split and name: ``train.<loader name>``, ``val``,
             ``test``, ``evaluation.<loader name>`` and ``predict``.
         iterations_per_epoch: Steps of an epoch; None where that is not known.
+        predicted_batches: Names the batches that this process predicts, once all processes have
+            been joined; None where nothing is predicted.
 
     Raises:
         ConfigError: With every mistake found in all loaders.
@@ -69,6 +73,7 @@ class DataModule(pl.LightningDataModule):
         super().__init__()
         self.world_size, self.seed = world_size, seed
         self.read, self.labeled_loader = read, labeled_loader
+        self.predicted_batches: Callable[[], Sampler[Rows]] | None = None
         self.loaders: dict[str, LoaderParts] = {}
         builder = PartsBuilder(run, world_size=world_size, seed=seed)
         problems = Problems()
@@ -187,9 +192,12 @@ class DataModule(pl.LightningDataModule):
         """The test loader, or none."""
         return self._build(self.loaders["test"]) if "test" in self.loaders else []
 
-    def predict_dataloader(self) -> DataLoader[Batch] | list[Any]:
+    def predict_dataloader(self) -> LoadedBatches | list[Any]:
         """The loader of what is predicted, or none."""
-        return self._build(self.loaders[PREDICT]) if PREDICT in self.loaders else []
+        if PREDICT not in self.loaders or self.predicted_batches is None:
+            return []
+        batches = self.predicted_batches()
+        return LoadedBatches(self.loaders[PREDICT].build_batches(batches, self.seed))
 
     def evaluation_loader(self, name: str, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
         """Batches of a loader's data in file order and un-augmented, as validation would see them.
@@ -213,7 +221,10 @@ class DataModule(pl.LightningDataModule):
         """Computes the views; a training batch becomes one flat ``{loader.field: tensor}``."""
         share = self._rank, self.world_size
         if self.trainer is None or not self.trainer.training:
-            return self.loaders[self._evaluated].views.apply(batch, share=share)
+            name = self._evaluated
+            # What is predicted does not depend on the number of processes.
+            share = (0, 1) if name == PREDICT else share
+            return self.loaders[name].views.apply(batch, share=share)
         number = self.trainer.fit_loop.total_batch_idx + 1  # that of the batch before
         return step_fields(self.loaders, batch, number, share)
 

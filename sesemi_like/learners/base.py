@@ -270,6 +270,10 @@ class Learner(LearnerDefinition):
         """Predicts a whole named loader of a run, see :func:`evaluated.predict_loader`."""
         return predict_loader(self, name, needs)
 
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
+        """Predicts a batch, for what writes predictions."""
+        return self.predict_batch(batch)
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Steps the optimizer, then the EMA teachers; then heads follow."""
         super().optimizer_step(*args, **kwargs)

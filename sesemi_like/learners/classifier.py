@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from ..views.image_inputs import Inputs
 from .averages import Average
 from .base import Learner
 from .more_networks import add_networks
+from .predicted import Columns, Labelled
 from .terms import LossTerm
 
 
@@ -165,6 +166,27 @@ class Classifier(Learner):
         if "teacher" in self.networks:
             evaluated["ema"] = Forward(self.input_field, "teacher", grad=False)
         return evaluated
+
+    def predicted_columns(self, outputs: Mapping[str, Any]) -> Columns:
+        """Names the class of each row, its probability, and those of all classes.
+
+        Args:
+            outputs: The evaluated outputs of a batch; the teacher's count where there is one.
+
+        Returns:
+            `class` (N names, or numbers without names), `confidence` (N,) and `probability` (N, C).
+        """
+        logits: Tensor = outputs[list(outputs)[-1]]["logits"]
+        probability = logits.float().softmax(dim=1)
+        confidence, predicted = probability.max(dim=1)
+        numbers = range(logits.shape[1])
+        classes = self.classes or [str(number) for number in numbers]
+        names = classes if len(classes) == len(numbers) else [str(number) for number in numbers]
+        return {
+            "class": [names[number] for number in predicted.tolist()],
+            "confidence": confidence,
+            "probability": Labelled(probability, names),
+        }
 
 
 def _term_configs(model: dict[str, Any], key: str) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,6 +13,7 @@ from ..errors import ConfigProblem
 from ..models.heads.loss.base import Fields, Forward
 from ..models.networks import Networks
 from .averages import Average
+from .predicted import Columns, leaves_of
 from .terms import LossTerm
 
 
@@ -70,6 +71,23 @@ class LearnerDefinition(pl.LightningModule):
         """
         key, teachers = f"{self.key}.teachers", self.settings.get("teachers") or {}
         return {n: Average.of(t, f"{key}.{n}") for n, t in teachers.items() if t is not None}
+
+    def predicted_columns(self, outputs: Mapping[str, Any]) -> Columns:
+        """Names what is written of predictions where `run.predict.outputs` chooses nothing.
+
+        The default is every part of the output that is evaluated last.
+
+        Args:
+            outputs: The evaluated outputs of a batch by name, at least the last of them.
+
+        Returns:
+            Columns by name: tensors (N, ...), :class:`~sesemi_like.learners.predicted.Labelled`
+            ones, or lists of N texts.
+        """
+        if not outputs:
+            return {}
+        last = list(outputs)[-1]
+        return leaves_of({last: outputs[last]})
 
     def averaged_networks(self) -> dict[str, str]:
         """Names each EMA teacher and the network it averages: ``{"teacher": "classifier"}``.

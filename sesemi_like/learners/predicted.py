@@ -1,4 +1,4 @@
-"""What is written of the predictions of a batch: outputs by name, or what the learner makes of them.
+"""What is written of the predictions of a batch: outputs by name, or what is made of them.
 
 Shapes: N rows of a batch.
 """

@@ -28,6 +28,7 @@ from ..trainer.validation import interval_problems, validation_settings
 from .dry_run import dry_run_problems
 from .evaluators import build_evaluators, loaders_read, needs_problems, reading_problems
 from .modes import MODES
+from .predictions.checks import writing_problems
 from .prepared import Prepared
 from .seed import choose_seed
 
@@ -195,10 +196,14 @@ class _Preparation:
             if self.mode.trains:
                 self._check_optimizer(learner)
             if data is not None:
-                self.problems.problems += dry_run_problems(learner, data, trains=self.mode.trains)
+                self.problems.problems += self._trial_problems(learner, data)
             self._load_weights(learner, length)
             return learner
         return None
+
+    def _trial_problems(self, learner: Learner, data: DataModule) -> list[ConfigProblem]:
+        problems = dry_run_problems(learner, data, trains=self.mode.trains)
+        return problems or [*writing_problems(learner, data, self.run.predict)]
 
     def _resuming_facts(self, data: DataModule) -> dict[str, Any]:
         accumulated = self.trainer.get("accumulate_grad_batches", 1)

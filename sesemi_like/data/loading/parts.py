@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from ...config.instantiate import instantiate_within
 from ...config.sizes import parse_bytes
@@ -23,7 +23,8 @@ from ..samples import Samples
 from ..streams import StreamedSamples
 from .keys import TRAIN, config_key
 from .loader_views import LoaderViews, build_views
-from .loaders import batch_size_of, build_loader
+from .loaders import batch_size_of, build_batch_loader, build_loader
+from .samplers import Rows
 from .workers import AUTO, assign_workers
 
 
@@ -106,6 +107,17 @@ class LoaderParts:
             rank=rank,
             world_size=world_size,
         )
+
+    def build_batches(self, batches: Sampler[Rows], seed: int) -> DataLoader[Batch]:
+        """Builds a loader of given batches of the same data.
+
+        Args:
+            batches: The rows of each batch.
+            seed: The run's seed.
+        """
+        assert isinstance(self.dataset, Samples), "streams have no rows to be named"
+        config = {**self.config, "num_workers": self.workers}
+        return build_batch_loader(config, self.dataset, batches, key=self.key, seed=seed)
 
     def decode(self, processes: int, progress: Progress) -> bool:
         """Decodes what is planned to be cached, and checks that images can be read.

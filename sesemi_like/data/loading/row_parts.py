@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
+from ..batches import Batch
 from .samplers import Rows
 
 
@@ -80,3 +81,20 @@ class PartBatches(Sampler[Rows]):
     def _batch(self, start: int, stop: int) -> Rows:
         places = range(start, min(start + self.parts.batch_size, stop))
         return Rows(places, 0, places)
+
+
+class LoadedBatches:
+    """The batches of a loader, which Lightning takes as they are: it would rebuild a loader.
+
+    Args:
+        loader: The loader.
+    """
+
+    def __init__(self, loader: DataLoader[Batch]) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.loader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -101,9 +102,9 @@ def load_start(learner: Learner, config: DictConfig, *, trains: bool) -> None:
     named = weights_path(config.run, trains=trains)
     if named is not None:
         path, key = named
-        load_weights(
-            learner,
-            Checkpoint.read(path, key=key),
-            strict=config.run.strict_loading,
-            evaluates=not trains,
-        )
+        checkpoint = Checkpoint.read(path, key=key)
+        strict = config.run.strict_loading
+        load_weights(learner, checkpoint, strict=strict, evaluates=not trains)
+        if not trains and learner.inputs and not learner.inputs.classes and checkpoint.inputs:
+            # What is predicted need not know the classes that were learned.
+            learner.inputs = replace(learner.inputs, classes=checkpoint.inputs.classes)

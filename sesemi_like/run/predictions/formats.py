@@ -77,7 +77,8 @@ def _flat_columns(part: Part) -> dict[str, Any]:
         for place in np.ndindex(*array.shape[1:]):
             labels = column.labels if isinstance(column, Labelled) else None
             parts = [labels[place[0]]] if labels else map(str, place)
-            flat[".".join([name, *parts])] = array[(slice(None), *place)]
+            place_of_all = (slice(None), *place)
+            flat[".".join([name, *parts])] = array[place_of_all]
     return flat
 
 
@@ -181,6 +182,8 @@ def _merge_npy(parts: Sequence[Path], target: Path) -> None:
             _join_npy(parts, name, folder / f"{name}.npy")
         (folder / "labels.json").write_text(json.dumps(labels, indent=1, ensure_ascii=False))
         folder.chmod(0o777 & ~_umask())
+        if target.exists():  # of an earlier run in the same folder
+            shutil.rmtree(target)
         folder.rename(target)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

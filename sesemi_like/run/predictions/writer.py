@@ -45,9 +45,6 @@ class PredictionWriter(pl.Callback):
         form: The format of the file.
         target: The file or folder that the predictions become; only the first process writes it.
         home: Where the folder of the parts is.
-
-    Attributes:
-        num_rows: The rows of the finished file; None before it is there.
     """
 
     def __init__(
@@ -66,7 +63,6 @@ class PredictionWriter(pl.Callback):
         self.samples: Samples = loader.dataset
         self.settings, self.target, self.home = settings, target, home
         self.parts = RowParts.of(len(self.samples), loader.batch_size, settings["rows_per_part"])
-        self.num_rows: int | None = None
         self._store = PartStore(home)
         self._claim: Claim | None = None
         self._own: list[int] = []
@@ -79,30 +75,32 @@ class PredictionWriter(pl.Callback):
             ConfigError: If another run is making the same predictions.
         """
         identity = fingerprint(self.learner, self.loader, self.settings)
-        found = self._find(identity) if rank() == 0 else None
-        identity, missing, problem = gather_objects(found)[0] or (identity, [], None)
-        if problem is not None:
-            raise ConfigError([problem])
-        self._store = PartStore(self._folder(identity))
-        self._own = missing[rank() :: world_size()]
-        counts = [sum(map(self.parts.num_batches, missing[r :: world_size()])) for r in range(world_size())]
-        return PartBatches(self.parts, self._own, max(counts))
+        # The first process decides for all: parts appear while the others are still looking.
+        folder, missing = gather_objects(self._missing(identity) if rank() == 0 else None)[0] or (
+            self.home,
+            None,
+        )
+        if missing is None:
+            expected = "another run of this id is making the same predictions; wait until it ends"
+            raise ConfigError([ConfigProblem("run.id", self.home.name, expected)])
+        self._store = PartStore(folder)
+        shares = [missing[process :: world_size()] for process in range(world_size())]
+        self._own = shares[rank()]
+        most = max(sum(map(self.parts.num_batches, share)) for share in shares)
+        # Without a batch Lightning would not call on_predict_end, which joins the parts.
+        return PartBatches(self.parts, tuple(self._own), max(1, most))
 
-    def _folder(self, identity: str) -> Path:
-        return self.home / f".predictions-{identity}"
-
-    def _find(self, identity: str) -> tuple[str, list[int], ConfigProblem | None]:
-        """On the first process: what these predictions are, and which parts of them are missing."""
-        folder = self._folder(identity)
+    def _missing(self, identity: str) -> tuple[Path, list[int] | None]:
+        """The folder of the parts and those that are missing; None where another run makes them."""
+        folder = self.home / f".predictions-{identity}"
         folder.mkdir(parents=True, exist_ok=True)
         if is_claimed(folder):
-            expected = "another run of this id is making the same predictions; wait until it ends"
-            return identity, [], ConfigProblem("run.id", self.home.name, expected)
+            return folder, None
         self._claim = Claim(folder)
         finished = PartStore(folder).finished()
         if finished:
             log.info("%d of %d parts of the predictions are there", len(finished), len(self.parts))
-        return identity, [n for n in range(len(self.parts)) if n not in finished], None
+        return folder, [number for number in range(len(self.parts)) if number not in finished]
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any
