@@ -67,6 +67,7 @@ class Learner(LearnerDefinition):
         facts: What a resumed run must have in common with this one to end alike.
         evaluated: What is evaluated, and of which outputs.
         needs: The names of the fields and outputs that evaluators read next; None reads all.
+        predicted: The names of the evaluated outputs that are written; None writes all.
         logged_names: What a step logs, known after :meth:`dry_run`.
         step_losses: The reduced loss of every head in the last step.
         skips_step: Whether the last step was skipped, so that teachers stay.
@@ -86,6 +87,7 @@ class Learner(LearnerDefinition):
         self.settings, self.data_facts = plain(hparams), DataFacts.from_plain(facts)
         self.save_hyperparameters({"hparams": self.settings, "facts": self.data_facts.plain()})
         self.needs: Needs = None
+        self.predicted: Collection[str] | None = None
         self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
@@ -272,7 +274,7 @@ class Learner(LearnerDefinition):
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
         """Predicts a batch, for what writes predictions."""
-        return self.predict_batch(batch)
+        return self.predict_batch(batch, self.predicted)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Steps the optimizer, then the EMA teachers; then heads follow."""

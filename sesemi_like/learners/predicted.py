@@ -69,6 +69,17 @@ def choose_columns(columns: Columns, outputs: Mapping[str, Any], chosen: Sequenc
     return result
 
 
+def outputs_read(possible: Sequence[str], chosen: Sequence[str] | None) -> list[str]:
+    """Names the outputs that the chosen columns are made of.
+
+    Args:
+        possible: The outputs that the data allow.
+        chosen: As for :func:`choose_columns`; None is what the learner names, of the last output.
+    """
+    named = {name.partition(".")[0] for name in chosen or ()}
+    return [name for name in possible if name in named or name == possible[-1]]
+
+
 def column_problems(columns: Columns, num_rows: int) -> list[ConfigProblem]:
     """Finds columns that have no row for each sample.
 

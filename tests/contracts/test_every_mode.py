@@ -16,7 +16,8 @@ from sesemi_like.run.modes import MODES
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [module.name for module in pkgutil.iter_modules(modes.__path__)]
-SECTIONS = {"train", "val", "test"}
+SECTIONS = {"train", "val", "test", "evaluation", "predict"}
+PREDICTED = ["++data.predict.dataset.name=digits", "++data.predict.dataset.subset=test"]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -47,13 +48,13 @@ def test_pages_mention_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODES)
 def test_a_run_without_the_data_that_it_needs_is_refused(name: str) -> None:
-    config = composed("quickstart", f"run.mode={name}")
+    config = composed("quickstart", f"run.mode={name}", *PREDICTED)
     assert [problem for problem in check(config, MODES) if problem.key.startswith("data")] == []
     for section in MODES[name].needs:
         config.data[section] = None
         reported = {problem.key for problem in check(config, MODES)}
         assert any(f"data.{section}".startswith(key) for key in reported), section
-        config = composed("quickstart", f"run.mode={name}")
+        config = composed("quickstart", f"run.mode={name}", *PREDICTED)
 
 
 def test_listing_the_modes_imports_no_torch() -> None:

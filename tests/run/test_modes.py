@@ -31,6 +31,11 @@ TINY = [
     "++trainer.callbacks.0.mode=max",
     "++trainer.callbacks.0.save_top_k=1",
 ]
+PREDICTED = [
+    "++data.predict.dataset.name=digits",
+    "++data.predict.dataset.subset=test",
+    "++data.predict.batch_size_per_gpu=100",
+]
 WAYS = ["resume_from_checkpoint", "pretrained_checkpoint_path", None]
 
 
@@ -64,6 +69,7 @@ def test_every_mode_with_every_evaluator_and_way_of_giving_weights(
     checkpoints, known = trained
     overrides = [f"run.mode={mode}", "run.num_iterations=5"]
     overrides += [f"evaluation={evaluation}"] if evaluation else []
+    overrides += PREDICTED if mode == "PREDICT" else []
     overrides += [f"run.{way}='{checkpoints[which]}'"] if way else []
     if (mode, way, which) == ("FIT", WAYS[0], "epoch"):
         with pytest.raises(ConfigError, match=r"weights without what training needs.*last\.ckpt"):
@@ -74,7 +80,7 @@ def test_every_mode_with_every_evaluator_and_way_of_giving_weights(
     assert summary["mode"] == mode
     split = "test" if mode == "TEST" else "val"
     metrics = {n for n in summary["metrics"] if n.startswith(f"{split}/")}
-    assert (f"{split}/knn_top1" in metrics) == (evaluation == "knn")
+    assert (f"{split}/knn_top1" in metrics) == (evaluation == "knn" and mode != "PREDICT")
     if mode == "VALIDATE" and way and which == "last":
         for name in metrics & set(known):
             assert summary["metrics"][name] == known[name], name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...config.instantiate import plain
 from ...data.loading.keys import PREDICT
-from ...learners.predicted import Columns, choose_columns
+from ...learners.predicted import Columns, choose_columns, outputs_read
 from .formats import FORMATS
 from .writer import Choose, PredictionWriter
 
@@ -63,6 +63,8 @@ def write_predictions(prepared: Prepared, trainer: pl.Trainer, weights: str | No
     )
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.append(writer)
+    possible = learner.evaluated.names(data.loaders[PREDICT].sample_batch)
+    learner.predicted = outputs_read(possible, settings["outputs"])
     data.predicted_batches = writer.batches
     try:
         trainer.predict(

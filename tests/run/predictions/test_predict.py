@@ -19,7 +19,8 @@ from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
 
 PREDICT = [
-    "run.mode=PREDICT", "run.gpus=0", "run.precision=32", "learner.hparams.model.backbone.widths=[4,8]",
+    "run.mode=PREDICT", "run.gpus=0", "run.precision=32",
+    "learner.hparams.model.backbone.widths=[4,8]",
     "++data.predict.dataset.name=digits", "++data.predict.dataset.subset=test",
     "++data.predict.batch_size_per_gpu=32", "++data.predict.num_workers=0",
     "run.predict.rows_per_part=60",
