@@ -40,6 +40,9 @@ EMA_MODES = ("eval", "train")
 LR_INTERVALS = ("step", "epoch")
 """When a learning-rate schedule steps."""
 
+PREDICTION_FORMATS = ("csv", "parquet", "npy")
+"""What `run.predict.format` takes."""
+
 RESUME = (None, "auto")
 """What `run.resume` takes."""
 
@@ -47,6 +50,3 @@ RESUME = (None, "auto")
 def on_or_off(value: Any) -> Any:
     """The same value, with the words for true and false, as which YAML reads on and off."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
-
-PREDICTION_FORMATS = ("csv", "parquet", "npy")
-"""What `run.predict.format` takes."""

@@ -99,10 +99,8 @@ def test_every_format_holds_the_same_values(checkpoint: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_fit_predicts_with_the_best_weights_at_its_end(tmp_path: Path) -> None:
-    best = [
-        "++trainer.callbacks.checkpoint.monitor=val/top1", "++trainer.callbacks.checkpoint.mode=max",
-        "++trainer.callbacks.checkpoint.save_top_k=1",
-    ]  # fmt: skip
+    values = {"monitor": "val/top1", "mode": "max", "save_top_k": 1}
+    best = [f"++trainer.callbacks.checkpoint.{key}={value}" for key, value in values.items()]
     data = [word for word in PREDICT if "run.mode" not in word]
     folder, _ = fit(tmp_path, *best, *data)
     (path,) = (folder / "checkpoints").glob("epoch*.ckpt")
