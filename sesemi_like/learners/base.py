@@ -30,6 +30,7 @@ from .forwards import ForwardPlan, ask, request_problems
 from .optimizers import build_optimizer, match_layout, use_channels_last, with_schedule
 from .param_groups import learning_rates
 from .plan_choice import PlanChoice
+from .passes import FullPasses, pass_problems
 from .reductions import reduce_terms
 from .shared_parts import share_parts
 from .step_log import StepLog
@@ -94,6 +95,7 @@ class Learner(LearnerDefinition):
         self.seed = 0
         self._step: Step | None = None
         self._choice: PlanChoice | None = None
+        self._passes = FullPasses()
         self._rng_states: list[dict[str, Any]] | None = None
         self.inputs: Inputs | None = None
         self.facts: dict[str, Any] = {}
@@ -182,6 +184,7 @@ class Learner(LearnerDefinition):
         problems += request_problems(requests, fields, self.networks, keys, **known)
         problems += [problem for term in terms.values() for problem in term.problems()]
         problems += average_problems(self)
+        problems += pass_problems(terms, self.data_facts.rows, fields)
         if problems:
             raise ConfigError(problems)
         plan = ForwardPlan(requests, self.networks, given=self.given(fields), **known)
@@ -202,6 +205,10 @@ class Learner(LearnerDefinition):
     def rows_in_use(self) -> list[str] | None:
         """The networks whose rows of weight zero are left out; None while that is open."""
         return self._choice.rows_in_use if self._choice else None
+
+    def on_train_epoch_start(self) -> None:
+        """Makes the full passes that loss heads ask for."""
+        self._passes.run(self, self.trainer.current_epoch)
 
     def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Decides at the first batch how forwards are run, where that is open."""
@@ -301,12 +308,14 @@ class Learner(LearnerDefinition):
         checkpoint["rng"] = gather_objects(rng.state())
         checkpoint["forward"], checkpoint["rows"] = self.forward_in_use, self.rows_in_use
         checkpoint["run"] = self.facts
+        checkpoint["passes"] = self._passes.last_epoch
         if self.inputs is not None:
             checkpoint["data"] = self.inputs.plain()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the generators' state until training starts, and runs forwards as before."""
         self._rng_states = rng.states_of_processes(checkpoint.get("rng"))
+        self._passes.last_epoch = checkpoint.get("passes")
         if self.inputs is None:
             self.inputs = Inputs.from_plain(checkpoint.get("data"))
         if self._choice is not None:

@@ -53,11 +53,14 @@ def required_fields(draft: Learner, loaders: Collection[str]) -> dict[str, set[s
         terms = [term for term in draft.build_terms().values() if not term.is_off]
         offered = dict.fromkeys(loaders, _EveryField())
         requests = [r for term in terms for r in term.head.forwards(offered).values()]
+        passes = [loader for term in terms for loader in term.head.passes()]
     except Exception:
         return None
     read: dict[str, set[str]] = {}
     for loader, _, field in (name.partition(".") for r in requests for name in fields_of(r)):
         read.setdefault(loader, set()).add(field)
+    for loader in passes:
+        read.setdefault(loader, set())
     return read if read and set(read) <= set(loaders) else None
 
 
