@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from ..compat.lightning import call_as_step, writes_logs
+from ..compat.lightning import call_as_step
 from ..config.check_optimization import optimization_problems
 from ..config.facts import DataFacts
 from ..config.instantiate import plain
@@ -19,7 +19,6 @@ from ..errors import ConfigError, Problems
 from ..models.backbones.pretrained import without_initial_weights
 from ..models.heads.loss.base import Fields, Step
 from ..predictions import Predictions
-from ..schedulers.durations import steps_of_run
 from ..views.image_inputs import Inputs
 from .averages import average_problems, build_averages, move_averages
 from .checkpoints import rng
@@ -34,6 +33,7 @@ from .passes import FullPasses, pass_problems
 from .reductions import reduce_terms
 from .shared_parts import share_parts
 from .step_log import StepLog
+from .steps import is_written, next_step, trainer_of
 from .terms import LossTerm
 from .trainable import announce_counts, freeze_the_rest
 
@@ -138,9 +138,10 @@ class Learner(LearnerDefinition):
         Returns:
             What it returns; outside a run it is simply called.
         """
-        if not self._is_attached:
-            return function(*arguments)
-        return call_as_step(self.trainer, function, *arguments)
+        trainer = trainer_of(self)
+        return (
+            function(*arguments) if trainer is None else call_as_step(trainer, function, *arguments)
+        )
 
     @classmethod
     def load_from_checkpoint(
@@ -206,12 +207,10 @@ class Learner(LearnerDefinition):
         """The networks whose rows of weight zero are left out; None while that is open."""
         return self._choice.rows_in_use if self._choice else None
 
-    def on_train_epoch_start(self) -> None:
-        """Makes the full passes that loss heads ask for."""
-        self._passes.run(self, self.trainer.current_epoch)
-
     def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Decides at the first batch how forwards are run, where that is open."""
+        """Makes an epoch's passes, and decides at the first batch of all how forwards are run."""
+        # Lightning starts no epoch in a run that is resumed from between two.
+        self._passes.run(self, self.trainer.current_epoch)
         if self._choice is not None and self._choice.is_open:
             context = self.trainer.precision_plugin.forward_context
             self.through_strategy(self._choice.decide, batch, context)
@@ -234,8 +233,8 @@ class Learner(LearnerDefinition):
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Runs the planned forwards, applies every head, and sums their weighted losses."""
         assert self.plan is not None, "make_plan() comes before training"
-        step = self._step = self._next_step(batch)
-        outputs_by_head, is_logged = self.plan.run(batch, step.seed), self._is_logged(step)
+        step = self._step = next_step(self, batch)
+        outputs_by_head, is_logged = self.plan.run(batch, step.seed), is_written(self, step)
         total = torch.zeros((), device=self.device)
         log, self.step_losses = StepLog(), {}
         for name, term in self.terms.items():
@@ -296,7 +295,7 @@ class Learner(LearnerDefinition):
 
     def build_optimizer(self) -> torch.optim.Optimizer:
         """Builds the optimizer from the hyperparameters."""
-        return build_optimizer(self, self.trainer if self._is_attached else None)
+        return build_optimizer(self, trainer_of(self))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimizer and its schedule from the hyperparameters."""
@@ -328,31 +327,3 @@ class Learner(LearnerDefinition):
             match_layout(optimizer)
         rng.start_process(self.global_rank, self.global_step, self._rng_states)
         self._rng_states = None
-
-    def _next_step(self, batch: Mapping[str, Tensor]) -> Step:
-        if not self._is_attached:
-            return Step(self.global_step, None, self.networks, batch, seed=self.seed)
-        loop, epoch = self.trainer.fit_loop, self.trainer.current_epoch
-        # Batches are counted, not steps: each of those that one step accumulates has its own draws.
-        seed = rng.seed_of_batch(self.seed, loop.total_batch_idx, self.global_rank)
-        return Step(self.global_step, self._max_steps(), self.networks, batch, epoch, seed)
-
-    def _max_steps(self) -> int | None:
-        return steps_of_run(self.trainer) if self._is_attached else None
-
-    @property
-    def _is_attached(self) -> bool:
-        try:
-            return self.trainer is not None
-        except RuntimeError:  # what Lightning raises outside a trainer
-            return False
-
-    def _is_logged(self, step: Step) -> bool:
-        """Whether this step is logged: its figures are written, or it ends an epoch or the run.
-
-        The others need not compute what is only logged.
-        """
-        if not self._is_attached:
-            return False
-        is_last = self.trainer.is_last_batch or step.index + 1 == step.max_steps
-        return is_last or writes_logs(self.trainer)

@@ -1,0 +1,155 @@
+"""Full passes between epochs: what heads receive, how often, resumed, and over two processes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from composing import composed
+from processes import in_processes
+from tiny_runs import TINY, fit, weights
+from torch import Tensor
+
+import sesemi_like
+from sesemi_like import Classifier
+from sesemi_like.config.check import check
+from sesemi_like.errors import ConfigError
+from sesemi_like.models.heads.loss import Forward, LossHead, LossOutputs
+from sesemi_like.predictions import Predictions
+from sesemi_like.run.execute import run
+from sesemi_like.run.modes import MODES
+from sesemi_like.run.prepare import prepare
+
+
+class TableLossHead(LossHead):
+    """Pseudo-labels every row by the last full pass, weighed by that prediction's confidence."""
+
+    confidence: Tensor
+    label: Tensor
+    received: Tensor
+
+    def __init__(self, every: Any = 1, loader: str = "unlabeled") -> None:
+        super().__init__()
+        self.every, self.loader = every, loader
+
+    def passes(self) -> dict[str, int]:
+        return {self.loader: self.every}
+
+    def build(self, networks: Any, facts: Any) -> None:
+        rows = facts.num_indices("unlabeled")
+        self.register_buffer("confidence", torch.zeros(rows))
+        self.register_buffer("label", torch.zeros(rows, dtype=torch.int64))
+        self.register_buffer("received", torch.tensor(0))
+
+    def receive(self, loader: str, predictions: Predictions) -> None:
+        assert loader == "unlabeled"
+        assert set(predictions.outputs["model"]) == {"logits"}
+        logits = predictions.of("logits")["model"]
+        confidence, label = logits.softmax(dim=1).max(dim=1)
+        self.confidence[predictions.index] = confidence.to(self.confidence.device)
+        self.label[predictions.index] = label.to(self.label.device)
+        self.received += 1
+
+    def forwards(self, fields: Any) -> dict[str, Forward]:
+        index = Forward.field("unlabeled.index")
+        return {"strong": Forward("unlabeled.strong", "classifier"), "index": index}
+
+    def forward(self, outputs: Any, step: Any) -> LossOutputs:
+        logits, index = outputs["strong"]["logits"], outputs["index"]
+        losses = F.cross_entropy(logits, self.label[index], reduction="none")
+        return LossOutputs(losses, self.confidence[index])
+
+
+HEADS = "learner.hparams.model.regularization_loss_heads"
+TABLE = ["method=supervised", "learner.hparams.model.ema=null",
+         f"+{HEADS}.table.head._target_=test_passes.TableLossHead"]  # fmt: skip
+WITHOUT_BATCHNORM = "learner.hparams.model.backbone._target_=processes.NetworkWithoutBatchNorm"
+UNTRAINED = ["run.precision=32", "learner.hparams.optimizer.lr=0", WITHOUT_BATCHNORM]
+BUFFERS = "loss_terms.table.head"
+EVERY_STEP = ("trainer.callbacks=[{_target_: pytorch_lightning.callbacks.ModelCheckpoint, "
+              "every_n_train_steps: 1, save_top_k: -1, filename: 'at-{step}', "
+              "save_on_train_epoch_end: false, save_last: true}]")  # fmt: skip
+
+
+def expected_table(checkpoint: Path, data_root: Path) -> tuple[Tensor, Tensor]:
+    """Confidence and label of all digits by index, as the checkpoint's classifier answers them."""
+    data: Any = sesemi_like.dataset("digits", root=str(data_root), subset="train", split_seed=0)
+    classifier = Classifier.load_from_checkpoint(checkpoint)
+    samples = [data[row] for row in range(len(data))]
+    images = torch.stack([torch.as_tensor(sample["image"]) for sample in samples])
+    with torch.no_grad():
+        found = classifier(images).softmax(dim=1).max(dim=1)
+    index = torch.tensor([sample["index"] for sample in samples])
+    confidence, label = torch.zeros(int(index.max()) + 1), torch.zeros(int(index.max()) + 1).long()
+    confidence[index], label[index] = found.values, found.indices
+    return confidence, label
+
+
+def test_a_head_receives_what_the_network_predicts_for_all_rows(tmp_path: Path) -> None:
+    part = "data.train.unlabeled.dataset.part=unlabelled"
+    folder, _ = fit(tmp_path, *TABLE, *UNTRAINED, part)
+    state = weights(folder)
+    confidence, label = expected_table(folder / "checkpoints" / "last.ckpt", tmp_path)
+    assert state[f"{BUFFERS}.received"] == 2, "two epochs of five steps"
+    table = state[f"{BUFFERS}.confidence"]
+    was_predicted = table > 0
+    # Positions lie in the data set of 1437, of which the 40 labeled ones are left out.
+    assert (len(table), int(was_predicted.sum())) == (1437, 1397)
+    torch.testing.assert_close(table[was_predicted], confidence[was_predicted])
+    assert (state[f"{BUFFERS}.label"] == label)[was_predicted].float().mean() > 0.99
+
+
+def test_every_second_epoch_and_the_first(tmp_path: Path) -> None:
+    folder, _ = fit(tmp_path, *TABLE, f"+{HEADS}.table.head.every=2", "run.num_iterations=15")
+    assert weights(folder)[f"{BUFFERS}.received"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [5, 7])
+def test_a_resumed_run_ends_alike(tmp_path: Path, step: int) -> None:
+    whole, _ = fit(tmp_path / "whole", *TABLE, EVERY_STEP)
+    (checkpoint,) = whole.rglob(f"at-step={step}.ckpt")
+    resumed, _ = fit(
+        tmp_path / "resumed", *TABLE, EVERY_STEP, f"run.resume_from_checkpoint='{checkpoint}'"
+    )
+    expected, found = weights(whole), weights(resumed)
+    assert expected[f"{BUFFERS}.received"] == 2
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+
+def train_untrained(rank: int, folder: Path) -> None:
+    devices = ["++trainer.accelerator=cpu", "++trainer.devices=2", f"run.dir={folder}"]
+    config = composed("quickstart", *TINY, *TABLE, *UNTRAINED, *devices)
+    run(config, check(config, MODES))
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_pass(tmp_path: Path) -> None:
+    in_processes(train_untrained, tmp_path)
+    (checkpoint,) = tmp_path.rglob("last.ckpt")
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    confidence, _ = expected_table(checkpoint, tmp_path)
+    torch.testing.assert_close(state[f"{BUFFERS}.confidence"], confidence)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("loader", "unlabelled", "no train loader 'unlabelled'.*unlabeled"),
+        ("every", 0, "at least 1"),
+    ],
+)
+def test_passes_that_cannot_be_made_are_refused(key: str, value: Any, expected: str) -> None:
+    config = composed("quickstart", *TINY, *TABLE, f"+{HEADS}.table.head.{key}={value}")
+    with pytest.raises(ConfigError, match=rf"heads\.table\.passes.*{expected}"):
+        prepare(config, check(config, MODES))
+
+
+def test_a_loader_that_is_read_in_passes_alone_is_loaded() -> None:
+    own = "+data.train.pool={dataset: {name: digits, subset: train}, batch_size: 8}"
+    config = composed("quickstart", *TINY, *TABLE, own, f"+{HEADS}.table.head.loader=pool")
+    prepared = prepare(config, check(config, MODES))
+    assert set(prepared.data.loaders) >= {"train.pool", "train.unlabeled"}
+    assert "pool" not in prepared.data.fields
