@@ -28,8 +28,8 @@ from .evaluated import EvaluatedForwards, Needs, predict_loader, predict_samples
 from .forwards import ForwardPlan, ask, request_problems
 from .optimizers import build_optimizer, match_layout, use_channels_last, with_schedule
 from .param_groups import learning_rates
-from .plan_choice import PlanChoice
 from .passes import FullPasses, pass_problems
+from .plan_choice import PlanChoice
 from .reductions import reduce_terms
 from .shared_parts import share_parts
 from .step_log import StepLog
