@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -53,6 +54,14 @@ class Devices:
     def num_gpus(self) -> int:
         """GPUs of a node."""
         return 0 if self.accelerator == "cpu" else self.per_node
+
+    @property
+    def of_process(self) -> torch.device:
+        """The device of this process."""
+        if self.accelerator == "cpu":
+            return torch.device("cpu")
+        place = int(os.environ.get("LOCAL_RANK", 0))
+        return torch.device("cuda", place if isinstance(self.devices, int) else self.devices[place])
 
     @property
     def world_size(self) -> int:

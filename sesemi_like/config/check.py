@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import ConfigProblem, suggest
+from .check_compile import compile_problems
 from .check_predict import prediction_problems
 from .check_trainer import trainer_problems
 from .choices import ACCELERATORS, CACHE_KINDS, ON_ERROR, ON_NONFINITE, PARTS, PRECISIONS, RESUME
@@ -88,6 +89,7 @@ def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     yield from one_of(run, "run", "on_nonfinite", ON_NONFINITE)
     yield from one_of(run, "run", "resume", RESUME)
     yield from exclusive(run, "run", ("resume", "resume_from_checkpoint"))
+    yield from compile_problems(run.compile)
     if str(run.precision) not in PRECISIONS:
         expected = suggest(str(run.precision), PRECISIONS, noun="choices")
         yield ConfigProblem("run.precision", run.precision, expected)

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
 from ..config.check import named_loaders
+from ..config.check_compile import compile_arguments
 from ..config.instantiate import plain
 from ..config.length import RunLength, run_length
 from ..config.mode import Mode, find_mode
@@ -22,6 +23,7 @@ from ..evaluation import Evaluation, default_evaluators
 from ..learners import Learner
 from ..learners.checkpoints.resume_checks import check_resuming
 from ..learners.checkpoints.starting import build_learner, load_start
+from ..learners.compilation import compile_networks
 from ..learners.required_fields import draft_learner, required_fields
 from ..report.tasks import show_progress
 from ..trainer.validation import interval_problems, validation_settings
@@ -54,7 +56,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     attributes = _attributes(length, devices)
     with app_attributes(attributes):
         validation = preparation.check_data(data, length) if data else {}
-        learner = preparation.build_learner(data, length)
+        learner = preparation.build_learner(data, length, devices)
         evaluation = preparation.build_evaluation(data, learner)
     preparation.problems.raise_if_any()
     assert data is not None and learner is not None
@@ -184,7 +186,9 @@ class _Preparation:
         every = self.run.validate_every
         return validation_settings(every, self.trainer, length, watches=watches)
 
-    def build_learner(self, data: DataModule | None, length: RunLength) -> Learner | None:
+    def build_learner(
+        self, data: DataModule | None, length: RunLength, devices: Devices
+    ) -> Learner | None:
         """Builds the learner, runs it on a few samples, and loads its initial weights."""
         if self.problems.under("learner"):
             return None
@@ -198,12 +202,19 @@ class _Preparation:
             if data is not None:
                 self.problems.problems += self._trial_problems(learner, data)
             self._load_weights(learner, length)
+            self._compile(learner, devices)
             return learner
         return None
 
     def _trial_problems(self, learner: Learner, data: DataModule) -> list[ConfigProblem]:
         problems = dry_run_problems(learner, data, trains=self.mode.trains)
         return problems or [*writing_problems(learner, data, self.run.predict)]
+
+    def _compile(self, learner: Learner, devices: Devices) -> None:
+        """Compiles the networks, if `run.compile` says so; last, as only then they are whole."""
+        arguments = compile_arguments(plain(self.run.compile))
+        if arguments is not None and not self.problems.problems:
+            compile_networks(learner.networks, arguments, devices.of_process)
 
     def _resuming_facts(self, data: DataModule) -> dict[str, Any]:
         accumulated = self.trainer.get("accumulate_grad_batches", 1)
