@@ -12,7 +12,16 @@ from ..errors import ConfigProblem, suggest
 from .check_compile import compile_problems
 from .check_predict import prediction_problems
 from .check_trainer import trainer_problems
-from .choices import ACCELERATORS, CACHE_KINDS, ON_ERROR, ON_NONFINITE, PARTS, PRECISIONS, RESUME
+from .choices import (
+    ACCELERATORS,
+    CACHE_KINDS,
+    ON_ERROR,
+    ON_NONFINITE,
+    PARTS,
+    PRECISIONS,
+    RESUME,
+    START_METHODS,
+)
 from .intervals import parse_interval
 from .keys import key_help
 from .learners import LEARNERS, learner_entry
@@ -208,7 +217,16 @@ def _loader_problems(loader: DictConfig, key: str) -> Iterator[ConfigProblem]:
         yield ConfigProblem(f"{key}.num_workers", workers, "needs an integer, or auto")
     elif workers != "auto":
         yield from at_least(loader, key, "num_workers", 0)
+    yield from one_of(loader, key, "multiprocessing_context", START_METHODS)
+    yield from _pinning_problems(loader, key)
     yield from _dataset_problems(loader.dataset, f"{key}.dataset")
+
+
+def _pinning_problems(loader: DictConfig, key: str) -> Iterator[ConfigProblem]:
+    device = loader.pin_memory_device
+    if device is not None and loader.pin_memory is False:
+        expected = "pin_memory is false; needs null, or no pin_memory"
+        yield ConfigProblem(f"{key}.pin_memory_device", device, expected)
 
 
 def _dataset_problems(dataset: DictConfig, key: str) -> Iterator[ConfigProblem]:

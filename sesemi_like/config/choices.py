@@ -22,6 +22,9 @@ ON_ERROR = ("raise", "skip")
 CACHE_KINDS = ("auto", "ram", "disk", "none")
 """What a data set's `cache` takes: where images are kept decoded."""
 
+START_METHODS = ("fork", "spawn", "forkserver", None)
+"""What `multiprocessing_context` takes: how a loader's workers are started."""
+
 FORWARD_SETTINGS = ("auto", "separate", "joined")
 """What a model's `forward` takes: whether rows for one network are stacked into one forward."""
 

@@ -176,7 +176,8 @@ class DataLoaderConfig:
         batch_sampler: A batch sampler config; replaces batch_size, shuffle, sampler and drop_last.
         num_workers: Worker processes, at most one for each CPU; 0 loads in the main process, auto
             shares the CPUs out over the train loaders by their batch sizes.
-        collate_fn: Builds a batch from a list of samples; null stacks each field.
+        collate_fn: Builds a batch from a list of samples; null stacks each field;
+            sesemi_like.data.FieldCollation makes some fields otherwise: lists, padded, tokens.
         pin_memory: Copies batches into page-locked memory for faster transfer to a GPU; null does
             so where there is a GPU.
         drop_last: Leaves out the last batch of a pass when it is not full.
@@ -188,9 +189,10 @@ class DataLoaderConfig:
         views: Views of a batch by name, made on the device: `<loader>.<view>`.
         multiprocessing_context: fork | spawn | forkserver: how workers are started; null is the
             system's default.
-        generator: A torch.Generator's config, which draws the seeds of the workers; null is one of
-            the run's seed.
-        pin_memory_device: The device that memory is page-locked for; null is the current one.
+        generator: The config of a torch.Generator that draws the seeds of the workers; null is one
+            of the run's seed. What samples and collations draw is seeded for each sample and batch.
+        pin_memory_device: The GPU that memory is page-locked for: it is always the one that the
+            process computes on, and naming another (cuda:1) is an error where there is a GPU.
     """
 
     dataset: dict[str, Any] | None = None

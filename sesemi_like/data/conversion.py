@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from .samples import Sample, Samples, as_fields
+from .samples import Sample, Samples, as_fields, declared_fields
 from .streams import StreamedSamples
 
 
@@ -22,11 +22,11 @@ class _FieldReader:
 
 
 def as_samples(source: Any) -> Samples | StreamedSamples:
-    """Converts any torch data set to one of dict samples; it keeps its `targets` and `classes`.
+    """Converts any torch data set to one of dict samples, which keeps its optional attributes.
 
     Args:
-        source: A map-style data set or an iterable one. `targets` (N class indices, -1 for none)
-            and `classes` (their names) are optional.
+        source: A map-style data set or an iterable one. `targets` (N class indices, -1 for none),
+            `classes` (their names) and `fields` (those that only some samples have) are optional.
     """
     if isinstance(source, Samples | StreamedSamples):
         return source
@@ -38,4 +38,5 @@ def as_samples(source: Any) -> Samples | StreamedSamples:
         map(str, range(len(source))),
         None if targets is None else np.asarray(targets, dtype=np.int64),
         list(source.classes) if getattr(source, "classes", None) else None,
+        fields=declared_fields(source),
     )

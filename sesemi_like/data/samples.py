@@ -55,7 +55,8 @@ class Samples(Dataset[Sample]):
     """A map-style data set of dict samples.
 
     A sample has the fields its source reads (usually `image`), `target` (an int class index, -1
-    without a label) and `index`, its position in the data set as stored, before any selection.
+    without a label) and `index`, its position in the data set as stored, before any selection. A
+    field is any tree: tensors, arrays, numbers and text in dicts and lists.
 
     Args:
         read: Maps a position to a mapping of fields.
@@ -65,6 +66,8 @@ class Samples(Dataset[Sample]):
         classes: The names of the classes, or None where they have none.
         on_error: ``raise`` raises for a sample that cannot be read; ``skip`` logs its name and
             returns the next readable one, with that one's own target and index.
+        fields: The fields that only some samples have, which the first ones may lack: batches then
+            always have them, with the positions ``<field>.row`` of the rows they belong to.
 
     Attributes:
         num_classes: The number of classes that targets returned by `read` are checked against; None
@@ -80,11 +83,13 @@ class Samples(Dataset[Sample]):
         targets: Targets | None = None,
         classes: list[str] | None = None,
         on_error: str = "raise",
+        fields: Iterable[str] = (),
     ) -> None:
         self.read = read
         self.ids = ids if isinstance(ids, PackedNames) else PackedNames(map(str, ids))
         self.classes = classes
         self.on_error = on_error
+        self.fields = tuple(fields)
         self.positions: npt.NDArray[np.int64] = np.arange(len(self.ids))
         self.targets = targets
         # In shared memory, so that what worker processes could not read is known here.
@@ -117,7 +122,7 @@ class Samples(Dataset[Sample]):
         position = int(self.positions[row])
         try:
             sample = dict(self.read(position))
-            if self.targets is None:
+            if self.targets is None and ("target" in sample or "target" not in self.fields):
                 check_target(sample, self.num_classes)
         except UNREADABLE as error:
             raise UnreadableSampleError(f"{self.ids[position]} cannot be read: {error}") from error
@@ -203,3 +208,15 @@ def as_fields(sample: Any) -> Sample:
     if isinstance(sample, tuple | list) and len(sample) == 2:
         return {"image": sample[0], "target": sample[1]}
     return {"image": sample}
+
+
+def declared_fields(source: Any) -> tuple[str, ...]:
+    """The fields that a data set declares in its attribute `fields`.
+
+    Args:
+        source: Any data set; an attribute of that name that holds no names is something else.
+    """
+    declared = getattr(source, "fields", ())
+    if not isinstance(declared, tuple | list | set | frozenset):
+        return ()
+    return tuple(sorted(declared)) if all(isinstance(name, str) for name in declared) else ()

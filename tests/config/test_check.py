@@ -81,6 +81,11 @@ def test_every_missing_value_is_named_with_what_it_is_for() -> None:
             "data.train.b.batch_size",
         ),
         ("data.train.a.num_workers=-1", "data.train.a.num_workers"),
+        ("data.train.a.multiprocessing_context=thread", "data.train.a.multiprocessing_context"),
+        (
+            "data.train.a={pin_memory: false, pin_memory_device: cuda}",
+            "data.train.a.pin_memory_device",
+        ),
         ("data.train.a.dataset.label_fraction=1.5", "data.train.a.dataset.label_fraction"),
         ("data.train.a.dataset.part=labeled", "data.train.a.dataset.part"),
         ("data.num_labels=3", None),

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
-from ...errors import SKIP_HINT, ConfigError, ConfigProblem, TransformError, UnreadableSampleError
+from ...errors import (
+    SKIP_HINT,
+    ConfigError,
+    ConfigProblem,
+    TransformError,
+    UnreadableSampleError,
+    suggest,
+)
 from ..batches import Batch
+from ..field_collation import FieldCollation
 from ..loading.collating import build_collation
 from ..loading.keys import is_evaluated
+from ..loading.partial_fields import PartialFields
 from ..samples import Sample, Samples
+from ..stacking import source_of
 from ..streams import StreamedSamples
 from .images import AN_IMAGE, describe_unsupported
 from .unreadable import first_readable_samples
 
 _NO_INDEX = "its batches have no index, by which rows that are evaluated twice are known"
+
+_OFFERED = "fields of its samples"
+
+_MAX_SEARCHED = 1000
+"""Samples among which each declared field must occur."""
 
 
 def first_batch(
@@ -22,8 +38,11 @@ def first_batch(
     loader: Mapping[str, Any],
     key: str,
     with_views: Callable[[Batch], Batch],
-) -> Batch:
-    """Collates two samples and computes every view of them.
+) -> tuple[Batch, PartialFields]:
+    """Collates the first samples, and adds the views of them.
+
+    They are two, and as many more as it takes for each field that the data set declares
+    (:attr:`Samples.fields`) to be in one sample and not in another.
 
     Args:
         source: The data set.
@@ -31,17 +50,26 @@ def first_batch(
         key: Its config key.
         with_views: Adds the loader's views to a batch.
 
+    Returns:
+        The batch with its views, and the fields that only some samples have.
+
     Raises:
         ConfigError: If there is no sample, or samples cannot be read, collated or evaluated.
     """
     try:
         samples = _first_two(source)
+        samples += _samples_with(source.fields, samples, source)
     except Exception as error:  # custom data sets and transforms raise anything
         raise ConfigError([_reading_problem(error, key, loader)]) from error
     if not samples:
         raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples")])
+    _check_fields(source.fields, samples, f"{key}.dataset")
+    collation = build_collation(loader, key)
+    _check_policies(collation, samples, f"{key}.collate_fn")
     try:
-        batch = with_views(build_collation(loader, key)(samples))
+        batch = collation([*samples, *_lacking(source.fields, samples)])
+        partial = PartialFields.of(batch)
+        batch = with_views(partial.complete(batch))
     except ConfigError:
         raise
     except Exception as error:  # custom collations and views raise anything
@@ -52,7 +80,55 @@ def first_batch(
         raise ConfigError([ConfigProblem(key, name, expected + hint)]) from error
     if "index" not in batch and is_evaluated(key.removeprefix("data.")):
         raise ConfigError([ConfigProblem(key, sorted(batch), _NO_INDEX)])
-    return batch
+    return batch, partial
+
+
+def _samples_with(
+    declared: Iterable[str], first: list[Sample], source: Samples | StreamedSamples
+) -> list[Sample]:
+    """The first samples that have the declared fields which the very first ones lack."""
+    missing = {field for field in declared if not any(field in sample for sample in first)}
+    found = []
+    if isinstance(source, StreamedSamples):
+        samples = iter(source)
+    else:
+        samples = (source[row] for row in range(len(source)))
+    searched = islice(samples, _MAX_SEARCHED)
+    while missing and (sample := next(searched, None)) is not None:
+        if missing & sample.keys():
+            missing -= sample.keys()
+            found.append(sample)
+    return found
+
+
+def _lacking(declared: Iterable[str], samples: list[Sample]) -> list[Sample]:
+    """A copy of the first sample without each declared field that all of the samples have."""
+    everywhere = [field for field in declared if all(field in sample for sample in samples)]
+    return [
+        {name: value for name, value in samples[0].items() if name != field} for field in everywhere
+    ]
+
+
+def _check_fields(declared: Iterable[str], samples: list[Sample], key: str) -> None:
+    missing = [field for field in declared if not any(field in sample for sample in samples)]
+    if missing:
+        expected = f"declared in `fields`, and none of the first {_MAX_SEARCHED:,} samples has it"
+        raise ConfigError([ConfigProblem(key, field, expected) for field in missing])
+
+
+def _check_policies(collation: Any, samples: list[Sample], key: str) -> None:
+    """Checks that the samples have the fields of which a collation makes others."""
+    if not isinstance(collation, FieldCollation):
+        return
+    known = list(dict.fromkeys(name for sample in samples for name in sample))
+    sources = {name: source_of(name, policy) for name, policy in collation.fields.items()}
+    problems = [
+        ConfigProblem(f"{key}.fields.{name}", source, suggest(source, known, noun=_OFFERED))
+        for name, source in sources.items()
+        if source not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _reading_problem(error: Exception, key: str, loader: Mapping[str, Any]) -> ConfigProblem:

@@ -1,24 +1,22 @@
 """From the samples of a batch to its fields.
 
-A `collate_fn` is called with a list of samples. It may state three things by its attributes and
+A `collate_fn` is called with a list of samples. It may state five things by its attributes and
 parameters: `takes_batches`, that samples which were read at once may be given as stacked fields;
-`makes_targets`, that its targets are its own and labels are not read; and a parameter `generator`,
-that it draws from this generator alone.
+`makes_targets`, that its targets are its own and labels are not read; `makes_fields`, that the data
+of a train loader are evaluated with it too; `draws_nothing`, that it draws no random numbers; and a
+parameter `generator`, that it draws from this generator alone.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from torch import Tensor
-from torch.utils.data import default_collate
 
 from ...collation import RotationTransformer
 from ...config.instantiate import instantiate
 from ..batches import Batch, StackedSamples
 from ..samples import Sample
+from ..stacking import stack_samples
 
 Collation = Callable[..., Batch]
 
@@ -31,7 +29,7 @@ def build_collation(loader: Mapping[str, Any], key: str) -> Collation:
         key: Its config key.
     """
     built = instantiate(loader.get("collate_fn"), key=f"{key}.collate_fn")
-    return built or stack_fields
+    return stack_fields if built is None else built
 
 
 def collate(
@@ -56,20 +54,13 @@ def stack_fields(samples: Sequence[Sample] | Batch) -> Batch:
     Args:
         samples: The samples, or their stacked fields.
 
+    Returns:
+        As :func:`~sesemi_like.data.stacking.stack_samples`.
+
     Raises:
-        ValueError: If images differ in size.
+        ValueError: If a field cannot be stacked, such as images that differ in size.
     """
-    if isinstance(samples, Mapping):
-        return samples
-    sizes = {tuple(s["image"].shape) for s in samples if isinstance(s.get("image"), Tensor)}
-    if len(sizes) > 1:
-        listed = ", ".join(str(size) for size in sorted(sizes)[:3])
-        raise ValueError(
-            f"images of different sizes ({listed}) cannot be stacked; set the dataset's "
-            "image_transform to something that brings them to one size"
-        )
-    batch: Batch = default_collate(list(samples))
-    return batch
+    return samples if isinstance(samples, Mapping) else stack_samples(samples)
 
 
 stack_fields.takes_batches = True  # type: ignore[attr-defined]
@@ -80,14 +71,12 @@ def makes_targets(collation: Collation) -> bool:
     return bool(getattr(collation, "makes_targets", False))
 
 
+def makes_fields(collation: Collation | None) -> bool:
+    """Whether a collation makes fields that evaluation of the same samples needs as well."""
+    return bool(getattr(collation, "makes_fields", False))
+
+
 def draws_nothing(collation: Collation) -> bool:
     """Whether a collation is known to draw no random numbers."""
-    return collation is stack_fields or isinstance(collation, RotationTransformer)
-
-
-def takes_generator(collation: Collation) -> bool:
-    """Whether a collation has a parameter `generator`, from which it draws."""
-    try:
-        return "generator" in inspect.signature(collation).parameters
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        return False
+    is_known = collation is stack_fields or isinstance(collation, RotationTransformer)
+    return is_known or bool(getattr(collation, "draws_nothing", False))

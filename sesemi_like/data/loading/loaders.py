@@ -14,6 +14,7 @@ from ..batches import Batch
 from ..samples import Samples
 from ..streams import StreamedSamples
 from .collating import build_collation
+from .partial_fields import CompleteCollation, PartialFields
 from .reproducible import SeededSamples
 from .samplers import (
     ClassBalancedSampler,
@@ -24,6 +25,8 @@ from .samplers import (
     sampler_problem,
 )
 from .seeds import seed_of
+
+_A_GENERATOR = "needs the config of a torch.Generator on the CPU"
 
 
 def batch_size_of(loader: Mapping[str, Any], key: str, default: int | None, world_size: int) -> int:
@@ -60,6 +63,7 @@ def build_loader(
     seed: int,
     rank: int = 0,
     world_size: int = 1,
+    partial: PartialFields | None = None,
 ) -> DataLoader[Batch]:
     """Builds the data loader that a config describes.
 
@@ -71,6 +75,7 @@ def build_loader(
         seed: The run's seed.
         rank: The number of this process.
         world_size: The number of processes.
+        partial: The fields that only some samples have; None where all have all.
 
     Raises:
         ConfigError: If the config cannot work, or the data set does not fill a batch.
@@ -78,13 +83,20 @@ def build_loader(
     drop_last = loader.get("drop_last", False)
     batches = {"batch_size": batch_size, "drop_last": drop_last}
     share = {"rank": rank, "world_size": world_size}
-    own_seed = seed_of(seed, key)
+    own_seed, collation = seed_of(seed, key), build_collation(loader, key)
     if isinstance(dataset, StreamedSamples):
-        settings = _stream_settings(loader, dataset, key, own_seed, batches, share)
+        settings = _stream_settings(loader, dataset, own_seed, batches, share)
+        settings["collate_fn"] = CompleteCollation(collation, partial or PartialFields())
     else:
-        settings = _map_settings(loader, dataset, key, own_seed, batches, share)
+        shard = _build_shard(loader, dataset, key, own_seed, share)
+        size = batch_size if loader.get("batch_sampler") is None else None
+        settings = {
+            "dataset": SeededSamples(dataset, collation, seed=own_seed, **share, partial=partial),
+            "batch_sampler": RowBatches(shard, size, drop_last),
+            "collate_fn": _unchanged,  # a batch is collated where it is read
+        }
     settings |= _worker_settings(loader, key)
-    settings["generator"] = torch.Generator().manual_seed(seed_of(seed, f"{key}:{rank}"))
+    settings["generator"] = _build_generator(loader, key, seed_of(seed, f"{key}:{rank}"))
     built: DataLoader[Batch] = DataLoader(**settings)
     if length_of(built) == 0:
         source = settings["dataset"]
@@ -93,7 +105,13 @@ def build_loader(
 
 
 def build_batch_loader(
-    loader: Mapping[str, Any], dataset: Samples, batches: Sampler[Rows], *, key: str, seed: int
+    loader: Mapping[str, Any],
+    dataset: Samples,
+    batches: Sampler[Rows],
+    *,
+    key: str,
+    seed: int,
+    partial: PartialFields | None = None,
 ) -> DataLoader[Batch]:
     """Builds a loader of given batches, whose random draws depend on their rows alone.
 
@@ -103,10 +121,12 @@ def build_batch_loader(
         batches: The rows of each batch.
         key: Its config key, for messages.
         seed: The run's seed.
+        partial: As in :func:`build_loader`.
     """
-    source = SeededSamples(dataset, build_collation(loader, key), seed=seed_of(seed, key))
+    collation = build_collation(loader, key)
+    source = SeededSamples(dataset, collation, seed=seed_of(seed, key), partial=partial)
     settings = {"batch_sampler": batches, "collate_fn": _unchanged, **_worker_settings(loader, key)}
-    generator = torch.Generator().manual_seed(seed_of(seed, key))
+    generator = _build_generator(loader, key, seed_of(seed, key))
     return DataLoader(source, generator=generator, **settings)
 
 
@@ -117,18 +137,39 @@ def _worker_settings(loader: Mapping[str, Any], key: str) -> dict[str, Any]:
         "pin_memory": loader.get("pin_memory") is not False and torch.cuda.is_available(),
         "worker_init_fn": instantiate(loader.get("worker_init_fn"), key=f"{key}.worker_init_fn"),
     }
+    if settings["pin_memory"]:
+        _check_pinning_device(loader.get("pin_memory_device"), key)
     if workers:
         persistent = loader.get("persistent_workers")
         settings["persistent_workers"] = True if persistent is None else persistent
         settings["prefetch_factor"] = loader.get("prefetch_factor")
         settings["timeout"] = loader.get("timeout", 0)
+        settings["multiprocessing_context"] = loader.get("multiprocessing_context")
     return settings
+
+
+def _check_pinning_device(device: str | None, key: str) -> None:
+    """Checks that memory is page-locked for the device that torch does it for, the current one."""
+    current = torch.cuda.current_device()
+    if device not in (None, "cuda", f"cuda:{current}"):
+        expected = f"the process computes on cuda:{current}; needs cuda, or null"
+        raise ConfigError([ConfigProblem(f"{key}.pin_memory_device", device, expected)])
+
+
+def _build_generator(loader: Mapping[str, Any], key: str, seed: int) -> torch.Generator:
+    """The generator that draws the workers' seeds: the config's own, or one of the run's seed."""
+    if loader.get("generator") is None:
+        return torch.Generator().manual_seed(seed)
+    built = instantiate(loader["generator"], key=f"{key}.generator")
+    if not isinstance(built, torch.Generator) or built.device.type != "cpu":
+        found = built.device if isinstance(built, torch.Generator) else built
+        raise ConfigError([ConfigProblem(f"{key}.generator", found, _A_GENERATOR)])
+    return built
 
 
 def _stream_settings(
     loader: Mapping[str, Any],
     dataset: StreamedSamples,
-    key: str,
     seed: int,
     batches: Mapping[str, Any],
     share: Mapping[str, int],
@@ -136,26 +177,7 @@ def _stream_settings(
     """Settings of a loader of a stream, which is read sample by sample."""
     shuffle = loader.get("shuffle", False)
     settings = {**share, **batches, "shuffle": shuffle, "seed": seed}
-    source = dataset.for_process(**settings)
-    return {"dataset": source, "collate_fn": build_collation(loader, key), **batches}
-
-
-def _map_settings(
-    loader: Mapping[str, Any],
-    dataset: Samples,
-    key: str,
-    seed: int,
-    batches: Mapping[str, Any],
-    share: Mapping[str, int],
-) -> dict[str, Any]:
-    """Settings of a loader of a map-style data set, which is read batch by batch."""
-    size = batches["batch_size"] if loader.get("batch_sampler") is None else None
-    shard = _build_shard(loader, dataset, key, seed, share)
-    return {
-        "dataset": SeededSamples(dataset, build_collation(loader, key), seed=seed, **share),
-        "batch_sampler": RowBatches(shard, size, batches["drop_last"]),
-        "collate_fn": _unchanged,  # a batch is collated where it is read
-    }
+    return {"dataset": dataset.for_process(**settings), **batches}
 
 
 def _unchanged(batch: Batch) -> Batch:

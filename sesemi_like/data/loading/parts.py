@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
-from ...config.instantiate import instantiate_within
+from ...config.instantiate import instantiate, instantiate_within
 from ...config.sizes import parse_bytes
 from ...errors import ConfigError, ConfigProblem, Problems
 from ..batches import Batch
@@ -21,9 +21,11 @@ from ..progress import Progress
 from ..registry import dataset
 from ..samples import Samples
 from ..streams import StreamedSamples
+from .collating import makes_fields
 from .keys import TRAIN, config_key
 from .loader_views import LoaderViews, build_views
 from .loaders import batch_size_of, build_batch_loader, build_loader
+from .partial_fields import PartialFields
 from .samplers import Rows
 from .workers import AUTO, assign_workers
 
@@ -41,7 +43,8 @@ class LoaderParts:
         batch_size: Rows of a batch of one process.
         views: The views of its batches.
         workers: The number of its worker processes.
-        sample_batch: Two samples with all their views, as a step would see them.
+        sample_batch: A few samples with all their views, as a step would see them.
+        partial: The fields that only some samples have.
     """
 
     name: str
@@ -53,6 +56,7 @@ class LoaderParts:
     views: LoaderViews
     workers: int = 0
     sample_batch: Batch = field(default_factory=dict)
+    partial: PartialFields = field(default_factory=PartialFields)
 
     @property
     def key(self) -> str:
@@ -85,6 +89,7 @@ class LoaderParts:
             seed=seed,
             rank=rank,
             world_size=world_size,
+            partial=self.partial,
         )
 
     def build_in_order(
@@ -92,20 +97,25 @@ class LoaderParts:
     ) -> DataLoader[Batch]:
         """Builds a loader of the same data in file order, each sample once but to fill up shares.
 
+        Of its collation only what makes fields is kept, no pretext task.
+
         Args:
             seed: The run's seed.
             batch_size: Rows of a batch.
             rank: The number of this process.
             world_size: The number of processes.
         """
+        collation = self.config.get("collate_fn")
+        kept = {"collate_fn": collation} if makes_fields(collation) else {}
         return build_loader(
-            {"num_workers": self.workers},
+            {"num_workers": self.workers, **kept},
             self.dataset,
             key=f"{self.key}.evaluation",
             batch_size=batch_size,
             seed=seed,
             rank=rank,
             world_size=world_size,
+            partial=self.partial,
         )
 
     def build_batches(self, batches: Sampler[Rows], seed: int) -> DataLoader[Batch]:
@@ -117,7 +127,9 @@ class LoaderParts:
         """
         assert isinstance(self.dataset, Samples), "streams have no rows to be named"
         config = {**self.config, "num_workers": self.workers}
-        return build_batch_loader(config, self.dataset, batches, key=self.key, seed=seed)
+        return build_batch_loader(
+            config, self.dataset, batches, key=self.key, seed=seed, partial=self.partial
+        )
 
     def decode(self, processes: int, progress: Progress) -> bool:
         """Decodes what is planned to be cached, and checks that images can be read.
@@ -216,9 +228,12 @@ class PartsBuilder:
             views = build_views(name, config, key, self.seed)
         with problems.collecting(), problems_under(f"{key}.dataset"):
             source, transform, plan = self._dataset(name, config["dataset"])
+        with problems.collecting():  # here alone, as building a tokenizer may take seconds
+            collation = instantiate(config.get("collate_fn"), key=f"{key}.collate_fn")
+            config = {**config, "collate_fn": collation}
         problems.raise_if_any()
         parts = LoaderParts(name, config, source, transform, plan, batch_size, views)
-        parts.sample_batch = first_batch(source, config, key, views.apply)
+        parts.sample_batch, parts.partial = first_batch(source, config, key, views.apply)
         parts.build(self.seed, 0, self.world_size)
         return parts
 

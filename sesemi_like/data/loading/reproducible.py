@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch.utils.data import Dataset
 
 from ..batches import Batch, StackedSamples
+from ..field_collation import takes_generator
 from ..readers import Draws
 from ..samples import Sample, Samples
-from .collating import Collation, collate, draws_nothing, takes_generator
+from .collating import Collation, collate, draws_nothing
+from .partial_fields import PartialFields
 from .samplers import Rows
 from .seeds import batch_generator, preserve_generators, seed_generators, seed_of, seed_torch
 
@@ -27,6 +29,7 @@ class SeededSamples(Dataset[Batch]):
         seed: The loader's seed.
         rank: The number of this process.
         world_size: The number of processes.
+        partial: The fields that only some samples have; None where all have all.
     """
 
     def __init__(
@@ -37,8 +40,10 @@ class SeededSamples(Dataset[Batch]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        partial: PartialFields | None = None,
     ) -> None:
         self.samples, self.collation, self.seed = samples, collation, seed
+        self.partial = partial or PartialFields()
         self.share = rank, world_size
         self.reading_draws = samples.draws is not Draws.NOTHING
         self.seed_reading = seed_torch if samples.draws is Draws.TORCH else seed_generators
@@ -56,9 +61,9 @@ class SeededSamples(Dataset[Batch]):
     def __getitems__(self, rows: Rows) -> Batch:
         """Reads the batch of some rows."""
         if not self.reading_draws and not self.collation_draws:
-            return collate(self.collation, self.samples.__getitems__(rows))
+            return self.partial.complete(collate(self.collation, self.samples.__getitems__(rows)))
         with preserve_generators():
-            return self._collate(self._read(rows), rows)
+            return self.partial.complete(self._collate(self._read(rows), rows))
 
     def _read(self, rows: Rows) -> list[Sample] | StackedSamples:
         if not self.reading_draws:

@@ -262,3 +262,54 @@ def test_streams_alone_go_on_for_ever_and_an_empty_one_is_refused() -> None:
 
 def test_a_timeout_does_not_matter_without_workers() -> None:
     assert loader(timeout=30, num_workers=0).timeout == 0
+
+
+class Noise(IterableDataset[Any]):
+    """What a worker draws, which nothing but its own seed decides."""
+
+    def __iter__(self) -> Any:
+        return iter([{"noise": torch.rand(1)} for _ in range(4)])
+
+
+def seeded(number: int, device: str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(number)
+
+
+def test_a_generator_of_ones_own_seeds_the_workers() -> None:
+    def noise(number: int, seed: int) -> list[float]:
+        generator = {"_target_": f"{__name__}.seeded", "number": number}
+        config = {"generator": generator, "num_workers": 1}
+        built = build_loader(
+            config, as_samples(Noise()), key="data.train.x", batch_size=4, seed=seed
+        )
+        values: list[float] = next(iter(built))["noise"].flatten().tolist()
+        return values
+
+    assert noise(1, seed=0) == noise(1, seed=7)
+    assert noise(1, seed=0) != noise(2, seed=0)
+
+
+@pytest.mark.parametrize(
+    "target", [{"_target_": "builtins.dict"}, 5, {"_target_": f"{__name__}.seeded", "number": 1,
+                                                  "device": "meta"}]
+)  # fmt: skip
+def test_generators_that_cannot_draw_are_reported(target: Any) -> None:
+    with pytest.raises(ConfigError, match=r"data\.train\.x\.generator: found"):
+        loader(generator=target)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
+def test_workers_are_started_as_the_config_says(context: str) -> None:
+    built = loader(num_workers=1, multiprocessing_context=context)
+    assert built.multiprocessing_context.get_start_method() == context
+    assert loader(multiprocessing_context=context).multiprocessing_context is None  # no workers
+
+
+def test_memory_is_pinned_for_the_device_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not loader(pin_memory_device="cuda:1").pin_memory  # without a GPU nothing is
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    for device in (None, "cuda", "cuda:0"):
+        assert loader(pin_memory_device=device).pin_memory
+    with pytest.raises(ConfigError, match=r"x\.pin_memory_device: found 'cuda:1'.*needs cuda, or"):
+        loader(pin_memory_device="cuda:1")
