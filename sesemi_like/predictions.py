@@ -15,6 +15,9 @@ from torch import Tensor
 
 from .distributed import gather_objects, gather_rows
 
+LOSSES = "losses"
+"""The name of the losses of a learner's heads among its outputs."""
+
 _GIVEN = ("target", "index")
 
 
@@ -30,7 +33,8 @@ class Predictions:
         index: Positions in the data set (N,), int64.
         outputs: The outputs of each evaluated request, headline last:
             ``{"model": {"logits": (N, C), "features": (N, D)}, "ema": {...}}``; only those that
-            somebody needs.
+            somebody needs. The losses of the heads are ``{"losses": {head: {term: (N, 4)}}}``, see
+            :meth:`~sesemi_like.learners.evaluated_losses.EvaluatedLosses.of`.
         columns: Further fields of the samples that somebody needs, by name.
     """
 
@@ -86,6 +90,11 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def networks(self) -> list[str]:
+        """The evaluated requests, headline last."""
+        return [name for name in self.outputs if name != LOSSES]
 
     def of(self, output: str) -> dict[str, Any]:
         """An output of every request that answers it: ``{"model": (N, C), "ema": (N, C)}``.

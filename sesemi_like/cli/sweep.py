@@ -19,6 +19,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from ..config.command_line import choices, values_by_key
+from ..config.headline import Headline
 from ..files import RUN_FOLDER, write_atomically
 
 Job = Callable[[DictConfig], Mapping[str, Any]]
@@ -55,11 +56,16 @@ class Row:
 
     @property
     def figures(self) -> dict[str, float | None]:
-        """The validation top-1 of the weights that count, and the top-1 of the test."""
+        """The headline of the weights that count, and the same figure of the test."""
         metrics, best = self.summary.get("metrics", {}), self.summary.get("best") or {}
-        is_best = best.get("monitor") == "val/top1"
-        validation = best["score"] if is_best else metrics.get("val/top1")
-        return {"val": validation, "test": metrics.get("test/top1")}
+        if "judged_by" not in self.summary:
+            return {}
+        headline = Headline(**self.summary["judged_by"])
+        value = best["score"] if best.get("monitor") == headline.name else None
+        if value is None and headline.split == "train":
+            value = self.summary["headline"]
+        value = metrics.get(headline.name) if value is None else value
+        return {headline.split: value, "test": metrics.get(headline.on("test"))}
 
 
 class Sweep:
@@ -226,7 +232,8 @@ def _show(rows: Sequence[Row]) -> None:
     from rich.text import Text
 
     keys = dict.fromkeys(k for row in rows for k in row.differing if k not in _OWN_COLUMNS)
-    lines = [_cells(row, keys) for row in rows]
+    figures = dict.fromkeys(name for row in rows for name in row.figures)
+    lines = [_cells(row, keys, figures) for row in rows]
     names = [name for name in lines[0] if any(line[name] for line in lines)]
     table = Table(title="The runs of this sweep", title_justify="left", box=SIMPLE)
     for name in names:
@@ -240,15 +247,16 @@ def _show(rows: Sequence[Row]) -> None:
             console.print(Text(f"run {row.number} {row.status}: {row.reason}"), soft_wrap=True)
 
 
-def _cells(row: Row, keys: Iterable[str]) -> dict[str, str]:
+def _cells(row: Row, keys: Iterable[str], figures: Iterable[str]) -> dict[str, str]:
     """What the table has of a run, by column."""
-    figures = {n: "" if v is None else f"{v:.3f}" for n, v in row.figures.items()}
+    found = {name: row.figures.get(name) for name in figures}
+    shown = {name: "" if value is None else f"{value:.3f}" for name, value in found.items()}
     return {
         "run": str(row.number),
         **{key: row.differing.get(key, "") for key in keys},
         "method": row.method or row.differing.get("method", ""),
         "seed": row.seed or row.differing.get("run.seed", ""),
-        **figures,
+        **shown,
         "status": "" if row.status == "finished" else row.status,
         "folder": Path(row.folder).name,
     }

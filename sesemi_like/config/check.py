@@ -22,6 +22,7 @@ from .choices import (
     RESUME,
     START_METHODS,
 )
+from .headline import headline_problems
 from .intervals import parse_interval
 from .keys import key_help
 from .learners import LEARNERS, learner_entry
@@ -102,6 +103,7 @@ def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     if str(run.precision) not in PRECISIONS:
         expected = suggest(str(run.precision), PRECISIONS, noun="choices")
         yield ConfigProblem("run.precision", run.precision, expected)
+    yield from headline_problems(run.headline)
     if misnamed := _folder_name_problem(run.id):
         yield ConfigProblem("run.id", run.id, misnamed)
     parsers = {"gpus": parse_gpus, "cache_limit": parse_bytes, "checkpoint_every": _interval}

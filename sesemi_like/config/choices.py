@@ -49,6 +49,9 @@ PREDICTION_FORMATS = ("csv", "parquet", "npy")
 RESUME = (None, "auto")
 """What `run.resume` takes."""
 
+DIRECTIONS = ("min", "max")
+"""Whether the lowest or the highest value of a figure is the best."""
+
 
 def on_or_off(value: Any) -> Any:
     """The same value, with the words for true and false, as which YAML reads on and off."""

@@ -65,6 +65,14 @@ def choices() -> Choices:
     return Choices(config, groups, overrides, differing)
 
 
+def sweeper() -> Mapping[str, Any]:
+    """The section `hydra.sweeper` of a sweep; empty for a single run."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return {}
+    found: Any = OmegaConf.to_container(HydraConfig.get().sweeper, resolve=False)
+    return found or {}
+
+
 def values_by_key(overrides: Sequence[str]) -> dict[str, str]:
     """Takes overrides apart, such as ``{"run.seed": "0"}`` for ``run.seed=0``."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))

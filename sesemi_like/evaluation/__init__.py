@@ -6,6 +6,7 @@ from .confusion import ConfusionMatrix
 from .defaults import default_evaluators
 from .intervals import wilson_interval
 from .knn import KNN
+from .losses import Losses
 
 __all__ = [
     "KNN",
@@ -13,6 +14,7 @@ __all__ = [
     "ConfusionMatrix",
     "Evaluation",
     "Evaluator",
+    "Losses",
     "Origin",
     "Predictions",
     "default_evaluators",

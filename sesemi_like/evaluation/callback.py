@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ..predictions import Predictions, gather
+from ..predictions import LOSSES, Predictions, gather
 from ..schedulers.durations import steps_of_run
 from .base import Evaluator, Value
 
@@ -162,8 +162,10 @@ def _origin(name: str, data: Mapping[str, Predictions], step: int) -> Origin:
     predictions = data[split]
     if parts[0] in data:  # it is of a further set
         predictions = data[parts.pop(0)]
-    networks = list(predictions.outputs)
-    network = next((part for part in parts[:1] if part in networks), (networks or [""])[-1])
+    networks = predictions.networks or ["model"]
+    network = parts[0] if parts[0] in networks else networks[-1]
+    if parts[0] in predictions.outputs.get(LOSSES, ()):  # the loss of a head is not of a teacher
+        network = networks[0]
     target = predictions.target
     count = len(predictions) if target is None else int((target >= 0).sum())
     return Origin(network, step, count)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..compat.lightning import call_as_step
 from ..config.check_optimization import optimization_problems
 from ..config.facts import DataFacts
+from ..config.headline import default_headline
 from ..config.instantiate import plain
 from ..distributed import gather_objects
 from ..errors import ConfigError, Problems
@@ -69,6 +70,7 @@ class Learner(LearnerDefinition):
         evaluated: What is evaluated, and of which outputs.
         needs: The names of the fields and outputs that evaluators read next; None reads all.
         predicted: The names of the evaluated outputs that are written; None writes all.
+        judged_by: The headline of the run, which a schedule watches that names no metric.
         logged_names: What a step logs, known after :meth:`dry_run`.
         step_losses: The reduced loss of every head in the last step.
         skips_step: Whether the last step was skipped, so that teachers stay.
@@ -89,6 +91,7 @@ class Learner(LearnerDefinition):
         self.save_hyperparameters({"hparams": self.settings, "facts": self.data_facts.plain()})
         self.needs: Needs = None
         self.predicted: Collection[str] | None = None
+        self.judged_by = self.headline or default_headline(is_validated=True)
         self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
@@ -121,9 +124,7 @@ class Learner(LearnerDefinition):
         if self.settings.get("trainable") is not None:
             freeze_the_rest(self, self.settings["trainable"], key=f"{self.key}.trainable")
         use_channels_last(self)
-        self.evaluated = EvaluatedForwards(
-            self.evaluated_forwards(), self.networks, self.functions(), self.given
-        )
+        self.evaluated = EvaluatedForwards.of(self)
 
     def through_strategy(self, function: Callable[..., T], *arguments: Any) -> T:
         """Calls a function that calls networks as the strategy calls a training step.

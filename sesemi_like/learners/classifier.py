@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..config.choices import on_or_off
 from ..config.facts import DataFacts
+from ..config.headline import Headline
 from ..config.instantiate import instantiate
 from ..errors import ConfigProblem, Problems
 from ..models.heads.linear import LinearHead
@@ -51,6 +52,11 @@ class Classifier(Learner):
         """The train loader of the supervised loss."""
         loss = self.settings["model"].get("supervised_loss") or {}
         return str(loss.get("input_data", "supervised"))
+
+    @property
+    def headline(self) -> Headline:
+        """The accuracy on the validation data."""
+        return Headline("val/top1", "max", "top-1")
 
     def problems(self, facts: DataFacts) -> list[ConfigProblem]:
         """Finds fewer classes than the labels need.

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from ..config.choices import on_or_off
 from ..config.facts import DataFacts
+from ..config.headline import Headline
 from ..errors import ConfigProblem
 from ..models.heads.loss.base import Fields, Forward
 from ..models.networks import Networks
@@ -115,6 +116,14 @@ class LearnerDefinition(pl.LightningModule):
             ``{request: full name of the field}``: such a request is read and not run.
         """
         return {}
+
+    @property
+    def headline(self) -> Headline | None:
+        """The figure that a run is judged by; None is ``val/loss``, or else ``train/loss``.
+
+        Like :attr:`num_classes` it is asked before networks are built.
+        """
+        return None
 
     @property
     def forward_setting(self) -> str:

@@ -7,23 +7,29 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from ..distributed import rank, world_size
+from ..models.heads.loss.base import Step
 from ..models.heads.loss.requests import Fields, Forward
 from ..models.networks import Networks
-from ..predictions import Predictions, gather, rows_of
+from ..predictions import LOSSES, Predictions, gather, rows_of
 from ..trees import to_device
+from .evaluated_losses import EvaluatedLosses
 from .forwards import ForwardPlan, fields_of
-from .forwards.requests import read_by
+from .forwards.requests import read_by, with_fields
+from .steps import next_step
 
 if TYPE_CHECKING:
     from .base import Learner
 
 Names = tuple[str, ...]
+Outputs = dict[str, Any]
 Needs = Collection[str] | None
 """The names of fields and outputs that are kept of predictions; None keeps all outputs."""
 
+_EVALUATED = ""  # the reader of the evaluated requests; the others are heads
 _LOADER = "evaluated"  # what the loader is called where fields have full names
 
 
@@ -36,6 +42,7 @@ class EvaluatedForwards:
         functions: The functions that they go through, by name.
         given: ``{loader: its fields} -> {request: full name of the field that answers it}``, see
             :meth:`LearnerDefinition.given`.
+        losses: The losses of the heads.
 
     Attributes:
         answers: The outputs that each request was seen to answer: names of a dict's keys.
@@ -47,12 +54,20 @@ class EvaluatedForwards:
         networks: Networks,
         functions: Mapping[str, Callable[..., Any]],
         given: Callable[[Fields], Mapping[Forward, str]],
+        losses: EvaluatedLosses,
     ) -> None:
-        self.requests = dict(requests)
+        self.requests, self.losses = dict(requests), losses
         self.answers: dict[str, frozenset[str]] = {}
         self._networks, self._functions, self._given = networks, functions, given
         self._read: dict[frozenset[str], dict[str, list[str]]] = {}
-        self._plans: dict[tuple[frozenset[str], Names], ForwardPlan] = {}
+        self._plans: dict[tuple[frozenset[str], Names, bool], ForwardPlan] = {}
+
+    @classmethod
+    def of(cls, learner: Learner) -> EvaluatedForwards:
+        """Those of a learner whose networks and loss heads are built."""
+        losses = EvaluatedLosses(learner.terms, learner.shared_parts)
+        requests, functions = learner.evaluated_forwards(), learner.functions()
+        return cls(requests, learner.networks, functions, learner.given, losses)
 
     @property
     def fields(self) -> set[str]:
@@ -105,30 +120,38 @@ class EvaluatedForwards:
         if not all(name in self.answers for name in possible):
             return None
         own = {(name, key) for name in possible for key in self.answers[name]}
-        keys = {key for _, key in own}
+        keys = {key for _, key in own} | ({LOSSES} if self.losses.requests(fields) else set())
         return {*possible, *keys, *(f"{name}.{key}" for name, key in own)}
 
-    def run(self, batch: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    def run(self, batch: Mapping[str, Any], names: Names, step: Step | None = None) -> Outputs:
         """Runs some of the requests on a batch.
 
         Args:
             batch: The fields of the batch.
             names: The requests, of those that its fields allow.
+            step: Where training stands, if the losses of the heads are wanted too.
 
         Returns:
-            ``{name: output}``.
+            ``{name: output}``; the losses of :meth:`EvaluatedLosses.of` are called ``losses``.
         """
-        if not names:
+        if not names and step is None:
             return {}
-        fields = frozenset(batch)
-        if (fields, names) not in self._plans:
-            requests = {"evaluated": {name: self.requests[name] for name in names}}
-            known: dict[str, Any] = {"functions": self._functions, "given": self.given(fields)}
-            self._plans[fields, names] = ForwardPlan(requests, self._networks, **known)
-        outputs = self._plans[fields, names].run(batch)["evaluated"]
+        answers = self._plan(frozenset(batch), names, step is not None).run(batch)
+        outputs = answers.pop(_EVALUATED, {})
         for name in names:
             self.answers[name] = frozenset(_keys(outputs[name]))
-        return outputs
+        return outputs if step is None else outputs | {LOSSES: self.losses.of(answers, batch, step)}
+
+    def _plan(self, fields: frozenset[str], names: Names, has_losses: bool) -> ForwardPlan:
+        """One plan for all, so that what a head and an evaluator both need is run once."""
+        key = (fields, names, has_losses)
+        if key not in self._plans:
+            heads = self.losses.requests(fields) if has_losses else {}
+            requests = {_EVALUATED: {name: self.requests[name] for name in names}, **heads}
+            known: dict[str, Any] = {"functions": self._functions, "given": self.given(fields)}
+            known["heads"] = {name: self.losses.heads[name] for name in heads}
+            self._plans[key] = ForwardPlan(requests, self._networks, **known)
+        return self._plans[key]
 
     def rows(self, batch: Mapping[str, Any], names: Names) -> dict[str, Tensor]:
         """The rows of a batch that requests are answered for, of those that read partial fields.
@@ -142,27 +165,11 @@ class EvaluatedForwards:
         return {name: rows for name, rows in found if rows is not None}
 
 
-def with_fields(request: Forward, rename: Callable[[str], str]) -> Forward:
-    """The same request of other fields.
-
-    Args:
-        request: The request.
-        rename: The full name of a field -> its new name.
-    """
-
-    def renamed(item: Any) -> Any:
-        if isinstance(item, str):
-            return rename(item)
-        return with_fields(item, rename) if isinstance(item, Forward) else tuple(map(renamed, item))
-
-    rows = None if request.rows is None else with_fields(request.rows, rename)
-    return replace(request, data=renamed(request.data), rows=rows)
-
-
 def _fields_of(request: Forward, given: Mapping[Forward, str]) -> list[str]:
     """The fields that a request reads, where some requests are answered by one."""
-    if request in given:
-        return [given[request]]
+    wanted = replace(request, grad=True)  # whether gradients flow makes no other forward
+    if field := next((f for r, f in given.items() if replace(r, grad=True) == wanted), None):
+        return [field]
     inner = [_fields_of(i, given) if isinstance(i, Forward) else [i] for i in read_by(request)]
     return [field for fields in inner for field in fields]
 
@@ -184,8 +191,16 @@ def predict_samples(learner: Learner, batch: Mapping[str, Any], needs: Needs) ->
         needs: What is kept, see :meth:`Predictions.of_batch`.
     """
     names = learner.evaluated.names(batch, needs)
-    outputs = learner.predict_batch(batch, names)
+    step = _last_step(learner, batch) if LOSSES in (needs or ()) else None
+    with torch.no_grad():
+        outputs = learner.evaluated.run(batch, names, step)
     return Predictions.of_batch(batch, outputs, needs, learner.evaluated.rows(batch, names))
+
+
+def _last_step(learner: Learner, batch: Mapping[str, Any]) -> Step:
+    """The last step that was taken: the weights of losses are those that it was trained with."""
+    step = next_step(learner, batch)
+    return replace(step, index=max(step.index - 1, 0))
 
 
 def predict_loader(learner: Learner, name: str, needs: Needs = None) -> Predictions:

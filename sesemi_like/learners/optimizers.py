@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ..config.instantiate import instantiate
+from .lr_schedules import build_schedule
 from .param_groups import as_arguments, parameter_groups, set_rates
 
 if TYPE_CHECKING:
@@ -51,10 +52,8 @@ def with_schedule(learner: Learner, optimizer: torch.optim.Optimizer) -> Optimiz
     schedule = learner.settings.get("lr_scheduler")
     if not schedule:
         return optimizer
-    key = f"{learner.key}.lr_scheduler.scheduler"
-    built = {"scheduler": instantiate(schedule["scheduler"], optimizer, key=key)}
-    rest = {k: v for k, v in schedule.items() if k != "scheduler" and v is not None}
-    settings: Any = {**rest, **built}
+    key = f"{learner.key}.lr_scheduler"
+    settings: Any = build_schedule(schedule, optimizer, learner.judged_by, key=key)
     return {"optimizer": optimizer, "lr_scheduler": settings}
 
 

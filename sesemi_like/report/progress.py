@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from ..config.from_run import COMPOSED, KEY
+from ..config.headline import Headline
 from ..learners.checkpoints.saving import newest_checkpoint
 from ..schedulers.durations import steps_of_run
 from .lines import format_duration, wrap_items
@@ -22,7 +23,7 @@ _TERMINAL_SECONDS, _LINE_SECONDS = 0.25, 10.0
 
 
 class ProgressBar(pl.callbacks.ProgressBar):
-    """Shows the step, the losses, the learning rate, images/s, the best top-1 and the time left.
+    """Shows the step, the losses, the learning rate, images/s, the headline and the time left.
 
     Losses are those of the last logged step: the whole, then each head's weighted one. Images/s
     counts the samples of full batches of every train loader, each once however many views it has,
@@ -32,12 +33,17 @@ class ProgressBar(pl.callbacks.ProgressBar):
         console: Where to; None is standard output. Unless it is a terminal, a line is printed every
             ten seconds and after each validation.
         clock: Returns seconds.
+        headline: The figure of validation that is shown with its best value so far, if any.
     """
 
     def __init__(
-        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        headline: Headline | None = None,
     ) -> None:
         super().__init__()
+        self._headline = headline if headline and headline.split == "val" else None
         self._clock = clock
         self.console = console or Console()
         self._enabled = True
@@ -78,12 +84,14 @@ class ProgressBar(pl.callbacks.ProgressBar):
         self._validation_began = self._clock()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Notes the accuracy and shows it."""
+        """Notes the headline and shows it."""
         self._validating += self._clock() - self._validation_began
-        value = trainer.callback_metrics.get("val/top1")
-        if trainer.sanity_checking or value is None:
+        headline = self._headline
+        value = trainer.callback_metrics.get(headline.name) if headline else None
+        if trainer.sanity_checking or headline is None or value is None:
             return
-        self._best = max(float(value), self._best or 0.0)
+        new = float(value)
+        self._best = new if self._best is None else headline.best(new, self._best)
         if self._enabled and trainer.training:
             self._show(trainer)
 
@@ -154,8 +162,9 @@ class ProgressBar(pl.callbacks.ProgressBar):
         parts += [f"lr {metrics['lr']:.2g}"] if "lr" in metrics else []
         seconds = self._clock() - self._began - self._validating
         parts += [f"{self._images / seconds:,.0f} images/s"] if self._images else []
-        if self._best is not None:
-            parts.append(f"top-1 {metrics.get('val/top1', 0.0):.3f} (best {self._best:.3f})")
+        if self._best is not None and (headline := self._headline):
+            value = metrics.get(headline.name, self._best)
+            parts.append(f"{headline.words} {value:.3f} (best {self._best:.3f})")
         return parts
 
     def _seconds_left(self, trainer: pl.Trainer) -> float | None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .._version import __version__
+from ..config.headline import Headline
 from ..files import write_atomically
 from .lines import wrap_items
 
@@ -84,19 +85,22 @@ def print_summary(
     """Shows what a run has learned, in 80 columns.
 
     Args:
-        content: What `write_summary` wrote: `metrics`, `measured`, `best`, `seconds`, `steps`,
-            `folder`, `skipped`.
+        content: What `write_summary` wrote: `judged_by`, `headline`, `metrics`, `measured`, `best`,
+            `seconds`, `steps`, `folder`, `skipped`.
         confusion: Counts (C, C), rows true and columns predicted.
         classes: The names of the classes.
         console: Where to; None is standard output.
     """
     console = console or Console()
+    headline = Headline(**content["judged_by"])
     rows: dict[str, str | list[str]] = {}
     weights = {}
     for split, where in (("test", "test"), ("val", "validation")):
-        rows |= _accuracies(content, split, where)
-        if f"{split}/top1" in content["measured"]:
-            weights[where] = _weights(content, split)
+        rows |= _figures(content, headline, split, where)
+        if headline.on(split) in content["measured"]:
+            weights[where] = _weights(content, headline, split)
+    if headline.split == "train" and content["headline"] is not None:
+        rows[f"training {headline.words}"] = f"{content['headline']:.3f}"
     if len(set(weights.values())) == 1:
         rows["weights"] = next(iter(weights.values()))
     else:
@@ -126,11 +130,13 @@ def _table(rows: Mapping[str, str | list[str]], width: int) -> Table:
     return table
 
 
-def _accuracies(content: Mapping[str, Any], split: str, where: str) -> dict[str, str]:
-    """The accuracies with what is known of their precision; the headline is that of the EMA."""
-    words = {"top1": "top-1"}
-    if f"{split}/ema/top1" in content["metrics"]:
-        words["model/top1"] = "without EMA"
+def _figures(
+    content: Mapping[str, Any], headline: Headline, split: str, where: str
+) -> dict[str, str]:
+    """The headline, which is that of the EMA, with what is known of its precision."""
+    words = {headline.metric: headline.words}
+    if headline.on(f"{split}/ema") in content["metrics"]:
+        words[f"model/{headline.metric}"] = "without EMA"
     return {
         f"{where} {word}": _with_interval(content, f"{split}/{name}")
         for name, word in words.items()
@@ -147,15 +153,16 @@ def _with_interval(content: Mapping[str, Any], name: str) -> str:
     return shown
 
 
-def _weights(content: Mapping[str, Any], split: str) -> str:
+def _weights(content: Mapping[str, Any], headline: Headline, split: str) -> str:
     """Which checkpoint was evaluated; of the best one, also what it is the best by."""
-    entry, best = content["measured"][f"{split}/top1"], content.get("best")
+    entry, best = content["measured"][headline.on(split)], content.get("best")
     words = {"best": "best checkpoint", "last": "last checkpoint"}
     shown = words.get(entry["checkpoint"]) or entry["path"] or "held in memory"
     if entry["step"] is not None:
         shown += f" (step {entry['step']:,})"
     if entry["checkpoint"] == "best" and best:
-        metric = "validation top-1" if best["monitor"] == "val/top1" else best["monitor"]
+        monitor = best["monitor"]
+        metric = f"validation {headline.words}" if monitor == headline.name else monitor
         shown += f", {metric} {best['score']:.3f}"
     return shown
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..config.instantiate import instantiate, plain
 from ..data import DataModule
-from ..data.loading.keys import EVALUATED, config_key, short_name
+from ..data.loading.keys import EVALUATED, config_key, is_evaluated, short_name
 from ..errors import ConfigProblem, Problems, suggest
-from ..evaluation import Evaluator
+from ..evaluation import Accuracy, Evaluator, Losses, default_evaluators
+from ..evaluation.callback import needs_of
 from ..learners import Learner
+from ..learners.evaluated import evaluation_mode, predict_samples
+from ..predictions import LOSSES
+
+log = logging.getLogger(__name__)
 
 
 def build_evaluators(config: Any, problems: Problems) -> dict[str, Evaluator]:
@@ -90,3 +96,63 @@ def needs_problems(
                     expected = f"{key} offers no such field or output; "
                     expected += suggest(need, sorted({*outputs, *fields}), noun="it offers")
                     yield ConfigProblem(f"run.evaluators.{name}", need, expected)
+
+
+def evaluators_of(
+    config: Any, data: DataModule | None, learner: Learner | None, problems: Problems
+) -> dict[str, Evaluator]:
+    """Builds the evaluators of a run, or chooses those of its learner, and checks them.
+
+    Args:
+        config: `run.evaluators`.
+        data: The data of the run; None where they have mistakes.
+        learner: The learner after its dry run; None where it has mistakes.
+        problems: Collects the mistakes.
+    """
+    evaluators = build_evaluators(config, problems)
+    problems.problems += list(_loss_problems(evaluators))
+    if learner is None or data is None:
+        return evaluators
+    if not evaluators:
+        evaluators = _defaults(data, learner)
+    told = {problem.key for problem in problems.problems}
+    found = needs_problems(evaluators, data, learner)
+    problems.problems += [problem for problem in found if problem.key not in told]
+    if not problems.problems and LOSSES in needs_of(evaluators.values()):
+        problems.problems += list(_try_losses(data, learner))
+    return evaluators
+
+
+def _try_losses(data: DataModule, learner: Learner) -> Iterator[ConfigProblem]:
+    """Applies the loss heads to a few samples of the data of evaluation."""
+    losses = learner.evaluated.losses
+    with evaluation_mode(learner):
+        for name, batch in data.sample_batches.items():
+            if not is_evaluated(name) or not losses.requests(batch):
+                continue
+            for head, reason in losses.left_out.items():
+                log.info("%s/%s/loss is not measured: %s", short_name(name), head, reason)
+            try:
+                predict_samples(learner, batch, {LOSSES})
+            except Exception as error:
+                expected = f"the loss heads fail on its first samples: {error}"
+                yield ConfigProblem(config_key(name), short_name(name), expected)
+
+
+def _defaults(data: DataModule, learner: Learner) -> dict[str, Evaluator]:
+    """What is measured where the config names nothing."""
+    if learner.num_classes is not None:
+        return default_evaluators()
+    evaluated = [data.sample_batches[name] for name in EVALUATED if name in data.sample_batches]
+    is_possible = all(learner.evaluated.losses.requests(batch) for batch in evaluated)
+    return default_evaluators(has_classes=False) if is_possible else {}
+
+
+def _loss_problems(evaluators: Mapping[str, Evaluator]) -> Iterator[ConfigProblem]:
+    """Finds evaluators that measure two different losses of one name."""
+    if not any(isinstance(evaluator, Losses) for evaluator in evaluators.values()):
+        return
+    for name, evaluator in evaluators.items():
+        if isinstance(evaluator, Accuracy) and evaluator.loss:
+            expected = "the evaluator Losses measures val/loss too; set this to false"
+            yield ConfigProblem(f"run.evaluators.{name}.loss", True, expected)

@@ -41,8 +41,9 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
         problems: Mistakes found so far; they are reported together with those found here.
 
     Returns:
-        The content of ``summary.json``. Its ``headline`` is the best validation top-1, else the
-        last one, else the test's; None where nothing was measured. A sweep may choose by it.
+        The content of ``summary.json``. Its ``headline`` is the best value of the figure that the
+        run is judged by, else the last one, else the test's; None where it was not measured. A
+        sweep may choose by it.
 
     Raises:
         ConfigError: If the run cannot work; raised before anything is written.
@@ -91,7 +92,13 @@ def _build_trainer(prepared: Prepared, folder: Path | None) -> tuple[pl.Trainer,
     folder = open_folder(config, folder)
     try:
         trainer = build_trainer(
-            config, section, prepared.devices, prepared.evaluation, prepared.length, folder
+            config,
+            section,
+            prepared.devices,
+            prepared.evaluation,
+            prepared.length,
+            folder,
+            prepared.headline,
         )
     except ConfigError:
         remove_empty(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from ..errors import ConfigError, ConfigProblem, suggest
 from ..evaluation.callback import needs_of
 from ..learners.evaluated import predict_samples
+from ..learners.lr_schedules import watched_metric
 from ..trainer.build import callback_keys
 from .prepared import Prepared
 
@@ -36,8 +37,11 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
         and getattr(callback, "strict", True)
     }
     schedule = prepared.learner.settings.get("lr_scheduler")
-    if isinstance(schedule, Mapping) and schedule.get("monitor") and schedule.get("strict", True):
-        watched["learner.hparams.lr_scheduler.monitor"] = schedule["monitor"]
+    metric = watched_metric(schedule, prepared.headline)
+    if schedule and metric and schedule.get("strict", True):
+        watched["learner.hparams.lr_scheduler.monitor"] = metric
+    if prepared.config.run.headline is not None:
+        watched["run.headline"] = prepared.headline.name
     loggers = [*callbacks, prepared.learner]
     is_open = any(type(logger).__module__.split(".")[0] not in _KNOWN for logger in loggers)
     known = None if is_open or not watched else _logged_metrics(prepared)

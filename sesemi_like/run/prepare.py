@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..config.check import named_loaders
 from ..config.check_compile import compile_arguments
+from ..config.headline import default_headline
 from ..config.instantiate import plain
 from ..config.length import RunLength, run_length
 from ..config.mode import Mode, find_mode
@@ -19,16 +20,18 @@ from ..data.checks.facts import data_facts, inputs_of, resuming_facts
 from ..data.loading.keys import EVALUATED, EVALUATION, TRAIN, short_name
 from ..devices import Devices, choose_devices
 from ..errors import ConfigError, ConfigProblem, Problems
-from ..evaluation import Evaluation, default_evaluators
+from ..evaluation import Evaluation
 from ..learners import Learner
 from ..learners.checkpoints.resume_checks import check_resuming
 from ..learners.checkpoints.starting import build_learner, load_start
 from ..learners.compilation import compile_networks
+from ..learners.lr_schedules import watched_metric
 from ..learners.required_fields import draft_learner, required_fields
 from ..report.tasks import show_progress
 from ..trainer.validation import interval_problems, validation_settings
 from .dry_run import dry_run_problems
-from .evaluators import build_evaluators, loaders_read, needs_problems, reading_problems
+from .evaluators import build_evaluators, evaluators_of, loaders_read, reading_problems
+from .headline import headline_of
 from .modes import MODES
 from .predictions.checks import writing_problems
 from .prepared import Prepared
@@ -73,6 +76,7 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
         data=data,
         learner=learner,
         evaluation=evaluation,
+        headline=headline_of(config, learner, evaluation),
     )
 
 
@@ -182,7 +186,8 @@ class _Preparation:
         return problems
 
     def _validation_settings(self, length: RunLength) -> dict[str, Any]:
-        watches = OmegaConf.select(self.config, "learner.hparams.lr_scheduler.monitor")
+        schedule = OmegaConf.select(self.config, "learner.hparams.lr_scheduler") or {}
+        watches = watched_metric(schedule, default_headline(is_validated=True))
         every = self.run.validate_every
         return validation_settings(every, self.trainer, length, watches=watches)
 
@@ -242,13 +247,8 @@ class _Preparation:
 
     def build_evaluation(self, data: DataModule | None, learner: Learner | None) -> Evaluation:
         """Builds the evaluators."""
-        evaluators = build_evaluators(self.run.evaluators, self.problems)
+        evaluators = evaluators_of(self.run.evaluators, data, learner, self.problems)
         loaders = [key.removeprefix("data.") for key, _ in named_loaders(self.config.data)]
         names = [short_name(name) for name in loaders if name.startswith((TRAIN, EVALUATION))]
         self.problems.problems += reading_problems(evaluators, names)
-        evaluators = evaluators or default_evaluators()
-        if data is not None and learner is not None:
-            told = {problem.key for problem in self.problems.problems}
-            found = needs_problems(evaluators, data, learner)
-            self.problems.problems += [problem for problem in found if problem.key not in told]
         return Evaluation(evaluators)

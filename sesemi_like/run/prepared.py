@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ..config.headline import Headline
 from ..config.length import RunLength
 from ..config.mode import Mode
 from ..config.resolvers import AppAttributes
@@ -32,6 +33,7 @@ class Prepared:
         data: The named data loaders.
         learner: What learns.
         evaluation: What is measured.
+        headline: The figure that the run is judged by.
     """
 
     config: DictConfig
@@ -44,3 +46,4 @@ class Prepared:
     data: DataModule
     learner: Learner
     evaluation: Evaluation
+    headline: Headline

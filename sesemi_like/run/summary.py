@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from ..config.command_line import choices
+from ..config.headline import Headline
 from ..data.counts import gather_skipped
 from ..evaluation import wilson_interval
 from ..learners.checkpoints.saving import LastCheckpoint
 from ..learners.nonfinite import skipped_steps
 from ..models.weights import read_metadata
 from ..report import print_summary, write_summary
-from ..trainer.checkpoints import best_checkpoint
+from ..trainer.checkpoints import BestCheckpoint, best_checkpoint
 from .prepared import Prepared
 from .status import run_status
 
@@ -51,9 +52,6 @@ def summarize(
         n: v for n, v in scalar_metrics(evaluated).items() if n.startswith(("val/", "test/"))
     }
     best = best_checkpoint(trainer)
-    headline = metrics.get("val/top1", metrics.get("test/top1"))
-    if best and best.monitor == "val/top1":
-        headline = best.score
     chosen = choices()
     return {
         **run_status(trainer, prepared.mode),
@@ -67,7 +65,8 @@ def summarize(
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         "seconds": round(seconds, 2),
-        "headline": headline,
+        "headline": _headline({**training, **metrics}, prepared.headline, best),
+        "judged_by": prepared.headline.plain(),
         "best": asdict(best) if best else None,
         "metrics": metrics,
         "measured": describe_metrics(prepared, trainer, metrics),
@@ -81,6 +80,15 @@ def summarize(
         "folder": str(folder),
         "training": dict(training),
     }
+
+
+def _headline(
+    metrics: Mapping[str, float], headline: Headline, best: BestCheckpoint | None
+) -> float | None:
+    """The value of the best checkpoint that was chosen by it, else the last, else the test's."""
+    if best and best.monitor == headline.name:
+        return best.score
+    return metrics.get(headline.name, metrics.get(headline.on("test")))
 
 
 def describe_metrics(

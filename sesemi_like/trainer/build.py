@@ -13,6 +13,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from ..config.by_name import described_by_key
 from ..config.check import named_loaders
+from ..config.headline import Headline
 from ..config.instantiate import instantiate, plain
 from ..config.length import RunLength
 from ..config.targets import foreign_problem
@@ -64,6 +65,7 @@ def build_trainer(
     evaluation: Evaluation,
     length: RunLength,
     folder: Path,
+    headline: Headline,
 ) -> pl.Trainer:
     """Builds the Trainer of a run.
 
@@ -74,6 +76,7 @@ def build_trainer(
         evaluation: What is measured.
         length: How long the run is.
         folder: The run's folder.
+        headline: The figure that the run is judged by.
 
     Raises:
         ConfigError: If a Trainer does not take these settings.
@@ -81,13 +84,13 @@ def build_trainer(
     run = config.run
     callbacks = [
         KeepSignalHandlers(),
-        ProgressBar(),
+        ProgressBar(headline=headline),
         evaluation,
         TensorBoardImages(),
         CarryBestOver(),
         NonFiniteLosses(run.on_nonfinite),
         MatchLoggedSteps(),
-        *add_checkpoints(section["callbacks"], config, length, folder),
+        *add_checkpoints(section["callbacks"], config, length, folder, headline),
     ]
     settings = {
         "max_epochs": -1 if run.num_epochs is None else run.num_epochs,

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from ..config.by_name import described_by_key
 from ..config.check import named_loaders
+from ..config.headline import Headline
 from ..config.instantiate import plain
 from ..config.intervals import parse_interval
 from ..config.length import RunLength
@@ -21,7 +22,11 @@ from .validation import epochs_between
 
 
 def add_checkpoints(
-    callbacks: Sequence[pl.Callback], config: DictConfig, length: RunLength, folder: Path
+    callbacks: Sequence[pl.Callback],
+    config: DictConfig,
+    length: RunLength,
+    folder: Path,
+    headline: Headline,
 ) -> list[pl.Callback]:
     """Adds the callbacks that keep the best and the last checkpoint, unless the config has its own.
 
@@ -32,12 +37,13 @@ def add_checkpoints(
         config: A composed config.
         length: How long the run is.
         folder: The run's folder.
+        headline: What the best checkpoint is chosen by.
     """
     own = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     is_validated = any(key == "data.val" for key, _ in named_loaders(config.data))
     interval = config.run.checkpoint_every
     keeps_last = not own or interval is not None or any(checkpoint.save_last for checkpoint in own)
-    best = [ModelCheckpoint(save_top_k=1, monitor="val/top1", mode="max")]
+    best = [ModelCheckpoint(save_top_k=1, monitor=headline.name, mode=headline.direction)]
     added = best if is_validated and not own else []
     checkpoints = [*own, *added]
     for checkpoint in checkpoints:

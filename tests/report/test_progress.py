@@ -11,7 +11,10 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from rich.console import Console
 
+from sesemi_like.config.headline import Headline
 from sesemi_like.report.progress import ProgressBar
+
+TOP1 = Headline("val/top1", "max", "top-1")
 
 
 class Trainer:
@@ -36,7 +39,7 @@ def fake_trainer() -> Any:
 
 def test_images_are_counted_over_all_processes_loaders_and_steps() -> None:
     seconds, output = iter([0.0, *range(1, 100)]), io.StringIO()
-    bar = ProgressBar(Console(file=output), clock=lambda: next(seconds))
+    bar = ProgressBar(Console(file=output), clock=lambda: next(seconds), headline=TOP1)
     trainer = fake_trainer()
     bar.on_train_start(trainer, None)  # at 0 s
     for step in range(3):  # at 1, 2 and 3 s
@@ -53,7 +56,7 @@ def shown_by_bar(is_terminal: bool = False, width: int = 80) -> str:
     output = io.StringIO()
     seconds = itertools.count(step=0.01)
     console = Console(file=output, force_terminal=is_terminal, width=width)
-    bar = ProgressBar(console, clock=lambda: next(seconds))
+    bar = ProgressBar(console, clock=lambda: next(seconds), headline=TOP1)
     trainer = fake_trainer()
     bar.on_train_start(trainer, None)
     trainer.callback_metrics = {
@@ -92,7 +95,7 @@ def test_a_bar_on_a_terminal() -> None:
 
 def test_nothing_is_shown_by_other_processes() -> None:
     output = io.StringIO()
-    bar = ProgressBar(Console(file=output))
+    bar = ProgressBar(Console(file=output), headline=TOP1)
     bar.disable()
     trainer = fake_trainer()
     bar.on_train_start(trainer, None)
@@ -115,7 +118,7 @@ def test_a_stopped_run_says_how_it_goes_on_with_its_config_where_that_is_kept(
 ) -> None:
     output, callback, trainer = io.StringIO(), ModelCheckpoint(), fake_trainer()
     trainer.checkpoint_callbacks = [callback]
-    bar = ProgressBar(Console(file=output))
+    bar = ProgressBar(Console(file=output), headline=TOP1)
     bar.on_exception(trainer, None, KeyboardInterrupt())
     assert output.getvalue() == ""
     callback.best_model_path = str(tmp_path / "checkpoints" / "last.ckpt")

@@ -14,6 +14,7 @@ from sesemi_like.report import print_opening, print_summary, write_summary
 LAST = {"network": "ema", "checkpoint": "last", "path": "last.ckpt", "step": 1200, "images": 1397}
 CONTENT = {
     "steps": 1200, "seconds": 61.4, "folder": "runs/pets/x",
+    "judged_by": {"name": "val/top1", "direction": "max", "words": "top-1"},
     "metrics": {"test/top1": 0.81, "val/top1": 0.78, "val/model/top1": 0.75, "val/ema/top1": 0.78},
     "measured": {
         "test/top1": {"network": "ema", "checkpoint": "best", "path": "epoch=3-step=800.ckpt",

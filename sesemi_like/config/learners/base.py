@@ -119,7 +119,7 @@ class LRSchedulerConfig:
         scheduler: A torch LRScheduler; gets the optimizer.
         frequency: Intervals between two steps of it.
         interval: step | epoch.
-        monitor: The metric ReduceLROnPlateau watches.
+        monitor: The metric ReduceLROnPlateau watches; null is the run's headline, in its direction.
         strict: Whether a missing monitored metric is an error.
         name: Its name in the logs.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...errors import ConfigProblem, suggest
@@ -33,6 +34,23 @@ def fields_of(request: Forward) -> list[str]:
     for item in read_by(request):
         names += fields_of(item) if isinstance(item, Forward) else [item]
     return names
+
+
+def with_fields(request: Forward, rename: Callable[[str], str]) -> Forward:
+    """The same request of other fields.
+
+    Args:
+        request: The request.
+        rename: The full name of a field -> its new name.
+    """
+
+    def renamed(item: Any) -> Any:
+        if isinstance(item, str):
+            return rename(item)
+        return with_fields(item, rename) if isinstance(item, Forward) else tuple(map(renamed, item))
+
+    rows = None if request.rows is None else with_fields(request.rows, rename)
+    return replace(request, data=renamed(request.data), rows=rows)
 
 
 def request_problems(
