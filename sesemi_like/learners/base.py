@@ -16,21 +16,22 @@ from ..config.facts import DataFacts
 from ..config.headline import default_headline
 from ..config.instantiate import plain
 from ..distributed import gather_objects
-from ..errors import ConfigError, Problems
+from ..errors import Problems
 from ..models.backbones.pretrained import without_initial_weights
 from ..models.heads.loss.base import Fields, Step
 from ..predictions import Predictions
 from ..views.image_inputs import Inputs
-from .averages import average_problems, build_averages, move_averages
+from .averages import build_averages, move_averages
 from .checkpoints import rng
 from .definition import LearnerDefinition
 from .dry_run import dry_run
 from .evaluated import EvaluatedForwards, Needs, predict_loader, predict_samples
-from .forwards import ForwardPlan, ask, request_problems
+from .forwards import ForwardPlan
 from .optimizers import build_optimizer, match_layout, use_channels_last, with_schedule
 from .param_groups import learning_rates
-from .passes import FullPasses, pass_problems
+from .passes import FullPasses
 from .plan_choice import PlanChoice
+from .planning import plan_steps
 from .reductions import reduce_terms
 from .shared_parts import share_parts
 from .step_log import StepLog
@@ -139,10 +140,9 @@ class Learner(LearnerDefinition):
         Returns:
             What it returns; outside a run it is simply called.
         """
-        trainer = trainer_of(self)
-        return (
-            function(*arguments) if trainer is None else call_as_step(trainer, function, *arguments)
-        )
+        if (trainer := trainer_of(self)) is None:
+            return function(*arguments)
+        return call_as_step(trainer, function, *arguments)
 
     @classmethod
     def load_from_checkpoint(
@@ -178,18 +178,7 @@ class Learner(LearnerDefinition):
         Raises:
             ConfigError: If heads ask for fields or networks that do not exist; all are listed.
         """
-        terms = self.terms
-        requests, problems = ask(terms, fields)
-        keys = {name: term.key for name, term in terms.items()}
-        heads = {name: term.head for name, term in terms.items()}
-        known: dict[str, Any] = {"heads": heads, "functions": self.functions()}
-        problems += request_problems(requests, fields, self.networks, keys, **known)
-        problems += [problem for term in terms.values() for problem in term.problems()]
-        problems += average_problems(self)
-        problems += pass_problems(terms, self.data_facts.rows, fields)
-        if problems:
-            raise ConfigError(problems)
-        plan = ForwardPlan(requests, self.networks, given=self.given(fields), **known)
+        plan = plan_steps(self, fields)
         self._choice = PlanChoice(plan, self.forward_setting, self.rows_setting)
         return self._choice.plan
 
