@@ -23,11 +23,14 @@ def in_float32(head: nn.Module, features: Tensor) -> Tensor:
     Args:
         head: Maps features (N, D) to logits (N, C).
         features: (N, D), of any floating-point type; cast to that of the head's weights.
+
+    Returns:
+        (N, C), float32, or float64 where the head's weights are.
     """
     kind = next((parameter.dtype for parameter in head.parameters()), torch.float32)
     with torch.autocast(features.device.type, enabled=False):
         logits: Tensor = head(features.to(kind))
-    return logits.float()
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class ClassificationNetwork(nn.Module):

@@ -17,6 +17,9 @@ from torch import nn
 from sesemi_like.config.facts import DataFacts
 from sesemi_like.config.store import builtin_configs
 from sesemi_like.distributed import all_sum
+from sesemi_like.learners.forwards import ForwardPlan
+from sesemi_like.learners.reductions import REDUCTIONS, reduce_terms
+from sesemi_like.learners.step_log import logged_names
 from sesemi_like.models.heads import loss
 from sesemi_like.models.heads.loss.base import Fields, Forward, LossHead, LossOutputs, Step
 from sesemi_like.models.networks import Networks
@@ -76,9 +79,17 @@ def test_every_method_has_a_page(path: Path) -> None:
     assert {"sesemi": "rotation"}.get(path.stem, path.stem) in pages
 
 
-class FourFeatures(Networks):
-    def feature_size(self, name: str) -> int:
-        return 4
+class AnswersRows(nn.Module):
+    """Answers rows (N, 4) as a classifier of three classes does."""
+
+    out_features = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"features": rows, "logits": self.head(rows)}
 
 
 class SumsRows(LossHead):
@@ -110,6 +121,74 @@ def build_head(name: str) -> LossHead:
     return HEADS[name](**needed, **{n: value for n, value in given.items() if n in known})
 
 
+def answers(head: LossHead, rows: int, networks: Networks) -> dict[str, Any]:
+    """What the plan of a head answers for made-up fields: classes, or numbers."""
+    requests = {"head": head.forwards({})}
+    plan = ForwardPlan(requests, networks, heads={"head": head})
+    dtype = next(networks.parameters()).dtype
+    batch = {
+        field: torch.randint(3, (rows,))
+        if field.endswith(("target", "index"))
+        else torch.randn(rows, 4, dtype=dtype)
+        for field in plan.fields
+    }
+    return plan.run(batch)["head"]
+
+
+def built(name: str, dtype: torch.dtype = torch.float32) -> tuple[LossHead, Networks]:
+    torch.manual_seed(0)
+    network, teacher = AnswersRows(), AnswersRows()
+    networks = Networks({"classifier": network, "teacher": teacher}, {"backbone": "classifier"})
+    head = build_head(name)
+    head.build(networks, DataFacts(largest_index={"train.unlabeled": 9}))
+    return head.to(dtype), networks.to(dtype)
+
+
+@pytest.mark.parametrize("rows", [6, 0])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", HEADS)
+def test_its_loss_is_one_number_in_the_graph(name: str, reduction: str, rows: int) -> None:
+    head, networks = built(name)
+    given = answers(head, rows, networks)
+    loss = reduce_terms(head(given, Step(3, 10, networks, {})), reduction).loss
+    assert loss.shape == ()
+    assert loss.isfinite()
+    assert loss.requires_grad
+    loss.backward()
+    assert rows or loss.item() == 0
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_its_loss_is_as_exact_as_what_it_is_given(name: str) -> None:
+    head, networks = built(name, torch.float64)
+    outputs = head(answers(head, 6, networks), Step(3, 10, networks, {}))
+    assert reduce_terms(outputs, "mean").loss.dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_its_metrics_are_computed_on_written_steps_alone(name: str) -> None:
+    head, networks = built(name)
+    given = answers(head, 6, networks)
+    losses = head(given, Step(3, 10, networks, {}))
+    assert losses.metrics == {}
+    before = {key: value.clone() for key, value in head.state_dict().items()}
+    with torch.no_grad():
+        metrics = head.metrics(given, losses)
+    assert metrics, "a user sees how it fares"
+    assert all(value.shape == () and value.isfinite() for value in metrics.values())
+    assert all(torch.equal(value, before[key]) for key, value in head.state_dict().items())
+    logged_names(reduce_terms(losses, "mean"), metrics)  # no name hides another
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_it_receives_the_passes_that_it_asks_for(name: str) -> None:
+    head, _ = built(name)
+    passes = head.passes()
+    assert all(every >= 1 for every in passes.values())
+    assert not passes or type(head).receive is not LossHead.receive
+    assert head.needs and not isinstance(head.needs, str)
+
+
 OTHERS = {
     "a right one": lambda: SumsRows(is_right=True),
     "a wrong one": lambda: SumsRows(is_right=False),
@@ -121,18 +200,12 @@ def write_buffers(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group("gloo")
     buffers = {}
     for name in (*HEADS, *OTHERS):
-        torch.manual_seed(0)
-        head, networks = build_head(name), FourFeatures({})
-        head.build(networks, DataFacts())
+        head, networks = built(name)
         torch.manual_seed(rank)
         for number in range(3):
-            outputs = {
-                request: torch.randint(3, (6,))
-                if forward.through is None
-                else {"features": torch.randn(6, 4), "logits": torch.randn(6, 3)}
-                for request, forward in head.forwards({}).items()
-            }
-            head(outputs, Step(number, None, networks, {}))
+            step = Step(number, 10, networks, {}, seed=rank)
+            head(answers(head, 6, networks), step)
+            head.after_step(step)
         buffers[name] = {n: value.tolist() for n, value in head.named_buffers()}
     (folder / f"{rank}.json").write_text(json.dumps(buffers))
     torch.distributed.destroy_process_group()
