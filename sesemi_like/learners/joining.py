@@ -99,14 +99,18 @@ class ForwardChoice:
 
 
 def joined_where_exact(separate: ForwardPlan) -> ForwardPlan:
-    """The plan that stacks rows, but for networks with BatchNorm in training mode.
+    """The plan that stacks rows, but for networks whose BatchNorm would see all of them.
 
     Args:
         separate: The plan that runs every request by itself.
     """
-    networks = separate.networks
     joined = separate.variant(joined=True)
-    apart = {name for name in joined.stacked if sees_batch(networks.module(name))}
+    apart = {
+        name
+        for name in joined.stacked
+        for norm in joined.norms_of(name)
+        if sees_batch(separate.networks.module(name), norm)
+    }
     return separate.variant(joined=True, apart=apart)
 
 
@@ -133,7 +137,7 @@ def without_inexact(
 
 def _run_and_read(plan: ForwardPlan, batch: Mapping[str, Any]) -> list[Tensor] | None:
     """A plan's outputs and the buffers after it; None if it fails or draws random numbers."""
-    with without_side_effects(plan.networks), torch.no_grad():
+    with without_side_effects(plan.modules), torch.no_grad():
         begin = torch.get_rng_state()
         try:
             leaves = [x for x in tree_leaves(plan.run(batch)) if isinstance(x, Tensor)]
@@ -141,7 +145,7 @@ def _run_and_read(plan: ForwardPlan, batch: Mapping[str, Any]) -> list[Tensor] |
             return None
         if not torch.equal(torch.get_rng_state(), begin):
             return None
-        return [*leaves, *(value.clone() for value in plan.networks.buffers())]
+        return [*leaves, *(value.clone() for value in plan.modules.buffers())]
 
 
 def _is_close(one: Tensor, other: Tensor) -> bool:
@@ -170,7 +174,7 @@ def is_joined_faster(
         context: Entered around all of it, for the run's precision.
         clock: Returns seconds.
     """
-    with without_side_effects(separate.networks, batch), context:
+    with without_side_effects(separate.modules, batch), context:
         is_faster = _is_faster_here(separate, joined, batch, clock)
     return all_true(is_faster, tensors_of(batch)[0].device)
 
@@ -202,7 +206,7 @@ def _run_to_the_end(plan: ForwardPlan, batch: Mapping[str, Any]) -> None:
 def _run_with_gradients(plan: ForwardPlan, batch: Mapping[str, Any]) -> None:
     leaves = tree_leaves(plan.run(batch))
     outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
-    parameters = [p for p in plan.networks.parameters() if p.requires_grad]
+    parameters = [p for p in plan.modules.parameters() if p.requires_grad]
     if outputs and parameters:
         total = torch.stack([output.float().sum() for output in outputs]).sum()
         torch.autograd.grad(total, parameters, allow_unused=True)

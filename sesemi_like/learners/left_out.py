@@ -99,12 +99,12 @@ class RowChoice:
     def _reason_against(self, plan: ForwardPlan, name: str, batch: Mapping[str, Any]) -> str | None:
         module = plan.networks.module(name)
         selecting = plan.variant(joined=False, selecting=[name])
-        if any(sees_batch(module, norm) for norm in selecting.norms_of(name)):
+        if any(sees_batch(module, norm) for norm in selecting.norms_of(name, weighed=True)):
             return "it has BatchNorm in training mode, which reads all rows together"
         half = selecting.part(name, joined=False)
-        with without_side_effects(plan.networks, batch), torch.no_grad():
+        with without_side_effects(plan.modules, batch), torch.no_grad():
             if self.setting == "on":
-                plan.networks.eval()  # dropout draws for each row by itself
+                plan.modules.eval()  # dropout draws for each row by itself
             if not _is_exact(half, batch):
                 return "other rows change when some are left out, or random numbers are drawn"
         return None
@@ -112,13 +112,13 @@ class RowChoice:
 
 def _is_exact(half: ForwardPlan, batch: Mapping[str, Any]) -> bool:
     """Whether every second row is answered alike with and without the others."""
-    begin, buffers = torch.get_rng_state(), [b.clone() for b in half.networks.buffers()]
+    begin, buffers = torch.get_rng_state(), [b.clone() for b in half.modules.buffers()]
     answers = []
     try:
         for plan in (half.variant(selecting=()), half.variant(half=True)):
             answers.append(_every_second(plan.run(batch)))
-            answers[-1] += [b.clone() for b in half.networks.buffers()]
-            for buffer, before in zip(half.networks.buffers(), buffers, strict=True):
+            answers[-1] += [b.clone() for b in half.modules.buffers()]
+            for buffer, before in zip(half.modules.buffers(), buffers, strict=True):
                 buffer.copy_(before)
     except Exception:  # whatever a network does not accept
         return False

@@ -234,6 +234,37 @@ def test_networks_are_joined_each_for_itself() -> None:
     assert joined.num_calls == 3
 
 
+@pytest.mark.parametrize(("norm", "joins"), [("update", False), ("batch", False), ("eval", True)])
+def test_batchnorm_keeps_rows_apart_where_it_reads_the_batch(norm: Any, joins: bool) -> None:
+    networks = Networks({"net": nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))})
+    requests = {"h": {name: Forward(f"{name}.x", "net", norm=norm) for name in "ab"}}
+    separate = ForwardPlan(requests, networks)
+    joined = joined_where_exact(separate)
+    assert joined.stacked == ({"net"} if joins else set())
+    for name, rows in joined.run(BATCH)["h"].items():
+        torch.testing.assert_close(rows, separate.run(BATCH)["h"][name])
+
+
+class WithLayer(nn.Module):
+    """A loss head as the networks know it: its layer has statistics of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+
+
+def test_trying_disturbs_no_layer_of_a_head_either() -> None:
+    head, networks = WithLayer(), Networks({"net": Timed(1, 0)})
+    networks.heads = {"h": head}
+    asked = {name: Forward(Forward(f"{name}.x", "net"), "heads.h.layer") for name in "ab"}
+    separate = ForwardPlan({"h": asked}, networks)
+    joined = separate.variant(joined=True)
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    is_joined_faster(separate, joined, BATCH, nullcontext())
+    without_inexact(separate, joined, BATCH)
+    assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items())
+
+
 def choose_in_two_processes(rank: int, folder: Path, fails: bool) -> None:
     """Joining is faster on both processes, unless it fails on the second one."""
     torch.distributed.init_process_group("gloo")

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...models.heads.loss.requests import Forward
 from ...models.networks import Networks
@@ -133,10 +133,22 @@ class ForwardPlan:
         """Those whose rows are stacked where their shapes allow it."""
         return {nodes[0].through for nodes in self._calls if len(nodes) > 1}
 
-    def norms_of(self, name: str) -> set[str]:
-        """What BatchNorm does in the calls of a network that not all rows are run of."""
+    def norms_of(self, name: str, *, weighed: bool = False) -> set[str]:
+        """What BatchNorm does in the calls of a network.
+
+        Args:
+            name: The network, as requests name it.
+            weighed: Whether only calls count of which not all rows are run.
+        """
         nodes = [node for nodes in self._calls for node in nodes if node.through == name]
-        return {node.request.norm for node in nodes if node.rows is not None}
+        return {node.request.norm for node in nodes if node.rows is not None or not weighed}
+
+    @property
+    def modules(self) -> nn.ModuleList:
+        """All that requests may go through: the networks, and the heads for their own layers."""
+        heads = [*self._callables.heads.values(), *self.networks.heads.values()]
+        found = dict.fromkeys(head for head in heads if isinstance(head, nn.Module))
+        return nn.ModuleList([self.networks, *found])
 
     @property
     def _calls(self) -> list[list[Node]]:
