@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shlex
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,9 @@ class Reader:
             self.ran["left"].append(statement)
         elif words[:3] == ["python", "-m", "sesemi_like.data.convert"]:
             convert.main(words[3:])
+            self.ran["run"].append(statement)
+        elif words[0] == "python" and (self.folder / words[1]).is_file():
+            runpy.run_path(words[1], run_name="__main__")
             self.ran["run"].append(statement)
         elif any(name in word for word in words for name in DOWNLOADED):
             self.ran["composed"].append(statement)  # test_docs.py composes every command
