@@ -66,9 +66,20 @@ def _times(coefficient: float | Tensor, value: Tensor) -> Tensor:
 
 
 def _reduce_rows(name: str, term: LossValues, reduction: str) -> Tensor:
+    if term.reduced:
+        return _number(name, term)
     own, weights = _rows(name, term.losses, term.weights)
     count = len(own) if term.count is None else term.count
     return REDUCTIONS[reduction](own, weights, count)
+
+
+def _number(name: str, term: LossValues) -> Tensor:
+    """The value of a term that is reduced already."""
+    if term.losses.ndim != 0 or term.weights is not None or term.count is not None:
+        found = f"losses of shape {tuple(term.losses.shape)}"
+        expected = "a reduced term is a tensor of no dimension, without weights and count"
+        raise ValueError(f"{name}: found {found}; {expected}")
+    return term.losses.to(torch.promote_types(term.losses.dtype, torch.float32))
 
 
 def mean(losses: Tensor, weights: Tensor | None, count: Tensor | int) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sesemi_like.distributed import all_sum, world_size
 from sesemi_like.learners import Learner, LossTerm
+from sesemi_like.learners.reductions import REDUCTIONS
 from sesemi_like.models.heads.loss import Forward, LossHead, LossOutputs, LossValues
 from sesemi_like.models.networks import Networks
 
@@ -34,7 +35,7 @@ class FairLossHead(LossHead):
         negative_entropy = (mean * mean.log()).sum()
         is_sure = (p.amax(dim=1) > 0.35).to(p.dtype)
         own = F.cross_entropy(logits, logits.argmax(dim=1), reduction="none")
-        fairness = LossValues(negative_entropy[None], coefficient=0.3)
+        fairness = LossValues(negative_entropy, coefficient=0.3, reduced=True)
         return LossOutputs({"own": LossValues(own, weights=is_sure), "fairness": fairness})
 
 
@@ -45,12 +46,13 @@ class FairLearner(Learner):
         return Networks({"classifier": nn.Sequential(*layers)})
 
     def build_terms(self) -> dict[str, LossTerm]:
-        return {"fair": LossTerm(FairLossHead(), scale_factor=2.0)}
+        reduction = self.settings.get("reduction", "mean")
+        return {"fair": LossTerm(FairLossHead(), reduction=reduction, scale_factor=2.0)}
 
 
-def loss_and_gradient(rows: Tensor) -> list[list[float]]:
+def loss_and_gradient(rows: Tensor, reduction: str = "mean") -> list[list[float]]:
     """Loss and gradient, averaged over processes as DDP does."""
-    learner = FairLearner({}).double()
+    learner = FairLearner({"reduction": reduction}).double()
     learner.make_plan({"unlabeled": {"vector"}})
     loss = learner.training_step({"unlabeled.vector": rows}, 0)
     loss.backward()
@@ -60,7 +62,8 @@ def loss_and_gradient(rows: Tensor) -> list[list[float]]:
 
 def write(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group("gloo")
-    found = [loss_and_gradient(ROWS[:cut] if rank == 0 else ROWS[cut:]) for cut in CUTS]
+    own = [ROWS[:cut] if rank == 0 else ROWS[cut:] for cut in CUTS]
+    found = {name: [loss_and_gradient(rows, name) for rows in own] for name in REDUCTIONS}
     (folder / f"{rank}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
@@ -68,13 +71,13 @@ def write(rank: int, folder: Path) -> None:
 @pytest.mark.slow
 def test_two_uneven_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
     in_processes(write, tmp_path)
-    expected = [torch.tensor(part, dtype=torch.float64) for part in loss_and_gradient(ROWS)]
-    assert max(part.abs().max().item() for part in expected[1:]) > 0.05
-    for rank in range(2):
-        for found in json.loads((tmp_path / f"{rank}.json").read_text()):
+    written = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    for reduction in REDUCTIONS:
+        expected = loss_and_gradient(ROWS, reduction)
+        assert max(abs(value) for part in expected[1:] for value in part) > 0.05
+        for found in (found for process in written for found in process[reduction]):
             for own, one in zip(found, expected, strict=True):
-                own = torch.tensor(own, dtype=torch.float64)
-                torch.testing.assert_close(own, one, rtol=1e-10, atol=1e-12)
+                assert own == pytest.approx(one, rel=1e-10, abs=1e-12)
 
 
 def test_its_value_is_that_of_the_equations() -> None:

@@ -10,8 +10,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from sesemi_like.learners.reductions import REDUCTIONS, reduce_losses
-from sesemi_like.models.heads.loss.base import LossOutputs
+from sesemi_like.learners.reductions import REDUCTIONS, reduce_losses, reduce_terms
+from sesemi_like.learners.step_log import logged_names
+from sesemi_like.models.heads.loss.base import LossOutputs, LossValues
 
 LOSSES, WEIGHTS = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 0.0, 0.5])
 
@@ -39,6 +40,57 @@ def test_weighted_mean_is_torchs_weighted_cross_entropy() -> None:
 def test_several_terms_are_reduced_over_their_own_rows_and_added() -> None:
     outputs = LossOutputs({"a": torch.tensor([2.0, 4.0]), "b": torch.tensor([9.0])})
     assert reduce_losses(outputs, "mean").item() == pytest.approx(3 + 9)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "kept", "against"),
+    [("mean", 3 / 2, 7 / 3), ("weighted_mean", 3 / 1.5, 7 / 3), ("sum", 3.0, 7.0)],
+)
+def test_every_term_has_weights_count_and_coefficient_of_its_own(
+    reduction: str, kept: float, against: float
+) -> None:
+    terms = {
+        "kept": LossValues(LOSSES, WEIGHTS, count=torch.tensor(2), coefficient=0.5),
+        "against": LossValues(LOSSES, coefficient=torch.tensor(-2.0)),
+        "whole": LossValues(torch.tensor(10.0), reduced=True),
+    }
+    reduced = reduce_terms(LossOutputs(terms), reduction)
+    found = {name: value.item() for name, value in reduced.terms.items()}
+    assert found == pytest.approx({"kept": kept, "against": against, "whole": 10})
+    assert reduced.loss.item() == pytest.approx(0.5 * kept - 2 * against + 10)
+
+
+def test_losses_are_reduced_in_float32_or_better() -> None:
+    many = torch.full((4096,), 1 + 1 / 512)
+    for kind, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        found = reduce_losses(LossOutputs(many.to(kind), torch.ones(4096)), "mean")
+        assert found.dtype == expected
+    exact = torch.tensor([1.0, 1e-12], dtype=torch.float64)
+    assert reduce_losses(LossOutputs({"a": exact}), "sum").item() == 1 + 1e-12
+
+
+def test_terms_that_cannot_be_reduced_are_refused() -> None:
+    wrong: dict[str, tuple[Any, dict[str, Any]]] = {
+        "needs one at least": ({}, {}),
+        "weights and count: found them beside": ({"a": LOSSES}, {"weights": WEIGHTS}),
+        "a: found losses of shape \\(3,\\); a reduced": (
+            {"a": LossValues(LOSSES, reduced=True)},
+            {},
+        ),
+        "a: found losses of shape \\(\\)": ({"a": torch.tensor(1.0)}, {}),
+    }
+    for message, (losses, more) in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            reduce_losses(LossOutputs(losses, **more), "mean")
+
+
+def test_a_name_that_hides_another_is_refused() -> None:
+    reduced = reduce_terms(LossOutputs({"own": LOSSES, "top1": LOSSES}), "mean")
+    assert logged_names(reduced, {"mask": LOSSES[0]})[3:] == ["own", "top1", "mask"]
+    with pytest.raises(ValueError, match="top1: terms and metrics of one name"):
+        logged_names(reduced, {"top1": LOSSES[0]})
+    with pytest.raises(ValueError, match="weight: terms and metrics"):
+        logged_names(reduced, {"weight": LOSSES[0]})
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

@@ -33,12 +33,16 @@ class LossValues:
             that leaves rows out need not select the others, for which a GPU would have to wait.
         coefficient: Multiplies the reduced term, a number, which may be negative, or a tensor of no
             dimension, which is not differentiated.
+        reduced: Whether `losses` is one number already, a tensor of no dimension: a function of the
+            rows of all processes (made with `sesemi_like.distributed.all_sum`), the same on each. A
+            reduction leaves it as it is, on any number of processes.
     """
 
     losses: Tensor
     weights: Tensor | None = None
     count: Tensor | None = None
     coefficient: float | Tensor = 1.0
+    reduced: bool = False
 
 
 @dataclass
@@ -84,6 +88,8 @@ class LossOutputs:
     def rows(self) -> int | Tensor:
         """How many rows count; of several terms, those of the first."""
         first = next(iter(self.terms.values()))
+        if first.reduced:
+            return 1  # it is of all rows, on every process
         return len(first.losses) if first.count is None else first.count
 
 
