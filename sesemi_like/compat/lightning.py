@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
@@ -54,6 +55,11 @@ def signal_launched_processes(trainer: pl.Trainer, number: signal.Signals) -> No
     launcher: Any = trainer.strategy.launcher
     if hasattr(launcher, "kill"):
         launcher.kill(number)
+
+
+def shards_weights(trainer: pl.Trainer) -> bool:
+    """Whether several processes hold a part of the weights each, and so must call them alike."""
+    return trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy)
 
 
 def call_as_step(trainer: pl.Trainer, function: Callable[..., T], *arguments: Any) -> T:

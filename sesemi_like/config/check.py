@@ -19,6 +19,7 @@ from .choices import (
     ON_NONFINITE,
     PARTS,
     PRECISIONS,
+    REHEARSALS,
     RESUME,
     START_METHODS,
 )
@@ -97,6 +98,7 @@ def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
         yield ConfigProblem("run.seed", run.seed, "must lie in [0, 2^32)")
     yield from one_of(run, "run", "accelerator", ACCELERATORS)
     yield from one_of(run, "run", "on_nonfinite", ON_NONFINITE)
+    yield from one_of(run, "run", "rehearse", REHEARSALS)
     yield from one_of(run, "run", "resume", RESUME)
     yield from exclusive(run, "run", ("resume", "resume_from_checkpoint"))
     yield from compile_problems(run.compile)

@@ -46,6 +46,9 @@ LR_INTERVALS = ("step", "epoch")
 PREDICTION_FORMATS = ("csv", "parquet", "npy")
 """What `run.predict.format` takes."""
 
+REHEARSALS = ("full", "shapes", "none")
+"""What `run.rehearse` takes: how a step is tried before training."""
+
 RESUME = (None, "auto")
 """What `run.resume` takes."""
 

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from ..compat.lightning import call_as_step
+from ..compat.lightning import call_as_step, shards_weights
 from ..config.check_optimization import optimization_problems
 from ..config.facts import DataFacts
 from ..config.headline import default_headline
@@ -28,6 +28,7 @@ from .dry_run import dry_run
 from .evaluated import EvaluatedForwards, Needs, predict_loader, predict_samples
 from .forwards import ForwardPlan
 from .optimizers import build_optimizer, match_layout, use_channels_last, with_schedule
+from .outline import build_outlined
 from .param_groups import learning_rates
 from .passes import FullPasses
 from .plan_choice import PlanChoice
@@ -76,6 +77,9 @@ class Learner(LearnerDefinition):
         step_losses: The reduced loss of every head in the last step.
         skips_step: Whether the last step was skipped, so that teachers stay.
         seed: The run's seed, which what heads draw depends on.
+        fields: The field names of every train loader, known after :meth:`make_plan`.
+        is_rehearsed: Whether a step was tried on samples before training.
+        build_later: Builds this learner for real in a run, where it is an outline, see `outline`.
     """
 
     evaluated: EvaluatedForwards
@@ -96,7 +100,9 @@ class Learner(LearnerDefinition):
         self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
         self.skips_step = False
-        self.seed = 0
+        self.seed, self.is_rehearsed = 0, True
+        self.fields: Fields | None = None
+        self.build_later: Callable[[], object] | None = None
         self._step: Step | None = None
         self._choice: PlanChoice | None = None
         self._passes = FullPasses()
@@ -111,8 +117,18 @@ class Learner(LearnerDefinition):
 
         Lightning calls it in every run, with the strategy's device and sharding in place.
         """
-        if hasattr(self, "networks"):
-            return
+        if self.build_later is not None:
+            build, self.build_later = self.build_later, None
+            build_outlined(self, build)
+        elif not hasattr(self, "networks"):
+            self.build()
+
+    def build(self) -> None:
+        """Builds networks and loss heads, in place of those there are.
+
+        Raises:
+            ConfigError: If they cannot be built of these hyperparameters.
+        """
         Problems(optimization_problems(self.settings, self.key)).raise_if_any()
         self.networks = self.build_networks()
         build_averages(self.networks, self.averages())
@@ -178,7 +194,7 @@ class Learner(LearnerDefinition):
         Raises:
             ConfigError: If heads ask for fields or networks that do not exist; all are listed.
         """
-        plan = plan_steps(self, fields)
+        self.fields, plan = fields, plan_steps(self, fields)
         self._choice = PlanChoice(plan, self.forward_setting, self.rows_setting)
         return self._choice.plan
 
@@ -202,6 +218,10 @@ class Learner(LearnerDefinition):
         # Lightning starts no epoch in a run that is resumed from between two.
         self._passes.run(self, self.trainer.current_epoch)
         if self._choice is not None and self._choice.is_open:
+            if shards_weights(self.trainer):
+                self._choice.skip_trials()
+            if not self.is_rehearsed:
+                self.through_strategy(self._choice.drop_inexact, batch)
             context = self.trainer.precision_plugin.forward_context
             self.through_strategy(self._choice.decide, batch, context)
 
@@ -217,7 +237,7 @@ class Learner(LearnerDefinition):
             ConfigError: With every head that fails, or the networks; or if nothing can be learned.
         """
         dry_run(self, batch)
-        if self._choice is not None:
+        if self._choice is not None and self.is_rehearsed:
             self._choice.drop_inexact(batch)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:

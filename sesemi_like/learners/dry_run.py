@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.utilities import rank_zero_only
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, ConfigProblem
 from ..models.heads.loss.base import Step
 from .autograd_graph import graph_leaves
+from .outline import is_outline, needs_values
 from .reductions import reduce_terms
 from .side_effects import without_side_effects
 from .step_log import logged_names
@@ -36,22 +39,34 @@ def dry_run(learner: Learner, batch: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With every head that fails, or the networks; or if nothing can be learned.
     """
-    with without_side_effects(learner):
-        learner.eval()
-        losses, problems = _losses_of(learner, batch)
+    try:
+        with without_side_effects(learner):
+            learner.eval()
+            losses, problems = _losses_of(learner, batch)
+    except _NeedsValuesError as error:
+        learner.logged_names.clear()
+        _announce_values(str(error))
+        return
     if problems:
         raise ConfigError(problems)
     _freeze(learner, _find_unreached(learner, losses, batch))
+
+
+class _NeedsValuesError(Exception):
+    """What of an outline cannot be rehearsed, for it computes with values."""
 
 
 def _losses_of(
     learner: Learner, batch: Mapping[str, Any]
 ) -> tuple[list[Tensor], list[ConfigProblem]]:
     """The loss of every head that works, and what is wrong with the others."""
+    is_without_values = is_outline(learner)
     assert learner.plan is not None, "make_plan() comes before"
     try:
         outputs_by_head = learner.plan.run(batch)
     except Exception as error:
+        if is_without_values and needs_values(error):
+            raise _NeedsValuesError("the networks") from error
         shapes = _float_shapes(batch)
         expected = f"these samples do not go through its networks: {error}"
         return [], [ConfigProblem(learner.key, shapes, expected)]
@@ -65,9 +80,20 @@ def _losses_of(
             logged = logged_names(reduced, term.metrics(outputs_by_head[name], outputs))
             learner.logged_names |= {f"train/{name}/{key}" for key in logged}
         except Exception as error:
+            if is_without_values and needs_values(error):
+                raise _NeedsValuesError(f"the loss head {name!r}") from error
             expected = f"fails on the first samples: {error}"
             problems.append(ConfigProblem(term.key, type(term.head).__name__, expected))
     return losses, problems
+
+
+@rank_zero_only
+def _announce_values(what: str) -> None:
+    log.warning(
+        "run.rehearse=shapes: %s cannot be tried without values, so what cannot work, and "
+        "parameters that no loss reaches, show in training; run.rehearse=full tries it with them",
+        what,
+    )
 
 
 def _float_shapes(batch: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -113,3 +139,36 @@ def _freeze(learner: Learner, unread: Mapping[str, nn.Parameter]) -> None:
 def _announce(names: list[str]) -> None:
     listed = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
     log.warning("no loss reaches %d parameters, which stay as they are: %s", len(names), listed)
+
+
+def explain_first_calls(learner: Learner) -> None:
+    """Has the first step of a learner that was not rehearsed name what fails in it.
+
+    Args:
+        learner: A learner that is going to be trained.
+    """
+    learner.is_rehearsed = False
+    for method in ("on_train_batch_start", "training_step", "predict_batch"):
+        learner.__dict__[method] = partial(_first_call, learner, method)
+
+
+def _first_call(learner: Learner, method: str, *arguments: Any) -> Any:
+    """Calls a method of the learner, which takes its own place again from then on."""
+    del learner.__dict__[method]
+    try:
+        return getattr(learner, method)(*arguments)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError([_first_problem(learner, arguments[0], error)]) from error
+
+
+def _first_problem(learner: Learner, batch: Mapping[str, Any], error: Exception) -> ConfigProblem:
+    """What failed: the loss head within which an error was raised, or else the networks."""
+    callers = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
+    for term in learner.terms.values():
+        if any(caller is term.head for caller in callers):
+            expected = f"fails on the first batch: {error}"
+            return ConfigProblem(term.key, type(term.head).__name__, expected)
+    expected = f"the first batch does not go through its networks: {error}"
+    return ConfigProblem(learner.key, _float_shapes(batch), expected)

@@ -68,6 +68,12 @@ class PlanChoice:
             self._forward.plan = self._rows.decide(self.plan, batch, context)
             self._is_settled = True
 
+    def skip_trials(self) -> None:
+        """Keeps forwards as they are where only a trial would decide on another way."""
+        self._forward.resume("separate" if self._forward.in_use is None else None)
+        if self._rows.setting == "auto":
+            self._rows.resume([])
+
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
         """Goes on as the run of a checkpoint did, where that is open.
 

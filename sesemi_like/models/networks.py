@@ -28,7 +28,8 @@ def in_float32(head: nn.Module, features: Tensor) -> Tensor:
         (N, C), float32, or float64 where the head's weights are.
     """
     kind = next((parameter.dtype for parameter in head.parameters()), torch.float32)
-    with torch.autocast(features.device.type, enabled=False):
+    device = "cpu" if features.is_meta else features.device.type  # meta has no autocast to leave
+    with torch.autocast(device, enabled=False):
         logits: Tensor = head(features.to(kind))
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 

@@ -10,9 +10,14 @@ from ..data.checks.images import unsupported_images
 from ..data.loading.keys import is_evaluated
 from ..errors import ConfigProblem, Problems
 from ..learners import Learner
+from ..learners.dry_run import explain_first_calls
+from ..learners.outline import is_outline, needs_values
+from ..trees import to_device
 
 
-def dry_run_problems(learner: Learner, data: DataModule, *, trains: bool) -> list[ConfigProblem]:
+def dry_run_problems(
+    learner: Learner, data: DataModule, *, trains: bool, rehearse: str = "full"
+) -> list[ConfigProblem]:
     """Runs a step and an evaluation on a few samples, and reports what fails.
 
     Afterwards the learner has its plan, and the data module computes only the views it needs.
@@ -21,6 +26,8 @@ def dry_run_problems(learner: Learner, data: DataModule, *, trains: bool) -> lis
         learner: The learner of the run.
         data: The data of the run.
         trains: Whether the run trains; otherwise only an evaluation is run.
+        rehearse: `run.rehearse`: with `none` nothing is run; an outline is given samples without
+            values.
 
     Returns:
         The problems; those of samples whose image is none come first, as the likely cause.
@@ -29,8 +36,12 @@ def dry_run_problems(learner: Learner, data: DataModule, *, trains: bool) -> lis
     with problems.collecting():
         if trains:
             data.keep(learner.make_plan(data.fields).fields)
-            learner.dry_run(data.first_step())
-    problems.problems += _evaluation_problems(learner, data)
+            if rehearse == "none":
+                explain_first_calls(learner)
+            else:
+                learner.dry_run(_given_to(learner, data.first_step()))
+    if rehearse != "none":
+        problems.problems += _evaluation_problems(learner, data)
     if not problems.problems:
         return []
     return [*unsupported_images(data.sample_batches), *problems.problems]
@@ -48,11 +59,19 @@ def _evaluation_problems(learner: Learner, data: DataModule) -> Iterator[ConfigP
             yield ConfigProblem(f"data.{name}", sorted(batch), expected)
             continue
         try:
-            learner.predict_batch(batch)
+            learner.predict_batch(_given_to(learner, batch))
         except Exception as error:
+            if is_outline(learner) and needs_values(error):
+                continue
             expected = f"its first samples do not go through the networks: {error}"
             yield ConfigProblem(f"data.{name}", name, expected)
     learner.train(was_training)
+
+
+def _given_to(learner: Learner, batch: Batch) -> Batch:
+    """A batch for a learner: of an outline one without values too."""
+    moved: Batch = to_device(batch, "meta") if is_outline(learner) else batch
+    return moved
 
 
 def _lacking(learner: Learner, batch: Batch) -> str | None:

@@ -13,6 +13,7 @@ from ..errors import ConfigError, ConfigProblem, suggest
 from ..evaluation.callback import needs_of
 from ..learners.evaluated import predict_samples
 from ..learners.lr_schedules import watched_metric
+from ..learners.outline import is_outline
 from ..trainer.build import callback_keys
 from .prepared import Prepared
 
@@ -57,7 +58,9 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
 
 
 def _logged_metrics(prepared: Prepared) -> Collection[str] | None:
-    """The names of all metrics; None where evaluators do not work on a few samples."""
+    """The names of all metrics; None where they are not known before values are computed."""
+    if not prepared.learner.logged_names or is_outline(prepared.learner):
+        return None
     known = {*_ALWAYS, *prepared.learner.logged_names}
     samples = prepared.data.sample_batches.get("val")
     if samples is None:

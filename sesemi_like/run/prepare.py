@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..config.check import named_loaders
 from ..config.check_compile import compile_arguments
+from ..config.facts import DataFacts
 from ..config.headline import default_headline
 from ..config.instantiate import plain
 from ..config.length import RunLength, run_length
@@ -23,9 +25,10 @@ from ..errors import ConfigError, ConfigProblem, Problems
 from ..evaluation import Evaluation
 from ..learners import Learner
 from ..learners.checkpoints.resume_checks import check_resuming
-from ..learners.checkpoints.starting import build_learner, load_start
+from ..learners.checkpoints.starting import build_learner, load_start, rebuild_learner
 from ..learners.compilation import compile_networks
 from ..learners.lr_schedules import watched_metric
+from ..learners.outline import outlining
 from ..learners.required_fields import draft_learner, required_fields
 from ..report.tasks import show_progress
 from ..trainer.validation import interval_problems, validation_settings
@@ -199,7 +202,7 @@ class _Preparation:
             return None
         with self.problems.collecting():
             facts = None if data is None else data_facts(data, length.epoch)
-            learner = build_learner(self.config, facts, trains=self.mode.trains)
+            learner = self._build_learner(facts)
             if data is not None:
                 learner.inputs, learner.facts = inputs_of(data), self._resuming_facts(data)
             if self.mode.trains:
@@ -212,14 +215,42 @@ class _Preparation:
         return None
 
     def _trial_problems(self, learner: Learner, data: DataModule) -> list[ConfigProblem]:
-        problems = dry_run_problems(learner, data, trains=self.mode.trains)
-        return problems or [*writing_problems(learner, data, self.run.predict)]
+        trains, rehearse = self.mode.trains, self._rehearse
+        problems = dry_run_problems(learner, data, trains=trains, rehearse=rehearse)
+        if problems or rehearse != "full":
+            return problems
+        return [*writing_problems(learner, data, self.run.predict)]
+
+    @property
+    def _rehearse(self) -> str:
+        """How a step is tried before training; without training, predictions always are."""
+        return str(self.run.rehearse) if self.mode.trains else "full"
+
+    def _build_learner(self, facts: DataFacts | None) -> Learner:
+        """Builds the learner, or its outline where training is rehearsed by shapes."""
+        trains = self.mode.trains
+        if self._rehearse != "shapes":
+            return build_learner(self.config, facts, trains=trains)
+        with outlining():
+            learner = build_learner(self.config, facts, trains=trains)
+        learner.is_rehearsed = False
+        learner.build_later = partial(rebuild_learner, learner, self.config, trains=trains)
+        return learner
 
     def _compile(self, learner: Learner, devices: Devices) -> None:
         """Compiles the networks, if `run.compile` says so; last, as only then they are whole."""
         arguments = compile_arguments(plain(self.run.compile))
-        if arguments is not None and not self.problems.problems:
+        if arguments is None or self.problems.problems:
+            return
+        if (build := learner.build_later) is None:
             compile_networks(learner.networks, arguments, devices.of_process)
+            return
+
+        def build_and_compile() -> None:
+            build()
+            compile_networks(learner.networks, arguments, devices.of_process)
+
+        learner.build_later = build_and_compile
 
     def _resuming_facts(self, data: DataModule) -> dict[str, Any]:
         accumulated = self.trainer.get("accumulate_grad_batches", 1)

@@ -14,6 +14,7 @@ from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...models.weights import UnreadableWeightsError, read_weights
 from ...views.image_inputs import Inputs
 from ..base import Learner
+from ..outline import is_outline
 from . import tensor_names
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,8 @@ def load_weights(
         raise ConfigError(
             ConfigProblem(checkpoint.key, checkpoint.path, expected) for expected in problems
         )
+    if is_outline(learner):  # it is built for real, and loaded, in the run
+        return match
     learner.load_state_dict({n: checkpoint.tensors[n] for n in match.loaded}, strict=False)
     _copy_to_averages(learner, match)
     log_once("%s: %s", checkpoint.path, match, is_warning=not match.is_whole)

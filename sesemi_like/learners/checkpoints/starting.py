@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,18 +46,48 @@ def build_learner(config: DictConfig, facts: DataFacts | None = None, *, trains:
     Raises:
         ConfigError: If it cannot be built.
     """
-    settings, run = plain(config.learner), config.run
+    settings = plain(config.learner)
     target = {"_target_": settings["_target_"], "_recursive_": False}
-    resumes, path = run.resume_from_checkpoint is not None, weights_path(run, trains=trains)
     given = {"hparams": settings["hparams"], "facts": facts}
+    path = weights_path(config.run, trains=trains)
     if not trains and path is not None:
         given["facts"] = _facts_in(*path) or facts
+    build: Callable[[], Learner] = partial(instantiate, target, key="learner", **given)
+    return _build_for_weights(build, config, trains=trains)
+
+
+def rebuild_learner(learner: Learner, config: DictConfig, *, trains: bool) -> None:
+    """Builds the networks and heads of an outline for real, and loads what it begins with.
+
+    Args:
+        learner: An outline.
+        config: The composed config that it was built of.
+        trains: Whether the run trains.
+
+    Raises:
+        ConfigError: If it cannot be built, or weights cannot be read.
+    """
+
+    def build() -> Learner:
+        learner.build()
+        return learner
+
+    _build_for_weights(build, config, trains=trains)
+    load_start(learner, config, trains=trains)
+
+
+def _build_for_weights(
+    build: Callable[[], Learner], config: DictConfig, *, trains: bool
+) -> Learner:
+    """Builds a learner without initial weights where those of a checkpoint follow."""
+    run = config.run
+    resumes, path = run.resume_from_checkpoint is not None, weights_path(run, trains=trains)
     state = torch.get_rng_state()
     with without_initial_weights(resumes or path is not None) as left_out:
-        learner: Learner = instantiate(target, **given, key="learner")
+        learner = build()
     if left_out and not resumes and not _provides_weights(learner, left_out, path):
         torch.set_rng_state(state)
-        learner = instantiate(target, **given, key="learner")
+        learner = build()
     return learner
 
 

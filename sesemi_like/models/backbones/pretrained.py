@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import nn
 
 _skipped: ContextVar[list[nn.Module] | None] = ContextVar("left_out", default=None)
@@ -30,7 +31,7 @@ def without_initial_weights(follows: bool = True) -> Iterator[list[nn.Module]]:
 
 
 def skips_initial_weights(network: nn.Module | None = None) -> bool:
-    """Returns whether initial weights are skipped now.
+    """Returns whether initial weights are skipped now, as those on the meta device always are.
 
     Args:
         network: The network that would have them; it is recorded.
@@ -38,4 +39,4 @@ def skips_initial_weights(network: nn.Module | None = None) -> bool:
     skipped = _skipped.get()
     if skipped is not None and network is not None:
         skipped.append(network)
-    return skipped is not None
+    return skipped is not None or torch.empty(0).is_meta

@@ -1,0 +1,204 @@
+"""`run.rehearse`: on samples, on shapes alone, or not at all; the run itself is the same."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from composing import composed
+from tiny_runs import TINY, fit, weights
+from torch import Tensor
+
+from sesemi_like.config.check import check
+from sesemi_like.errors import ConfigError
+from sesemi_like.learners.outline import is_outline
+from sesemi_like.models.backbones import SmallConvNet
+from sesemi_like.models.heads.loss import EntropyMinimizationLossHead
+from sesemi_like.run.execute import run
+from sesemi_like.run.modes import MODES
+from sesemi_like.run.prepare import prepare
+
+METHODS = ["supervised", "fixmatch", "mean_teacher", "pi_model", "rotation", "jigsaw"]
+METHODS += ["entropy_minimization"]
+HERE = __name__
+BACKBONE = "learner.hparams.model.backbone"
+
+
+@pytest.mark.parametrize("rehearse", ["shapes", "none"])
+def test_a_run_ends_with_the_same_weights_however_it_was_rehearsed(
+    tmp_path: Path, rehearse: str
+) -> None:
+    folders = [
+        fit(tmp_path / kind, f"run.rehearse={kind}", "run.num_iterations=6")[0]
+        for kind in ("full", rehearse)
+    ]
+    first, second = map(weights, folders)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+class Counted(SmallConvNet):
+    """Notes the device that each of its copies is built on."""
+
+    built: list[str]
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.built.append(next(self.parameters()).device.type)
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(Counted, "built", found, raising=False)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rehearse", "expected"),
+    [("full", ["cpu"]), ("none", ["cpu"]), ("shapes", ["meta", "cpu"])],
+)
+def test_networks_are_built_once_and_in_the_run_where_shapes_were_rehearsed(
+    tmp_path: Path, built: list[str], rehearse: str, expected: list[str]
+) -> None:
+    overrides = [f"run.rehearse={rehearse}", f"{BACKBONE}._target_={HERE}.Counted"]
+    config = composed("quickstart", *TINY, *overrides, f"run.dir={tmp_path}")
+    prepared = prepare(config)
+    assert built == expected[:1]
+    assert is_outline(prepared.learner) is (rehearse == "shapes")
+    prepared.learner.configure_model()
+    assert built == expected
+    assert not is_outline(prepared.learner)
+    prepared.learner.configure_model()
+    assert built == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_are_rehearsed_by_shapes_as_on_samples(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = []
+    for rehearse in ("full", "shapes"):
+        overrides = [f"method={method}", f"run.rehearse={rehearse}"]
+        learner = prepare(composed("quickstart", *TINY, *overrides)).learner
+        frozen = {n for n, p in learner.named_parameters() if not p.requires_grad}
+        plan = learner.plan
+        found.append((frozen, learner.logged_names, plan.fields, plan.num_calls))
+    assert found[0] == found[1]
+    assert "cannot be tried without values" not in caplog.text
+
+
+def test_what_no_loss_reaches_stays_frozen_in_the_network_that_is_built() -> None:
+    overrides = ["method=rotation", "learner.hparams.model.supervised_loss=null"]
+    learner = prepare(composed("quickstart", *TINY, *overrides, "run.rehearse=shapes")).learner
+    learner.configure_model()
+    frozen = {
+        n for n, p in learner.named_parameters() if not p.requires_grad and "teacher" not in n
+    }
+    head = "networks.modules_by_name.classifier.head"
+    assert frozen == {f"{head}.weight", f"{head}.bias"}
+
+
+@pytest.mark.parametrize("override", ["in_chans=3", "widths=[4,8,8,8,8]"])
+def test_shapes_that_do_not_fit_are_reported_before_the_run(tmp_path: Path, override: str) -> None:
+    overrides = [f"{BACKBONE}.{override}", "run.rehearse=shapes", f"run.dir={tmp_path}"]
+    with pytest.raises(ConfigError, match="do not go through"):
+        prepare(composed("quickstart", *TINY, *overrides))
+    assert not list(tmp_path.iterdir())
+
+
+class ReadsValues(EntropyMinimizationLossHead):
+    """Computes on the CPU with a number of its rows."""
+
+    def forward(self, outputs: Any, step: Any) -> Any:
+        (output,) = outputs.values()
+        self.last = output["logits"].sum().item()
+        return super().forward(outputs, step)
+
+
+class Fails(EntropyMinimizationLossHead):
+    """Cannot be applied."""
+
+    def forward(self, outputs: Any, step: Any) -> Any:
+        raise ValueError("the rows do not add up")
+
+
+def with_head(head: str) -> list[str]:
+    heads = "learner.hparams.model.regularization_loss_heads"
+    target = f"{{_target_: {HERE}.{head}, input_data: unlabeled}}"
+    return ["method=supervised", f"+{heads}={{mine: {{head: {target}}}}}"]
+
+
+def test_a_head_that_reads_values_is_named_and_trains_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        fit(tmp_path, *with_head("ReadsValues"), "run.rehearse=shapes", "run.num_iterations=2")
+    assert "the loss head 'mine' cannot be tried without values" in caplog.text
+
+
+@pytest.mark.parametrize("rehearse", ["full", "shapes"])
+def test_a_head_that_fails_is_reported_before_the_run(tmp_path: Path, rehearse: str) -> None:
+    overrides = [*with_head("Fails"), f"run.rehearse={rehearse}", f"run.dir={tmp_path}"]
+    with pytest.raises(ConfigError, match=r"heads\.mine: .* fails on the first samples: the"):
+        prepare(composed("quickstart", *TINY, *overrides))
+
+
+def test_without_rehearsal_the_first_batch_names_the_head_that_fails(tmp_path: Path) -> None:
+    overrides = [*with_head("Fails"), "run.rehearse=none", f"run.dir={tmp_path}"]
+    config = composed("quickstart", *TINY, *overrides)
+    with pytest.raises(ConfigError, match=r"heads\.mine: .* fails on the first batch: the rows do"):
+        run(config, check(config, MODES))
+
+
+def test_without_rehearsal_the_first_batch_names_the_networks_it_does_not_fit(
+    tmp_path: Path,
+) -> None:
+    overrides = [f"{BACKBONE}.in_chans=3", "run.rehearse=none", f"run.dir={tmp_path}"]
+    config = composed("quickstart", *TINY, *overrides)
+    with pytest.raises(ConfigError, match=r"learner\.hparams: .*first batch does not go through"):
+        run(config, check(config, MODES))
+
+
+def test_only_the_first_step_is_explained() -> None:
+    overrides = ["run.rehearse=none", "method=supervised"]
+    learner = prepare(composed("quickstart", *TINY, *overrides)).learner
+    data = {"supervised.image": torch.zeros(2, 1, 8, 8), "supervised.target": torch.zeros(2).long()}
+    assert isinstance(learner.training_step(data, 0), Tensor)
+    with pytest.raises(KeyError):
+        learner.training_step({}, 1)
+
+
+def test_pretrained_weights_are_checked_against_shapes_and_loaded_in_the_run(
+    tmp_path: Path,
+) -> None:
+    first, _ = fit(tmp_path / "first", "run.num_iterations=2", "data.test=null")
+    path = first / "checkpoints" / "last.ckpt"
+    ends = []
+    for rehearse in ("full", "shapes"):
+        overrides = [f"run.pretrained_checkpoint_path='{path}'", f"run.rehearse={rehearse}"]
+        folder, _ = fit(tmp_path / rehearse, *overrides, "run.num_iterations=3", "data.test=null")
+        ends.append(weights(folder))
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+    other = [f"run.pretrained_checkpoint_path='{path}'", f"{BACKBONE}.widths=[8,16]"]
+    with pytest.raises(ConfigError, match="which is another one"):
+        prepare(composed("quickstart", *TINY, *other, "run.rehearse=shapes"))
+
+
+def test_a_run_rehearsed_by_shapes_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    options = ["data.test=null", "run.rehearse=shapes"]
+    whole, _ = fit(tmp_path / "whole", *options, "run.num_iterations=10")
+    half, _ = fit(tmp_path / "half", *options, "run.num_iterations=5")
+    path = half / "checkpoints" / "last.ckpt"
+    resumed = [f"run.resume_from_checkpoint='{path}'", "run.num_iterations=10"]
+    with pytest.MonkeyPatch.context():
+        rest, _ = fit(tmp_path / "rest", *options, *resumed)
+    first, second = weights(whole), weights(rest)
+    assert first.keys() == second.keys()
+
+
+def test_a_choice_that_there_is_not_is_reported() -> None:
+    (problem,) = check(composed("quickstart", "run.rehearse=shape"), MODES)
+    assert problem.key == "run.rehearse"
+    assert "shapes" in problem.expected
