@@ -148,15 +148,16 @@ def explain_first_calls(learner: Learner) -> None:
         learner: A learner that is going to be trained.
     """
     learner.is_rehearsed = False
-    for method in ("on_train_batch_start", "training_step", "predict_batch"):
-        learner.__dict__[method] = partial(_first_call, learner, method)
+    for method in ("on_train_batch_start", "training_step"):
+        learner.__dict__[method] = partial(_first_call, learner, learner, method)
+    learner.evaluated.__dict__["run"] = partial(_first_call, learner, learner.evaluated, "run")
 
 
-def _first_call(learner: Learner, method: str, *arguments: Any) -> Any:
-    """Calls a method of the learner, which takes its own place again from then on."""
-    del learner.__dict__[method]
+def _first_call(learner: Learner, owner: Any, method: str, *arguments: Any) -> Any:
+    """Calls a method, which takes its own place again from then on."""
+    del owner.__dict__[method]
     try:
-        return getattr(learner, method)(*arguments)
+        return getattr(owner, method)(*arguments)
     except ConfigError:
         raise
     except Exception as error:
