@@ -189,7 +189,7 @@ class _Preparation:
         return problems
 
     def _validation_settings(self, length: RunLength) -> dict[str, Any]:
-        schedule = OmegaConf.select(self.config, "learner.hparams.lr_scheduler") or {}
+        schedule = plain(OmegaConf.select(self.config, "learner.hparams.lr_scheduler"))
         watches = watched_metric(schedule, default_headline(is_validated=True))
         every = self.run.validate_every
         return validation_settings(every, self.trainer, length, watches=watches)

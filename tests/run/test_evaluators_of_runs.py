@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 import torch
 from composing import composed
-from tiny_runs import TINY
+from tiny_runs import TINY, fit
+from torch import nn
 
 from sesemi_like.data import registry
 from sesemi_like.errors import ConfigError
 from sesemi_like.evaluation import Evaluator
+from sesemi_like.learners import Learner, LossTerm
+from sesemi_like.models.heads.loss import Forward, LossHead, LossOutputs
+from sesemi_like.models.networks import Networks
 from sesemi_like.run.execute import run
 from sesemi_like.run.prepare import prepare
 
@@ -99,3 +103,80 @@ def test_a_set_that_nothing_can_be_predicted_of_is_reported(
     assert found["data.evaluation.ood"].endswith(
         "what is evaluated needs image, which its batches do not have"
     )
+
+
+class MeanImage(LossHead):
+    """How far images are from one image, which is learned."""
+
+    def forwards(self, fields: Any) -> Any:
+        pixels = Forward("supervised.image", through="network")
+        return {"pixels": pixels, "index": Forward.field("supervised.index")}
+
+    def forward(self, outputs: Any, step: Any) -> LossOutputs:
+        return LossOutputs(outputs["pixels"]["distance"])
+
+
+class Distances(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(1, 8, 8))
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"distance": (images - self.mean).square().mean(dim=(1, 2, 3))}
+
+
+class MeanLearner(Learner):
+    """A learner without classes."""
+
+    def build_networks(self) -> Networks:
+        return Networks({"network": Distances()})
+
+    def build_terms(self) -> dict[str, LossTerm]:
+        return {"mean": LossTerm(MeanImage(), key="mean")}
+
+    def evaluated_forwards(self) -> dict[str, Forward]:
+        return {"model": Forward("image", "network", grad=False)}
+
+
+WITHOUT_CLASSES = (
+    f"learner._target_={__name__}.MeanLearner", "trainer.callbacks=null",
+    "learner.hparams.optimizer=null", "learner.hparams.lr_scheduler=null",
+    "learner.hparams.optimizer={_target_: torch.optim.SGD, lr: 1}",
+    "learner.hparams.lr_scheduler={interval: epoch, scheduler: {_target_: "
+    "torch.optim.lr_scheduler.ReduceLROnPlateau}}",
+    "data.train.supervised.views=null",
+)  # fmt: skip
+
+
+def test_a_learner_without_classes_is_judged_by_its_losses(tmp_path: Path) -> None:
+    summary = fit(tmp_path, *WITHOUT_CLASSES)[1]
+    metrics = summary["metrics"]
+    assert {"val/loss", "val/mean/loss", "test/loss"} <= set(metrics)
+    assert summary["judged_by"] == {"name": "val/loss", "direction": "min", "words": "loss"}
+    assert summary["best"]["monitor"] == "val/loss"
+    assert summary["headline"] == summary["best"]["score"] <= metrics["val/loss"]
+    images: Any = prepare(composed("quickstart", *TINY)).data.datasets["val"]
+    pixels = torch.stack([images[row]["image"] / 255 for row in range(len(images))])
+    state = torch.load(summary["best"]["path"], weights_only=True)["state_dict"]
+    expected = (pixels - state["networks.modules_by_name.network.mean"]).square().mean()
+    assert summary["best"]["score"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_without_validation_it_is_judged_by_what_it_trains_on(tmp_path: Path) -> None:
+    unvalidated = ("data.val=null", "learner.hparams.lr_scheduler=null")
+    summary = fit(tmp_path, *WITHOUT_CLASSES, *unvalidated)[1]
+    assert summary["judged_by"]["name"] == "train/loss"
+    assert summary["headline"] == summary["training"]["train/loss"]
+
+
+def test_two_losses_of_one_name_are_reported() -> None:
+    found = problems("evaluation=losses", "run.evaluators.accuracy.loss=true")
+    assert set(found) == {"run.evaluators.accuracy.loss"}
+
+
+def test_a_headline_that_is_not_measured_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run(composed("quickstart", *TINY, "run.headline=val/top5", f"run.dir={tmp_path}"))
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.value) == ("run.headline", "val/top5")
+    assert "did you mean 'val/top1'" in problem.expected
