@@ -72,10 +72,12 @@ def with_parts(fields: Mapping[str, Any]) -> dict[str, Any]:
         The same values and, where ``text`` is a dict with ``input_ids``, ``text.input_ids`` as
         well, right behind it. A name of its own comes before a part of another.
     """
+    if not any(isinstance(value, dict) for value in fields.values()):
+        return dict(fields)
     named: dict[str, Any] = {}
     for name, value in fields.items():
         named[name] = value
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             parts = with_parts({f"{name}.{part}": leaf for part, leaf in value.items()})
             named |= {part: leaf for part, leaf in parts.items() if part not in fields}
     return named

@@ -14,21 +14,21 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 
 @runtime_checkable
 class BatchReader(Protocol):
     """A reader that reads several samples at once, in less time than one by one."""
 
-    def take(self, positions: npt.NDArray[np.int64]) -> Mapping[str, Tensor]:
+    def take(self, positions: npt.NDArray[np.int64]) -> Mapping[str, Any]:
         """Reads samples.
 
         Args:
             positions: Their positions, int64 (N,).
 
         Returns:
-            Each field with a row per sample (N, ...).
+            Each field, a tree whose leaves have a row per sample (N, ...). One that only some have
+            comes with `<field>.row`, the places of these samples, int64.
         """
         ...
 

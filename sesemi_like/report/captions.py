@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ..data.loading.collating import makes_fields
 from ..learners.side_effects import without_side_effects
 
 
@@ -28,7 +29,7 @@ def build_captions(
         For each image its target, where the batch has one, and ``> class probability``, where the
         target is a class and the learner is a classifier.
     """
-    target = batch.get(f"{name.rpartition('.')[0]}.target")
+    target = _target_of(name, batch)
     is_class = _is_of_class(name, trainer.datamodule)  # type: ignore[attr-defined]
     classes = class_names(trainer)
     lines: list[list[str]] = [[] for _ in images]
@@ -43,6 +44,17 @@ def build_captions(
     return lines
 
 
+def _target_of(name: str, batch: Mapping[str, Any]) -> Tensor | None:
+    """A number for each image, int64; None where a number each is not what targets are."""
+    of_field = f"{name.rpartition('.')[0]}.target"
+    target, rows = batch.get(of_field), batch.get(f"{name}.row")
+    if not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
+        return None
+    if f"{of_field}.row" in batch:
+        return None
+    return target if rows is None else target[rows]
+
+
 def class_names(trainer: pl.Trainer) -> Sequence[str] | None:
     """The names of the classes by index, or None where the data have none."""
     labels: Any = getattr(trainer.datamodule, "labels", None)  # type: ignore[attr-defined]
@@ -53,9 +65,8 @@ def class_names(trainer: pl.Trainer) -> Sequence[str] | None:
 def _is_of_class(name: str, data: Any) -> bool:
     """Whether a field's target is a class: not that of a view, nor one that a collation makes."""
     loader, _, view = name.partition(".")
-    is_made_up = (
-        data.loaders[f"train.{loader}"].config.get("collate_fn") and loader not in data.trained
-    )
+    collation = data.loaders[f"train.{loader}"].config.get("collate_fn")
+    is_made_up = collation and not makes_fields(collation) and loader not in data.trained
     return "." not in view and not is_made_up
 
 

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -162,3 +163,24 @@ def test_tensorboard_has_curves_samples_and_matrices(tmp_path: Path) -> None:
         "train/fixmatch/loss", "train/fixmatch/weighted_loss", "train/fixmatch/mask_rate", "lr",
         "val/top1", "val/model/top1", "val/ema/top1", "val/knn_top1", "test/top1",
     }  # fmt: skip
+
+
+def test_images_of_some_samples_are_captioned_with_the_targets_of_those() -> None:
+    """Targets that are no class numbers are left out."""
+    images = torch.rand(2, 1, 4, 4)
+    loaders = {"train.x": SimpleNamespace(config={})}
+    module = SimpleNamespace(labels=None, loaders=loaders, trained=["x"])
+    trainer: Any = SimpleNamespace(datamodule=module)
+    learner = SimpleNamespace(evaluated=SimpleNamespace(fields={"vector"}))
+
+    def captions(**fields: Any) -> list[list[str]]:
+        batch = {f"x.{name.replace('_', '.')}": value for name, value in fields.items()}
+        return build_captions("x.image", images, batch, trainer, learner)
+
+    rows = torch.tensor([1, 3])
+    numbers = torch.tensor([4, 5, -1, 7])
+    assert captions(target=numbers) == [["4"], ["5"]]
+    assert captions(target=numbers, image_row=rows) == [["5"], ["7"]]
+    for other in (numbers / 2, numbers[:, None], {"a": numbers}):
+        assert captions(target=other, image_row=rows) == [[], []]
+    assert captions(target=numbers[:2], target_row=rows, image_row=rows) == [[], []]

@@ -66,6 +66,15 @@ def test_float_and_uint8_images_agree(name: str, channels: int) -> None:
 
 
 @pytest.mark.parametrize("name", VIEWS)
+def test_no_images_make_none_of_the_same_shape(name: str) -> None:
+    view, images = VIEWS[name](), batch_of()
+    some, none = fields(view, images), fields(view, images[:0])
+    assert {key: (0, *value.shape[1:]) for key, value in some.items()} == {
+        key: tuple(value.shape) for key, value in none.items()
+    }
+
+
+@pytest.mark.parametrize("name", VIEWS)
 def test_the_generator_alone_decides(name: str) -> None:
     view, images = VIEWS[name](), batch_of()
     torch.manual_seed(5)

@@ -46,9 +46,14 @@ def unsupported_images(batches: Mapping[str, Mapping[str, Any]]) -> list[ConfigP
     """Finds loaders whose images networks and views do not accept.
 
     Args:
-        batches: A batch of each loader; its `image`, if it has one, is a tensor (B, ...).
+        batches: A batch of each loader; what is checked is its `image`, if it has one that is a
+            tensor (B, ...), and no tree.
     """
-    images = {name: batch["image"][0] for name, batch in batches.items() if "image" in batch}
+    images = {
+        name: batch["image"][0]
+        for name, batch in batches.items()
+        if isinstance(batch.get("image"), torch.Tensor)
+    }
     descriptions = {name: describe_unsupported(image) for name, image in images.items()}
     return [
         ConfigProblem(f"data.{name}.dataset", description, AN_IMAGE)

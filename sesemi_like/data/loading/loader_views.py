@@ -31,7 +31,7 @@ class LoaderViews:
         seed: The run's seed.
 
     Raises:
-        KeyError: When batches lack the field that a view is computed from.
+        LookupError: When batches lack the field that a view is computed from.
     """
 
     def __init__(self, name: str, views: Mapping[str, View], seed: int) -> None:
@@ -46,9 +46,12 @@ class LoaderViews:
 
         Args:
             fields: Names such as ``weak`` or ``rotation.target``; other views are not computed, and
-                other fields of training batches are dropped.
+                other fields of training batches are dropped, but for the positions of the rows of
+                those that only some samples have.
         """
-        self.needed = frozenset(fields)
+        needed = set(fields)
+        rows = {f"{part}{ROW}" for field in needed for part in _wholes(field)}
+        self.needed = frozenset(needed | rows)
 
     def apply(self, batch: Batch, *, number: int = 0, share: tuple[int, int] = (0, 1)) -> Batch:
         """Adds the views to a batch, and the parts of nested fields by their dotted names.
@@ -68,8 +71,8 @@ class LoaderViews:
             if self._is_needed(view):
                 source = _source(compute)
                 generator = batch_generator(self.seed, f"{self.name}.{view}:{number}", *share)
-                made = compute(_find(source, given, view), generator)
-                fields |= {**_rows_of(source, view, given), **_fields_of(view, made)}
+                fields |= _rows_of(source, view, given)
+                fields |= _fields_of(view, compute(_find(source, given, view), generator))
         return with_parts(
             {name: self._network_input(name, field) for name, field in fields.items()}
         )
@@ -131,16 +134,19 @@ def _source(view: View) -> str:
 def _find(source: str, fields: Batch, view: str) -> Any:
     if source in fields:
         return fields[source]
-    raise KeyError(f"view {view!r} is made from {source!r}; its samples have {sorted(fields)}")
+    raise LookupError(f"view {view!r} is made from {source!r}; its batches have {sorted(fields)}")
 
 
 def _rows_of(source: str, view: str, fields: Batch) -> Batch:
     """The positions of a view's rows, where only some samples have its source."""
-    while source:
-        if (rows := fields.get(f"{source}{ROW}")) is not None:
-            return {f"{view}{ROW}": rows}
-        source = source.rpartition(".")[0]
-    return {}
+    rows = [fields[name] for part in _wholes(source) if (name := f"{part}{ROW}") in fields]
+    return {f"{view}{ROW}": rows[0]} if rows else {}
+
+
+def _wholes(field: str) -> list[str]:
+    """The names of a field and of what it is a part of: ``text``, ``text.input_ids``."""
+    parts = field.split(".")
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def _fields_of(view: str, result: Tensor | Mapping[str, Any]) -> Batch:

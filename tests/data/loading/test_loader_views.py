@@ -59,8 +59,11 @@ def test_a_view_may_be_made_from_a_part() -> None:
 
 def test_only_what_is_needed_is_kept_of_a_tree() -> None:
     made = LoaderViews("train.pairs", {"masked": Masked()}, seed=0)
-    made.keep({"masked.tokens.ids", "text", "index"})
-    assert set(made.of_step(text_batch(), 0, (0, 1))) == {"masked.tokens.ids", "text", "index"}
+    needed = {"masked.tokens.ids", "text", "index"}
+    made.keep(needed)
+    assert set(made.of_step(text_batch(), 0, (0, 1))) == needed
+    partial = {**text_batch(), "text.row": torch.tensor([0, 2])}
+    assert set(made.of_step(partial, 0, (0, 1))) == needed | {"text.row", "masked.row"}
 
 
 def test_integers_that_are_no_images_are_left_alone() -> None:
@@ -88,7 +91,7 @@ def test_views_of_images_are_images_whatever_their_names() -> None:
 
 def test_a_view_of_a_missing_field_names_it_and_what_there_is() -> None:
     made = LoaderViews("train.x", {"deep": views.Compose([], source="depth")}, seed=0)
-    with pytest.raises(KeyError, match=r"view 'deep' is made from 'depth'.*'image', 'index'"):
+    with pytest.raises(LookupError, match=r"view 'deep' is made from 'depth'.*'image', 'index'"):
         made.apply({"image": torch.zeros(1, 3, 4, 4), "index": torch.zeros(1)})
 
 
