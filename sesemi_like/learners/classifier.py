@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from ..models.networks import ClassificationNetwork, Networks
 from ..views.image_inputs import Inputs
 from .averages import Average
 from .base import Learner
+from .evaluated_layers import AS_LOGITS, as_logits, evaluated_layers
 from .more_networks import add_networks
 from .predicted import Columns, Labelled
 from .terms import LossTerm
@@ -30,7 +32,8 @@ class Classifier(Learner):
     Networks: `classifier`, whose output is ``{"features": (N, D), "logits": (N, C)}``; `backbone`,
     another name for it; `teacher`, its EMA, when `model.ema` is given; and those of
     `model.networks` and `model.teachers`. Evaluated are `model` (the classifier) and `ema` (the
-    teacher), which gives the headline figure when there is one.
+    teacher), which gives the headline figure when there is one, and the layers of
+    `model.evaluated`.
 
     Args:
         hparams: The values of `sesemi_like.config.structs.ClassifierHParams`.
@@ -167,11 +170,18 @@ class Classifier(Learner):
         return logits
 
     def evaluated_forwards(self) -> dict[str, Forward]:
-        """Evaluates the classifier and, last, its teacher."""
-        evaluated = {"model": Forward(self.input_field, "classifier", grad=False)}
+        """Evaluates the layers of `model.evaluated`, the classifier and, last, its teacher."""
+        layers = self.settings["model"].get("evaluated") or {}
+        key = f"{self.key}.model.evaluated"
+        evaluated = evaluated_layers(layers, self.input_field, self.networks, key=key)
+        evaluated["model"] = Forward(self.input_field, "classifier", grad=False)
         if "teacher" in self.networks:
             evaluated["ema"] = Forward(self.input_field, "teacher", grad=False)
         return evaluated
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """Takes what a layer answers for logits, as evaluators do what a classifier answers."""
+        return {AS_LOGITS: partial(as_logits, num_classes=self.settings["num_classes"])}
 
     def predicted_columns(self, outputs: Mapping[str, Any]) -> Columns:
         """Names the class of each row, its probability, and those of all classes.

@@ -21,6 +21,7 @@ from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs
 from sesemi_like.models.networks import Networks
 from sesemi_like.models.norm import batch_norm
 from sesemi_like.run.modes import MODES
+from sesemi_like.run.prepare import prepare
 
 FIELDS = {"supervised": {"image", "target"}, "unlabeled": {"weak"}}
 CALLABLE = {"_target_": "torch.nn.CrossEntropyLoss", "reduction": "none"}
@@ -233,6 +234,34 @@ def test_wrong_settings_are_config_problems(model: dict[str, Any], expected: str
         built(**model)
 
 
+def test_a_layer_of_a_head_is_evaluated_beside_the_classifier() -> None:
+    learner = built(evaluated={"own": "heads.pull.predictor", "slow": ["teacher", "predictors"]})
+    learner.networks.heads["pull"].predictor = nn.Linear(4, 2)
+    learner.networks.modules_by_name["predictors"] = EMATeacher(nn.Linear(4, 2))
+    images = torch.rand(3, 1, 8, 8)
+    outputs = learner.eval().predict_batch({"image": images})
+    assert list(outputs) == ["own", "slow", "model", "ema"]
+    for name, network in (("own", "classifier"), ("slow", "teacher")):
+        layer = learner.networks["heads.pull.predictor" if name == "own" else "predictors"]
+        expected = layer(learner.networks[network](images)["features"])
+        torch.testing.assert_close(outputs[name]["logits"], expected.detach())
+    torch.testing.assert_close(learner(images), outputs["ema"]["logits"])
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "expected"),
+    [
+        ({"own": "heads.pull.predicter"}, "did you mean 'heads.pull.predictor'"),
+        ({"own": ["teacher"]}, r"\[network, layer\]"),
+        ({"own": 3}, r"\[network, layer\]"),
+        ({"model": "heads.pull.predictor"}, "needs another name"),
+    ],
+)
+def test_layers_that_cannot_be_evaluated_are_config_problems(evaluated: Any, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        built(evaluated=evaluated)
+
+
 LINEAR = "sesemi_like.schedulers.LinearSchedule"
 
 
@@ -299,6 +328,26 @@ def test_networks_and_teachers_by_config_train_in_a_run(tmp_path: Path) -> None:
     assert own.shape == average.shape
     assert not torch.equal(own, average)
     assert state["networks.modules_by_name.projector.weight"].shape == (3, 8)
+
+
+def test_a_head_of_a_run_is_measured_by_its_accuracy(tmp_path: Path) -> None:
+    _, summary = fit(
+        tmp_path,
+        "method=rotation",
+        "learner.hparams.model.evaluated={turns: heads.rotation_prediction.classifier}",
+        "+learner.hparams.model.regularization_loss_heads.rotation_prediction.head.num_rotations=10",
+        "run.num_iterations=2",
+    )
+    metrics = summary["metrics"]
+    assert metrics["val/top1"] == metrics["val/ema/top1"]
+    assert 0 <= metrics["val/turns/top1"] <= 1
+
+
+def test_a_layer_of_other_classes_is_told_before_training(tmp_path: Path) -> None:
+    config = composed("quickstart", "method=rotation", f"run.dir={tmp_path}", "run.gpus=0")
+    config.learner.hparams.model.evaluated = {"turns": "heads.rotation_prediction.classifier"}
+    with pytest.raises(ConfigError, match=r"a layer answers \(4,\) a row, not \(10,\)"):
+        prepare(config)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ class ClassifierModelConfig:
         networks: Further networks by name, such as a projector, that loss heads send data through;
             those that take `in_features` and have none get that of the backbone's features.
         teachers: Further EMA teachers by name, beside `ema`.
+        evaluated: Further layers by name that are evaluated as classifiers of the features:
+            `heads.<name>.<layer>`, or a list of the network that answers features and the layer.
     """
 
     backbone: Any = MISSING
@@ -85,6 +87,7 @@ class ClassifierModelConfig:
     rows: Any = "auto"
     networks: dict[str, Any] | None = None
     teachers: dict[str, TeacherConfig | None] | None = None
+    evaluated: dict[str, Any] | None = None
 
 
 @dataclass
