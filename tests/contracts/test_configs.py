@@ -195,9 +195,9 @@ def test_learning_rates_of_built_in_configs_are_unchanged() -> None:
 
 def test_the_ema_of_built_in_configs() -> None:
     model = composed("quickstart").learner.hparams.model
-    assert model.ema == {"decay": 0.99, "warmup": True, "kind": "states"}
+    assert model.ema == {"decay": 0.99, "warmup": True, "kind": "states", "mode": "eval"}
     model = composed("cifar10").learner.hparams.model
-    assert model.ema == {"decay": 0.999, "warmup": True, "kind": "states"}
+    assert model.ema == {"decay": 0.999, "warmup": True, "kind": "states", "mode": "eval"}
 
 
 # The key that each group sets. A run's label budget is its own.

@@ -88,7 +88,7 @@ class TeacherConfig(EMAConfig):
         kind: states (parameters and buffers are averaged) | parameters (buffers are copied).
         mode: eval (it is in evaluation mode throughout) | train (its dropout and BatchNorm follow
             the mode of training).
-        network: The network that is averaged, or a layer of a loss head: `heads.<name>.<layer>`.
+        network: The network that is averaged, or a loss head's layer, such as `heads.abc.layer`.
     """
 
     network: str = "classifier"

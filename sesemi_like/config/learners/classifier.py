@@ -74,7 +74,7 @@ class ClassifierModelConfig:
             those that take `in_features` and have none get that of the backbone's features.
         teachers: Further EMA teachers by name, beside `ema`.
         evaluated: Further layers by name that are evaluated as classifiers of the features:
-            `heads.<name>.<layer>`, or a list of the network that answers features and the layer.
+            such as `heads.abc.classifier`, or a list of the network that answers features and the layer.
     """
 
     backbone: Any = MISSING
