@@ -73,8 +73,8 @@ class ClassifierModelConfig:
         networks: Further networks by name, such as a projector, that loss heads send data through;
             those that take `in_features` and have none get that of the backbone's features.
         teachers: Further EMA teachers by name, beside `ema`.
-        evaluated: Further layers by name that are evaluated as classifiers of the features:
-            such as `heads.abc.classifier`, or a list of the network that answers features and the layer.
+        evaluated: Layers by name that are evaluated as classifiers of the features, such as
+            `heads.abc.classifier`, or lists of the network that answers features and the layer.
     """
 
     backbone: Any = MISSING
