@@ -153,11 +153,18 @@ def _model_problems(model: DictConfig, key: str) -> Iterator[ConfigProblem]:
     yield from one_of(model, key, "forward", FORWARD_SETTINGS)
     yield from one_of({"rows": on_or_off(model.rows)}, key, "rows", ROWS_SETTINGS)
     yield from loss_problems(model.supervised_loss, f"{key}.supervised_loss")
+    yield from _view_problems(model.supervised_loss, f"{key}.supervised_loss.views")
     for name, head in (model.regularization_loss_heads or {}).items():
         yield from loss_problems(head, f"{key}.regularization_loss_heads.{name}")
     yield from ema_problems(model.ema, f"{key}.ema")
     for name, teacher in (model.teachers or {}).items():
         yield from ema_problems(teacher, f"{key}.teachers.{name}")
+
+
+def _view_problems(loss: DictConfig | None, key: str) -> Iterator[ConfigProblem]:
+    views = None if loss is None else loss.views
+    if views is not None and (not views or len(set(views)) < len(views)):
+        yield ConfigProblem(key, list(views), "needs one view at least, and each once, or null")
 
 
 LEARNER = LearnerEntry("classifier", ClassifierConfig, classifier_problems)
