@@ -67,7 +67,8 @@ class RunConfig:
             whose checkpoint: the last to go on training, the best to validate or test.
         strict_loading: Whether weights must fit: true takes no mismatch, false any; null needs half
             of the backbone to train, and all that is evaluated to validate or test.
-        evaluators: What is measured at each validation and test, by name; null measures accuracy.
+        evaluators: What is measured at each validation and test, by name; null measures accuracy,
+            or the losses of a learner without classes.
         validate_every: Steps, "2 epochs" or a share of the run from one validation to the next;
             null validates every epoch, or about 20 times a run of epochs of fewer than 100 steps.
         on_nonfinite: stop | skip: what to do when a training loss is nan or infinite; skip goes on
