@@ -204,8 +204,8 @@ class TableReader:
             positions: Their numbers over all tables, int64 (B,).
 
         Returns:
-            Each field with its rows, float32 or int64 (B, ...), or a list of texts; with
-            ``<field>.row``, int64 positions in the batch, where some lack it.
+            Each field with its rows, float32 or int64 (B, ...), or a list of texts; an optional one
+            has those of the rows that have it, whose places in the batch are ``<field>.row``.
         """
         ends = np.cumsum(self.sizes)
         tables = np.searchsorted(ends, positions, side="right")
@@ -215,7 +215,7 @@ class TableReader:
             of_tables = [table[number] for table in self.fields]
             present = self._present(of_tables, tables, rows)
             fields[spec.name] = _in_order(of_tables, tables[present], rows[present])
-            if len(present) < len(positions):
+            if spec.is_optional:
                 fields[f"{spec.name}.row"] = torch.from_numpy(present)
         return fields
 

@@ -76,6 +76,7 @@ def table(
         _ids(tables, names, id_column),
         targets,
         classes,
+        fields=[spec.name for spec in specs if spec.is_optional],
     )
     if subsets is None or names is not None:
         return samples

@@ -16,6 +16,7 @@ from sklearn.datasets import load_breast_cancer
 
 from sesemi_like.config.check import check
 from sesemi_like.data import Samples, dataset
+from sesemi_like.data.stacking import stack_samples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
@@ -169,7 +170,23 @@ def test_rows_may_lack_optional_fields(tmp_path: Path) -> None:
     batch = samples.__getitems__([0, 1, 2]).fields  # type: ignore[union-attr]
     assert (batch["n"].tolist(), batch["n.row"].tolist()) == ([7, 9], [0, 2])
     assert (batch["s"], batch["s.row"].tolist()) == (["b", "c"], [1, 2])
-    assert "n.row" not in samples.__getitems__([0, 2]).fields  # type: ignore[union-attr]
+    whole = samples.__getitems__([0, 2]).fields  # type: ignore[union-attr]
+    assert (whole["n"].tolist(), whole["n.row"].tolist()) == ([7, 9], [0, 1])
+    assert (whole["s"], whole["s.row"].tolist()) == (["c"], [1])
+    none = samples.__getitems__([0]).fields  # type: ignore[union-attr]
+    assert (none["s"], none["s.row"].tolist()) == ([], [])
+    assert samples.fields == ("n", "s")
+
+
+def test_a_loader_stacks_optional_fields_as_one_by_one(tmp_path: Path) -> None:
+    columns = {"x": [1, 2, 3, 4], "v1": [1.5, "", "", 4], "v2": [2.5, "", "", 5]}
+    root = write_csv(tmp_path / "a.csv", columns)
+    samples = read(root, fields={"x": "x", "v": "v?"}, optional=["v"])
+    at_once = samples.__getitems__([3, 1, 0]).fields  # type: ignore[union-attr]
+    one_by_one = stack_samples([samples[3], samples[1], samples[0]])
+    assert set(at_once) == set(one_by_one)
+    for name, values in one_by_one.items():
+        assert torch.equal(at_once[name], values), name
 
 
 def test_npy_files_are_mapped(tmp_path: Path) -> None:
