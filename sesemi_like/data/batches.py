@@ -83,6 +83,15 @@ def num_rows(field: Any) -> int:
     return len(leaf)
 
 
+def rows_of(field: Any) -> list[Any]:
+    """The rows of a field one by one: a value of each sample.
+
+    Args:
+        field: As of :func:`num_rows`.
+    """
+    return [_row_of(field, row) for row in range(num_rows(field))]
+
+
 def _row_of(field: Any, row: int) -> Any:
     """One row of a tree; lists have a row per sample, dicts are taken apart."""
     if isinstance(field, dict):

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import as_yaml
 from .batches import Batch
 from .samples import Sample
-from .stacking import Policy, pad_rows, source_of, stack_samples
+from .stacking import Policy, apply_policies, pad_rows, source_of, stack_samples
 
 LIST = "list"
 """The policy that keeps the values of a field in a list."""
@@ -37,6 +37,7 @@ class FieldCollation:
 
     Attributes:
         makes_fields: Whether batches of evaluation need it too.
+        takes_batches: Whether samples that were read at once may be given as stacked fields.
         draws_nothing: Whether it is known to draw no random numbers.
 
     Raises:
@@ -44,6 +45,7 @@ class FieldCollation:
     """
 
     makes_fields = True
+    takes_batches = True
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         for name, policy in fields.items():
@@ -61,12 +63,12 @@ class FieldCollation:
         )
 
     def __call__(
-        self, samples: Sequence[Sample], generator: torch.Generator | None = None
+        self, samples: Sequence[Sample] | Batch, generator: torch.Generator | None = None
     ) -> Batch:
         """Makes a batch.
 
         Args:
-            samples: The samples of the batch, at least one.
+            samples: The samples of the batch, at least one; or their stacked fields.
             generator: What policies draw from; None takes torch's global one.
 
         Returns:
@@ -75,7 +77,10 @@ class FieldCollation:
         Raises:
             ValueError: If a field cannot be made; it names the field.
         """
-        return stack_samples(samples, {name: self._policy(name, generator) for name in self.fields})
+        policies = {name: self._policy(name, generator) for name in self.fields}
+        if isinstance(samples, Mapping):
+            return apply_policies(samples, policies)
+        return stack_samples(samples, policies)
 
     def _policy(self, name: str, generator: torch.Generator | None) -> Policy:
         policy = self.fields[name]

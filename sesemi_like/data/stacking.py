@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from .batches import ROW, Batch
+from .batches import ROW, Batch, rows_of
 from .samples import Sample
 
 Policy = Callable[[list[Any]], Any]
@@ -54,6 +54,32 @@ def stack_samples(
             rows = [row for row, sample in enumerate(samples) if source in sample]
             batch[_row_name(name, batch[name], sources)] = torch.tensor(rows)
     return batch
+
+
+def apply_policies(batch: Batch, policies: Mapping[str, Policy]) -> Batch:
+    """Makes fields of others that are stacked already; a field of no rows is left out.
+
+    Args:
+        batch: The stacked fields.
+        policies: As of :func:`stack_samples`.
+
+    Returns:
+        The fields, as :func:`stack_samples` would return them.
+
+    Raises:
+        ValueError: If a field cannot be made; it names the field.
+    """
+    made = dict(batch)
+    for name, policy in policies.items():
+        source = source_of(name, policy)
+        values = rows_of(batch[source]) if source in batch else []
+        if not values:
+            made.pop(name, None)
+            continue
+        made[name] = _stack(name, values, policy)
+        if f"{source}{ROW}" in batch:
+            made[f"{name}{ROW}"] = batch[f"{source}{ROW}"]
+    return made
 
 
 def source_of(name: str, policy: Policy) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -29,8 +29,8 @@ _NO_INDEX = "its batches have no index, by which rows that are evaluated twice a
 
 _OFFERED = "fields of its samples"
 
-_MAX_SEARCHED = 1000
-"""Samples among which each declared field must occur."""
+_MAX_READ, _MAX_LOOKED_UP = 1000, 100_000
+"""Samples among which each declared field must occur: those that are read, or looked up at once."""
 
 
 def first_batch(
@@ -63,7 +63,7 @@ def first_batch(
         raise ConfigError([_reading_problem(error, key, loader)]) from error
     if not samples:
         raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples")])
-    _check_fields(source.fields, samples, f"{key}.dataset")
+    _check_fields(source, samples, f"{key}.dataset")
     collation = build_collation(loader, key)
     _check_policies(collation, samples, f"{key}.collate_fn")
     try:
@@ -89,11 +89,8 @@ def _samples_with(
     """The first samples that have the declared fields which the very first ones lack."""
     missing = {field for field in declared if not any(field in sample for sample in first)}
     found = []
-    if isinstance(source, StreamedSamples):
-        samples = iter(source)
-    else:
-        samples = (source[row] for row in range(len(source)))
-    searched = islice(samples, _MAX_SEARCHED)
+    samples = iter(source) if isinstance(source, StreamedSamples) else _in_order(source)
+    searched = islice(samples, _max_searched(source))
     while missing and (sample := next(searched, None)) is not None:
         if missing & sample.keys():
             missing -= sample.keys()
@@ -109,10 +106,20 @@ def _lacking(declared: Iterable[str], samples: list[Sample]) -> list[Sample]:
     ]
 
 
-def _check_fields(declared: Iterable[str], samples: list[Sample], key: str) -> None:
-    missing = [field for field in declared if not any(field in sample for sample in samples)]
+def _in_order(source: Samples) -> Iterator[Sample]:
+    return (source[row] for row in range(len(source)))
+
+
+def _max_searched(source: Samples | StreamedSamples) -> int:
+    is_lookup = isinstance(source, Samples) and source.reads_batches
+    return _MAX_LOOKED_UP if is_lookup else _MAX_READ
+
+
+def _check_fields(source: Samples | StreamedSamples, samples: list[Sample], key: str) -> None:
+    missing = [field for field in source.fields if not any(field in s for s in samples)]
     if missing:
-        expected = f"declared in `fields`, and none of the first {_MAX_SEARCHED:,} samples has it"
+        searched = f"{_max_searched(source):,}"
+        expected = f"it may be lacking, but none of the first {searched} samples has it"
         raise ConfigError([ConfigProblem(key, field, expected) for field in missing])
 
 

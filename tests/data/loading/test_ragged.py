@@ -17,6 +17,7 @@ from sesemi_like.data import DataModule, Samples, registry
 from sesemi_like.data.batches import Batch
 from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.data.loading.partial_fields import PartialFields
+from sesemi_like.data.readers import Draws
 from sesemi_like.errors import ConfigError
 
 TEXTS = ["a", None, "bcd", None, "ef", "g", "hijk", None, None, None]
@@ -150,7 +151,9 @@ def test_the_first_samples_have_each_declared_field_and_lack_it(
 
 
 def test_a_declared_field_that_no_sample_has_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"data\.train\.pairs\.dataset: found 'depth'.*first 1,0"):
+    with pytest.raises(
+        ConfigError, match=r"data\.train\.pairs\.dataset: found 'depth'.*none of the first 1,0"
+    ):
         module(monkeypatch, lambda: pairs(fields=("depth",)))
 
 
@@ -201,6 +204,47 @@ def equal(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
     return torch.equal(one, other) if isinstance(one, Tensor) else bool(one == other)
+
+
+class BatchReader:
+    """Reads rows at once: stacked vectors, and texts where there are any."""
+
+    draws = Draws.NOTHING
+
+    def __call__(self, position: int) -> dict[str, Any]:
+        text = TEXTS[position]
+        return {"vector": torch.full((2,), position), **({} if text is None else {"text": text})}
+
+    def take(self, positions: Any) -> dict[str, Any]:
+        rows = [row for row, position in enumerate(positions) if TEXTS[position] is not None]
+        texts = [TEXTS[positions[row]] for row in rows]
+        vectors = torch.from_numpy(positions)[:, None].expand(-1, 2)
+        return {"vector": vectors, "text": texts, "text.row": torch.tensor(rows)}
+
+
+def test_rows_that_are_read_at_once_make_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_once() -> Samples:
+        return Samples(BatchReader(), map(str, range(10)), fields=("text",))
+
+    def one_by_one() -> Samples:
+        return Samples(BatchReader().__call__, map(str, range(10)), fields=("text",))
+
+    assert at_once().reads_batches and not one_by_one().reads_batches
+    length = {"_target_": f"{__name__}.lengths", "_partial_": True}
+    fields = {**COLLATION["fields"], "vector": {"_target_": "sesemi_like.data.Padded"}}  # type: ignore[dict-item]
+    for collation in (
+        None,
+        {"_target_": COLLATION["_target_"], "fields": fields},
+        {"_target_": COLLATION["_target_"], "fields": {"text": length}},
+    ):
+        one = list(steps(module(monkeypatch, at_once, collate_fn=collation)))
+        other = list(steps(module(monkeypatch, one_by_one, collate_fn=collation)))
+        assert len(one) == len(other) == 3
+        assert all(map(equal, one, other))
+
+
+def lengths(values: list[str]) -> Tensor:
+    return torch.tensor([len(value) for value in values])
 
 
 @pytest.mark.parametrize(
