@@ -31,8 +31,10 @@ from .mode import Mode, Modes, mode_problems
 from .rules import at_least, exclusive, one_of
 from .schema import schema_problems
 from .sizes import parse_bytes
+from .stages import by_stage, has_stages
 from .structs import AppConfig, DatasetConfig
 from .targets import target_problems
+from .weights import WeightsSource
 
 _DATASET_CHOICES = {
     "part": PARTS,
@@ -46,13 +48,21 @@ def check(config: DictConfig, modes: Modes) -> list[ConfigProblem]:
     """Collects every mistake that can be seen without reading data or building networks.
 
     Args:
-        config: A composed config of the shape of :class:`AppConfig`.
+        config: A composed config of the shape of :class:`AppConfig`; one with stages is checked
+            as the runs that it stands for.
         modes: What `run.mode` may name.
 
     Returns:
         The problems, in the order of the config's sections; where there is no such mode, without
         those that depend on it.
     """
+    if has_stages(config, modes):
+        return by_stage(config, lambda stage: _single_run_problems(stage, modes))
+    return _single_run_problems(config, modes)
+
+
+def _single_run_problems(config: DictConfig, modes: Modes) -> list[ConfigProblem]:
+    """The mistakes in the config of a single run."""
     parts: list[Iterator[ConfigProblem]] = [
         typed_problems(config),
         mode_problems(config, modes),
@@ -102,6 +112,8 @@ def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     yield from one_of(run, "run", "resume", RESUME)
     yield from exclusive(run, "run", ("resume", "resume_from_checkpoint"))
     yield from compile_problems(run.compile)
+    if run.stage is not None and not config.get("stages"):
+        yield ConfigProblem("run.stage", run.stage, "the config has no stages")
     if str(run.precision) not in PRECISIONS:
         expected = suggest(str(run.precision), PRECISIONS, noun="choices")
         yield ConfigProblem("run.precision", run.precision, expected)
@@ -114,9 +126,20 @@ def run_problems(config: DictConfig) -> Iterator[ConfigProblem]:
             parse(run[name])
         except ValueError as error:
             yield ConfigProblem(f"run.{name}", run[name], str(error))
-    for name in ("resume_from_checkpoint", "pretrained_checkpoint_path"):
-        if run[name] is not None and not Path(run[name]).is_file():
-            yield ConfigProblem(f"run.{name}", run[name], "no such file; give a checkpoint's path")
+    yield from _weights_problems(run)
+
+
+def _weights_problems(run: DictConfig) -> Iterator[ConfigProblem]:
+    """Checks that the checkpoints which a run names are there."""
+    resumed, weights = run.resume_from_checkpoint, run.pretrained_checkpoint_path
+    if resumed is not None and not Path(resumed).is_file():
+        expected = "no such file; give a checkpoint's path"
+        yield ConfigProblem("run.resume_from_checkpoint", resumed, expected)
+    if weights is not None:
+        try:
+            WeightsSource.parse(weights)
+        except ValueError as error:
+            yield ConfigProblem("run.pretrained_checkpoint_path", weights, str(error))
 
 
 def _interval(value: Any) -> Any:

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import ConfigProblem, suggest
 from .check import named_loaders
 from .mode import Mode, Modes
+from .stages import by_stage, has_stages
 
 _OF_FOLDERS, _OF_FILES = ("image_folder", "image_files"), ("csv",)
 
@@ -30,6 +31,8 @@ def missing_data(config: DictConfig, modes: Modes) -> list[ConfigProblem]:
     Returns:
         The problems; none where the config cannot be read, which other checks report.
     """
+    if has_stages(config, modes):
+        return by_stage(config, lambda stage: missing_data(stage, modes))
     mode = modes.get(config.run.mode)
     if mode is None:
         return []

@@ -62,11 +62,13 @@ class RunConfig:
         dir: The parent folder of all runs.
         mode: What the run does; `open_cli -h` lists the modes.
         resume_from_checkpoint: A checkpoint whose training is continued where it stopped.
-        pretrained_checkpoint_path: A checkpoint whose weights are loaded before anything else.
+        pretrained_checkpoint_path: Weights that are loaded before anything else: a checkpoint, the
+            folder of a run (its best), or {path, prefix, into} to take and rename a part.
         from_run: The folder of a run, whose config is taken with what the command line changes, and
             whose checkpoint: the last to go on training, the best to validate or test.
-        strict_loading: Whether weights must fit: true takes no mismatch, false any; null needs half
-            of the backbone to train, and all that is evaluated to validate or test.
+        strict_loading: Whether pretrained weights must fit: true takes no mismatch, false any; null
+            reports them, and needs half of the backbone to train, and all that is evaluated to
+            validate or test. Resuming takes none.
         evaluators: What is measured at each validation and test, by name; null measures accuracy,
             or the losses of a learner without classes.
         validate_every: Steps, "2 epochs" or a share of the run from one validation to the next;
@@ -102,7 +104,7 @@ class RunConfig:
     dir: str = "./runs"
     mode: str = "FIT"
     resume_from_checkpoint: str | None = None
-    pretrained_checkpoint_path: str | None = None
+    pretrained_checkpoint_path: Any = None
     from_run: str | None = None
     strict_loading: bool | None = None
     evaluators: dict[str, Any] | None = None

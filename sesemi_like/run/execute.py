@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ..config.resolvers import app_attributes
 from ..config.run_folder import read_summary
+from ..config.stages import has_stages
 from ..data.counts import sample_counts, unreadable_counts
 from ..data.loading.keys import TRAIN, display_name
 from ..data.row_choice import write_rows
@@ -23,10 +24,12 @@ from ..learners.checkpoints.reading import log_once
 from ..report import print_opening, quiet_libraries
 from ..trainer.build import build_trainer, build_trainer_section
 from .folder import in_use, open_folder, remove_empty, write_configs
+from .modes import MODES
 from .monitors import explain_trainer_errors, monitor_problems
 from .prepare import prepare
 from .prepared import Prepared
 from .resuming import continued, find_earlier
+from .stages import run_stages
 from .summary import report_run, summarize
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,8 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
         ConfigError: If the run cannot work; raised before anything is written.
     """
     problems = list(problems)
+    if has_stages(config, MODES):
+        return run_stages(config, problems, rehearse=_rehearse, run_once=_run_once)
     earlier = None if problems else find_earlier(config)
     if earlier is None:
         return _run_once(config, problems)
@@ -82,13 +87,25 @@ def _run_once(
     return content
 
 
-def _build_trainer(prepared: Prepared, folder: Path | None) -> tuple[pl.Trainer, Path]:
-    """Builds the Trainer, and creates the folder that it writes to, unless one is given."""
-    config = prepared.config
-    section = build_trainer_section(config)
+def _rehearse(config: DictConfig, problems: Iterable[ConfigProblem]) -> Prepared:
+    """Prepares a run and its Trainer's section as if it began, and writes nothing."""
+    prepared = prepare(config, problems, decodes=False)
+    with app_attributes(prepared.attributes):
+        _trainer_section(prepared)
+    return prepared
+
+
+def _trainer_section(prepared: Prepared) -> dict[str, Any]:
+    """Builds what the section `trainer` describes, and checks what it watches."""
+    section = build_trainer_section(prepared.config)
     if prepared.mode.trains and (problems := monitor_problems(prepared, section["callbacks"])):
         raise ConfigError(problems)
-    section |= prepared.validation
+    return {**section, **prepared.validation}
+
+
+def _build_trainer(prepared: Prepared, folder: Path | None) -> tuple[pl.Trainer, Path]:
+    """Builds the Trainer, and creates the folder that it writes to, unless one is given."""
+    config, section = prepared.config, _trainer_section(prepared)
     folder = open_folder(config, folder)
     try:
         trainer = build_trainer(

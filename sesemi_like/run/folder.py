@@ -26,7 +26,8 @@ def open_folder(config: DictConfig, earlier: Path | None = None) -> Path:
 
     Args:
         config: A composed config.
-        earlier: The folder to go on in, which no longer counts as that of a finished run.
+        earlier: The folder to take, as that of a stage or of the run that goes on; no longer does
+            it count as that of a finished run.
 
     Returns:
         The folder, the same on all processes.
@@ -43,6 +44,7 @@ def open_folder(config: DictConfig, earlier: Path | None = None) -> Path:
         )
     )
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / SUMMARY).unlink(missing_ok=True)
         os.environ[RUN_FOLDER] = str(folder)
     return folder
@@ -93,6 +95,18 @@ def write_configs(config: DictConfig, folder: Path, seed: int) -> None:
     resolved = OmegaConf.create(plain(config))
     resolved.run.seed = seed
     write_atomically(folder / "config.yaml", OmegaConf.to_yaml(resolved))
+    write_composed(config, folder, seed)
+
+
+@rank_zero_only
+def write_composed(config: DictConfig, folder: Path, seed: int) -> None:
+    """Writes what a run was composed of, ``${...}`` left open.
+
+    Args:
+        config: The composed config.
+        folder: The run's folder.
+        seed: The run's seed.
+    """
     chosen = choices()
     groups = {"config": chosen.config, "groups": chosen.groups}
     write_atomically(folder / COMPOSED, composed_text(config, seed=seed, chosen=groups))

@@ -41,12 +41,15 @@ from .prepared import Prepared
 from .seed import choose_seed
 
 
-def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepared:
+def prepare(
+    config: DictConfig, problems: Iterable[ConfigProblem] = (), *, decodes: bool = True
+) -> Prepared:
     """Builds data, learner and evaluation, and checks that they fit each other.
 
     Args:
         config: A composed config.
         problems: Mistakes found so far; they are reported together with those found here.
+        decodes: Whether images that are to be kept decoded are decoded now.
 
     Raises:
         ConfigError: With every mistake found.
@@ -67,7 +70,8 @@ def prepare(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> Prepa
     preparation.problems.raise_if_any()
     assert data is not None and learner is not None
     learner.seed = seed
-    data.decode(show_progress)
+    if decodes:
+        data.decode(show_progress)
     return Prepared(
         config=config,
         mode=preparation.mode,

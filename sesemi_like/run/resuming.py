@@ -6,8 +6,8 @@ import copy
 import logging
 import re
 import zipfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..config.command_line import choices
 from ..config.from_run import COMPOSED
 from ..config.mode import find_mode
 from ..config.run_folder import last_checkpoint, read_summary
+from ..config.stages import Stage
 from ..errors import ConfigError, ConfigProblem
 from ..learners.checkpoints.resume_checks import no_run
 from ..locks import is_claimed
@@ -71,6 +72,75 @@ def find_earlier(config: DictConfig) -> Earlier | None:
     return Earlier(**found) if found else None
 
 
+@dataclass(frozen=True)
+class EarlierStages:
+    """An earlier run of stages that goes on, in its own folder.
+
+    Attributes:
+        folder: Its folder; None where there is none.
+        seed: Its seed.
+        finished: The names of the stages that have ended.
+        left: What the others go on from, by name.
+    """
+
+    folder: str | None = None
+    seed: int | None = None
+    finished: Sequence[str] = ()
+    left: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def has_finished(self, stage: Stage) -> bool:
+        """Whether a stage is not to be repeated."""
+        return stage.name in self.finished
+
+    def interrupted(self, stage: Stage) -> Earlier | None:
+        """What a stage goes on from; None where it begins."""
+        return Earlier(**self.left[stage.name]) if stage.name in self.left else None
+
+
+def find_earlier_stages(config: DictConfig, stages: Sequence[Stage]) -> EarlierStages:
+    """Finds the newest run of these stages, of the same id and place in a sweep.
+
+    Args:
+        config: A composed config.
+        stages: Its stages.
+
+    Returns:
+        The run, the same on all processes; it is empty where there is none or `run.resume` is null.
+
+    Raises:
+        ConfigError: If that run is going on.
+    """
+    if config.run.resume is None:
+        return EarlierStages()
+    settings: dict[str, Any] = {"key": "run.resume", "num_nodes": config.run.num_nodes}
+    return EarlierStages(
+        **agree("EARLIER_RUN", lambda: asdict(_find_stages(config, stages)), **settings)
+    )
+
+
+def _find_stages(config: DictConfig, stages: Sequence[Stage]) -> EarlierStages:
+    for folder in earlier_folders(config):
+        _refuse_claimed(folder, config)
+        finished = [s.name for s in stages if read_summary(folder / s.folder) is not None]
+        left = {}
+        for stage in stages:
+            place = folder / stage.folder
+            if stage.name not in finished and (found := newest_checkpoint(place)):
+                _remove_newer(place, found[1])
+                left[stage.name] = asdict(Earlier(str(place), str(found[0]), found[1]))
+        if finished or left:
+            seed = OmegaConf.select(_composed(folder), "run.seed")
+            return EarlierStages(str(folder), seed, finished, left)
+        log.info("%s: no stage left a checkpoint to go on from: passed over", folder)
+    return EarlierStages()
+
+
+def _refuse_claimed(folder: Path, config: DictConfig) -> None:
+    if is_claimed(folder):
+        expected = f"{folder} is being written by a run that goes on"
+        raise ConfigError([ConfigProblem("run.resume", config.run.resume, expected)])
+
+
 def continued(config: DictConfig, earlier: Earlier) -> DictConfig:
     """The config of a run that goes on.
 
@@ -90,9 +160,7 @@ def _as_plain(earlier: Earlier | None) -> dict[str, Any] | None:
 
 def _find(config: DictConfig) -> Earlier | None:
     for folder in earlier_folders(config):
-        if is_claimed(folder):
-            expected = f"{folder} is being written by a run that goes on"
-            raise ConfigError([ConfigProblem("run.resume", config.run.resume, expected)])
+        _refuse_claimed(folder, config)
         summary = read_summary(folder) or {}
         if summary.get("status") == FINISHED and _has_length_of(config, folder):
             return Earlier(str(folder))

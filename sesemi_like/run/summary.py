@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..config.command_line import choices
 from ..config.headline import Headline
+from ..config.weights import WeightsSource
 from ..data.counts import gather_skipped
 from ..evaluation import wilson_interval
 from ..learners.checkpoints.saving import LastCheckpoint
@@ -141,7 +142,8 @@ def _evaluated_weights(
     """The checkpoint that holds the weights that were evaluated, its path and its step."""
     run = prepared.config.run
     if not prepared.mode.trains:
-        path = run.resume_from_checkpoint or run.pretrained_checkpoint_path
+        given = run.resume_from_checkpoint or run.pretrained_checkpoint_path
+        path = str(WeightsSource.parse(given).file) if given else None
         return {"checkpoint": "given" if path else None, "path": path, "step": None}
     best = best_checkpoint(trainer)
     if split == "test" and best:

@@ -22,6 +22,7 @@ from ..errors import ConfigError, ConfigProblem
 from ..evaluation import Evaluation
 from ..learners.checkpoints.saving import (
     AtomicCheckpointIO,
+    BeginNextEpoch,
     CarryBestOver,
     MatchLoggedSteps,
 )
@@ -88,6 +89,7 @@ def build_trainer(
         evaluation,
         TensorBoardImages(),
         CarryBestOver(),
+        BeginNextEpoch(),
         NonFiniteLosses(run.on_nonfinite),
         MatchLoggedSteps(),
         *add_checkpoints(section["callbacks"], config, length, folder, headline),

@@ -10,6 +10,7 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
+from ...config.weights import WeightsSource
 from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...models.weights import UnreadableWeightsError, read_weights
 from ...views.image_inputs import Inputs
@@ -43,24 +44,35 @@ class Checkpoint:
     content: Mapping[str, Any]
 
     @classmethod
-    def read(cls, path: str, *, key: str) -> Checkpoint:
+    def read(cls, given: Any, *, key: str) -> Checkpoint:
         """Reads a file without running code that it holds.
 
         Args:
-            path: A Lightning checkpoint, or a file with a state dict (also ``.safetensors``).
-            key: The config key that names the path, for messages.
+            given: A Lightning checkpoint, or a file with a state dict (also ``.safetensors``); or
+                whatever else :meth:`WeightsSource.parse` takes.
+            key: The config key that names it, for messages.
 
         Raises:
-            ConfigError: If the file cannot be read or holds no tensors.
+            ConfigError: If the file cannot be read or holds no tensors, or none of the name.
         """
         try:
-            weights = read_weights(path)
+            source = WeightsSource.parse(given)
+            path, weights = str(source.file), read_weights(source.file)
         except UnreadableWeightsError as error:
-            problem = ConfigProblem(key, path, f"cannot be read: {error}")
+            problem = ConfigProblem(key, str(source.file), f"cannot be read: {error}")
             raise ConfigError([problem]) from error
+        except ValueError as error:
+            raise ConfigError([ConfigProblem(key, given, str(error))]) from error
         if not weights.tensors:
             raise ConfigError([ConfigProblem(key, path, "holds no weights; give a checkpoint")])
-        return cls(path, key, weights.tensors, weights.content)
+        tensors = tensor_names.translated(weights.tensors)
+        taken = {source.renamed(name): tensor for name, tensor in tensors.items()}
+        taken.pop(None, None)
+        if not taken:
+            starts = list_names(dict.fromkeys(name.partition(".")[0] for name in tensors))
+            expected = f"no name in it begins with {source.prefix!r}; they begin with {starts}"
+            raise ConfigError([ConfigProblem(key, path, expected)])
+        return cls(path, key, {str(name): t for name, t in taken.items()}, weights.content)
 
     @property
     def inputs(self) -> Inputs | None:
@@ -213,6 +225,24 @@ def _misfits(learner: Learner, match: Match, strict: bool | None, evaluates: boo
             f"has {len(fitting)} of the {len(wanted)} tensors of the backbone, which is another "
             f"one: {match}; {relax}"
         )
+
+
+def misfit_of_previous(
+    learner: Learner, tensors: Mapping[str, Tensor], strict: bool | None
+) -> str | None:
+    """Says why the weights of an earlier stage do not serve a learner.
+
+    Args:
+        learner: The learner that is to take them.
+        tensors: The earlier learner's tensors by name; only their shapes matter.
+        strict: `run.strict_loading`; anything but True takes any share of them.
+    """
+    match = Match.between(learner.state_dict(), tensors)
+    if not match.loaded:
+        return f"nothing of the stage before fits the model: {match}"
+    if strict and not match.is_whole:
+        return f"does not fit the model as run.strict_loading=true asks: {match}"
+    return None
 
 
 def _class_problems(

@@ -172,6 +172,29 @@ class CarryBestOver(pl.Callback):
                 states.pop(callback.state_key, None)
 
 
+class BeginNextEpoch(pl.Callback):
+    """Lets a run without validation that stopped at the end of an epoch begin with the next one.
+
+    Lightning takes an epoch that no validation has followed for unfinished where the length is
+    given in steps, and would read one more batch in it.
+    """
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Counts the epoch as completed."""
+        loops = checkpoint.get("loops", {}).get("fit_loop", {})
+        epochs, batches = loops.get("epoch_progress"), loops.get("epoch_loop.batch_progress")
+        if trainer.state.fn != TrainerFn.FITTING or trainer.limit_val_batches != 0 or not epochs:
+            return
+        current = epochs["current"]
+        if current["completed"] < current["processed"] == current["started"] and batches:
+            for counts in (current, epochs["total"]):
+                counts["completed"] = counts["processed"]
+            batches["current"] = dict.fromkeys(batches["current"], 0)
+            batches["is_last_batch"] = False
+
+
 class MatchLoggedSteps(pl.Callback):
     """Has a resumed run log under the numbers that its steps have."""
 

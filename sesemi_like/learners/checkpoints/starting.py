@@ -19,8 +19,8 @@ from ..base import Learner
 from .reading import Checkpoint, Match, load_weights
 
 
-def weights_path(run: Mapping[str, Any], *, trains: bool) -> tuple[str, str] | None:
-    """The checkpoint whose weights a run is to load by itself, and the config key that names it.
+def weights_path(run: Mapping[str, Any], *, trains: bool) -> tuple[Any, str] | None:
+    """What weights a run is to load by itself, and the config key that names them.
 
     Without training there is nothing to resume: a checkpoint to resume from is one to load then.
 
@@ -91,7 +91,7 @@ def _build_for_weights(
     return learner
 
 
-def _facts_in(path: str, key: str) -> DataFacts | None:
+def _facts_in(path: Any, key: str) -> DataFacts | None:
     """What a checkpoint knows of the data it was trained on; None where it notes nothing."""
     try:
         facts = Checkpoint.read(path, key=key).facts
@@ -101,7 +101,7 @@ def _facts_in(path: str, key: str) -> DataFacts | None:
 
 
 def _provides_weights(
-    learner: Learner, networks: list[nn.Module], named: tuple[str, str] | None
+    learner: Learner, networks: list[nn.Module], named: tuple[Any, str] | None
 ) -> bool:
     """Whether the checkpoint has every tensor of networks built without weights to begin with."""
     path, key = named or ("", "")

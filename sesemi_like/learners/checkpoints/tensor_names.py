@@ -1,12 +1,35 @@
-"""Which tensors of a learner's state dict belong to what."""
+"""What tensors of a learner's state dict are called, since when, and what they belong to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from ...models.heads.loss.base import Forward
 from ..base import Learner
+
+Value = TypeVar("Value")
+
+RENAMED: tuple[tuple[str, str], ...] = (
+    (r"(^|\.)_orig_mod\.", r"\1"),  # what torch.compile puts around a network
+)
+"""Patterns of names that tensors had, and what they are called since: all reading goes by them."""
+
+
+def translated(tensors: Mapping[str, Value]) -> dict[str, Value]:
+    """Gives tensors of a checkpoint, however old, the names that they have today.
+
+    Args:
+        tensors: Anything by the names of tensors.
+    """
+    return {_name_today(name): value for name, value in tensors.items()}
+
+
+def _name_today(name: str) -> str:
+    for pattern, replacement in RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def tensors_of(learner: Learner, names: Iterable[str]) -> set[str]:
