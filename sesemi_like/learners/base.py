@@ -3,52 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..compat.lightning import call_as_step, shards_weights
-from ..config.check_optimization import optimization_problems
+from ..compat.lightning import shards_weights
 from ..config.facts import DataFacts
 from ..config.headline import default_headline
-from ..config.instantiate import plain
 from ..distributed import gather_objects
-from ..errors import Problems
-from ..models.backbones.pretrained import without_initial_weights
 from ..models.heads.loss.base import Fields, Step
 from ..predictions import Predictions
 from ..views.image_inputs import Inputs
-from .averages import build_averages, move_averages
+from .averages import move_averages
+from .built import BuiltLearner
 from .checkpoints import rng
-from .definition import LearnerDefinition
 from .dry_run import dry_run
-from .evaluated import EvaluatedForwards, Needs, predict_loader, predict_samples
+from .evaluated import Needs, predict_loader, predict_samples
 from .forwards import ForwardPlan
-from .optimizers import build_optimizer, match_layout, use_channels_last, with_schedule
-from .outline import build_outlined
+from .optimizers import build_optimizer, match_layout, with_schedule
 from .param_groups import learning_rates
 from .passes import FullPasses
 from .plan_choice import PlanChoice
 from .planning import plan_steps
 from .reductions import reduce_terms
-from .shared_parts import share_parts
 from .step_log import StepLog
 from .steps import is_written, next_step, trainer_of
-from .terms import LossTerm
-from .trainable import announce_counts, freeze_the_rest
+from .trainable import announce_counts
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-class Learner(LearnerDefinition):
+class Learner(BuiltLearner):
     """Minimizes a weighted sum of loss heads over named networks and named loaders.
 
     A learner defines in :meth:`build_networks`, :meth:`build_terms` and :meth:`evaluated_forwards`
@@ -64,25 +57,18 @@ class Learner(LearnerDefinition):
         build: Whether the networks are built now; otherwise :meth:`configure_model` builds them.
 
     Attributes:
-        data_facts: What was known of the data when it was built.
-        shared_parts: The parts that loss heads share, by name.
         inputs: What the images of the run, or of the checkpoint it was loaded from, are; None
             where that is not known.
         facts: What a resumed run must have in common with this one to end alike.
-        evaluated: What is evaluated, and of which outputs.
         needs: The names of the fields and outputs that evaluators read next; None reads all.
         predicted: The names of the evaluated outputs that are written; None writes all.
         judged_by: The headline of the run, which a schedule watches that names no metric.
         logged_names: What a step logs, known after :meth:`dry_run`.
         step_losses: The reduced loss of every head in the last step.
         skips_step: Whether the last step was skipped, so that teachers stay.
-        seed: The run's seed, which what heads draw depends on.
         fields: The field names of every train loader, known after :meth:`make_plan`.
         is_rehearsed: Whether a step was tried on samples before training.
-        build_later: Builds this learner for real in a run, where it is an outline, see `outline`.
     """
-
-    evaluated: EvaluatedForwards
 
     def __init__(
         self,
@@ -91,99 +77,20 @@ class Learner(LearnerDefinition):
         *,
         build: bool = True,
     ) -> None:
-        super().__init__()
-        self.settings, self.data_facts = plain(hparams), DataFacts.from_plain(facts)
-        self.save_hyperparameters({"hparams": self.settings, "facts": self.data_facts.plain()})
+        super().__init__(hparams, facts, build=build)
         self.needs: Needs = None
         self.predicted: Collection[str] | None = None
         self.judged_by = self.headline or default_headline(is_validated=True)
         self.logged_names: set[str] = set()
         self.step_losses: dict[str, Tensor] = {}
-        self.skips_step = False
-        self.seed, self.is_rehearsed = 0, True
+        self.skips_step, self.is_rehearsed = False, True
         self.fields: Fields | None = None
-        self.build_later: Callable[[], object] | None = None
         self._step: Step | None = None
         self._choice: PlanChoice | None = None
         self._passes = FullPasses()
         self._rng_states: list[dict[str, Any]] | None = None
         self.inputs: Inputs | None = None
         self.facts: dict[str, Any] = {}
-        if build:
-            self.configure_model()
-
-    def configure_model(self) -> None:
-        """Builds networks and loss heads where that has not been done yet.
-
-        Lightning calls it in every run, with the strategy's device and sharding in place.
-        """
-        if self.build_later is not None:
-            build, self.build_later = self.build_later, None
-            build_outlined(self, build)
-        elif not hasattr(self, "networks"):
-            self.build()
-
-    def build(self) -> None:
-        """Builds networks and loss heads, in place of those there are.
-
-        Raises:
-            ConfigError: If they cannot be built of these hyperparameters.
-        """
-        Problems(optimization_problems(self.settings, self.key)).raise_if_any()
-        self.networks = self.build_networks()
-        build_averages(self.networks, self.averages())
-        self.loss_terms = nn.ModuleDict(self.build_terms())
-        for term in self.terms.values():
-            term.head.build(self.networks, self.data_facts)
-        self.shared_parts = nn.ModuleDict(share_parts(self.terms))
-        self.networks.heads = {name: term.head for name, term in self.terms.items()}
-        build_averages(self.networks, self.averages(), of_heads=True)
-        if self.settings.get("trainable") is not None:
-            freeze_the_rest(self, self.settings["trainable"], key=f"{self.key}.trainable")
-        use_channels_last(self)
-        self.evaluated = EvaluatedForwards.of(self)
-
-    def through_strategy(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Calls a function that calls networks as the strategy calls a training step.
-
-        Whatever runs networks outside of a step goes through it, for networks that a strategy has
-        wrapped or sharded cannot be called otherwise. All processes call it equally often.
-
-        Args:
-            function: What calls networks, such as :meth:`predict_batch`.
-            *arguments: Its arguments.
-
-        Returns:
-            What it returns; outside a run it is simply called.
-        """
-        if (trainer := trainer_of(self)) is None:
-            return function(*arguments)
-        return call_as_step(trainer, function, *arguments)
-
-    @classmethod
-    def load_from_checkpoint(
-        cls,
-        checkpoint_path: Any,
-        map_location: Any = "cpu",
-        hparams_file: Any = None,
-        strict: bool | None = None,
-        weights_only: bool | None = True,
-        **kwargs: Any,
-    ) -> Self:
-        """Rebuilds a learner from a checkpoint alone, in evaluation mode.
-
-        Weights that its networks would begin with are neither downloaded nor read. The arguments
-        are Lightning's.
-        """
-        arguments = (checkpoint_path, map_location, hparams_file, strict, weights_only)
-        with without_initial_weights():
-            return super().load_from_checkpoint(*arguments, **kwargs).eval()
-
-    @property
-    def terms(self) -> dict[str, LossTerm]:
-        """The loss terms that are not switched off."""
-        terms = cast(Mapping[str, LossTerm], self.loss_terms)
-        return {name: term for name, term in terms.items() if not term.is_off}
 
     def make_plan(self, fields: Fields) -> ForwardPlan:
         """Settles what a step runs, from what every loss head asks for.

@@ -153,11 +153,11 @@ def explain_first_calls(learner: Learner) -> None:
     learner.evaluated.__dict__["run"] = partial(_first_call, learner, learner.evaluated, "run")
 
 
-def _first_call(learner: Learner, owner: Any, method: str, *arguments: Any) -> Any:
+def _first_call(learner: Learner, owner: Any, method: str, *arguments: Any, **named: Any) -> Any:
     """Calls a method, which takes its own place again from then on."""
     del owner.__dict__[method]
     try:
-        return getattr(owner, method)(*arguments)
+        return getattr(owner, method)(*arguments, **named)
     except ConfigError:
         raise
     except Exception as error:

@@ -23,6 +23,7 @@ from .steps import next_step
 
 if TYPE_CHECKING:
     from .base import Learner
+    from .built import BuiltLearner
 
 Names = tuple[str, ...]
 Outputs = dict[str, Any]
@@ -63,7 +64,7 @@ class EvaluatedForwards:
         self._plans: dict[tuple[frozenset[str], Names, bool], ForwardPlan] = {}
 
     @classmethod
-    def of(cls, learner: Learner) -> EvaluatedForwards:
+    def of(cls, learner: BuiltLearner) -> EvaluatedForwards:
         """Those of a learner whose networks and loss heads are built."""
         losses = EvaluatedLosses(learner.terms, learner.shared_parts)
         requests, functions = learner.evaluated_forwards(), learner.functions()

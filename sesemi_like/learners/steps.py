@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .base import Learner
 
 
-def trainer_of(learner: Learner) -> pl.Trainer | None:
+def trainer_of(learner: pl.LightningModule) -> pl.Trainer | None:
     """The trainer of the run that a learner is part of, or None outside of one."""
     try:
         return learner.trainer
