@@ -1,5 +1,6 @@
 """EMA teachers by config: worked figures, layers of heads, further networks, and wrong settings."""
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from torch.utils.data import DataLoader
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Classifier
+from sesemi_like.learners.checkpoints.tensor_names import backbone_tensors
+from sesemi_like.learners.forwards import ForwardPlan
 from sesemi_like.models.ema import EMATeacher
 from sesemi_like.models.heads.loss.base import Forward, LossHead, LossOutputs
 from sesemi_like.models.networks import Networks
@@ -232,6 +235,28 @@ def test_initial_weights_of_the_classifier_do_not_depend_on_further_networks() -
 def test_wrong_settings_are_config_problems(model: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         built(**model)
+
+
+def test_a_request_has_the_teacher_normalize_by_the_batch_as_published() -> None:
+    """Mean Teacher: its BatchNorm takes the statistics of the batch, and its own ones stay."""
+    learner = built().train()
+    teacher = learner.networks.module("teacher")
+    requests = {"h": {n: Forward("a.x", "teacher", norm=n) for n in ("update", "batch")}}
+    images = torch.rand(6, 1, 8, 8)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    found = ForwardPlan(requests, learner.networks).run({"a.x": images})["h"]
+    assert isinstance(teacher, EMATeacher)
+    source = copy.deepcopy(teacher.module)
+    for name, network in (("update", source.eval()), ("batch", copy.deepcopy(source).train())):
+        torch.testing.assert_close(found[name]["features"], network(images)["features"].detach())
+    assert not torch.allclose(found["update"]["features"], found["batch"]["features"])
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_weights_are_taken_over_for_the_backbone_whatever_is_added() -> None:
+    names = backbone_tensors(built())
+    assert names
+    assert all(".classifier.backbone." in name for name in names)
 
 
 def test_a_layer_of_a_head_is_evaluated_beside_the_classifier() -> None:

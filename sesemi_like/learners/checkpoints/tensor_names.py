@@ -54,16 +54,15 @@ def evaluated_tensors(learner: Learner) -> set[str]:
 
 
 def backbone_tensors(learner: Learner) -> set[str]:
-    """The tensors that one takes weights over for: of each network its backbone, if it has one.
+    """The tensors that one takes weights over for: of the networks with a backbone that backbone.
 
-    Heads differ with the classes, and EMA teachers are copies.
+    Heads differ with the classes, projectors with the method, and EMA teachers are copies. Where no
+    network has a backbone, all tensors count.
     """
-    names_of_all: set[str] = set()
-    for name in set(learner.networks.modules_by_name) - set(learner.averaged_networks()):
-        tensors = tensors_of(learner, [name])
-        backbone = {tensor for tensor in tensors if f".{name}.backbone." in tensor}
-        names_of_all |= backbone or tensors
-    return names_of_all
+    names = set(learner.networks.modules_by_name) - set(learner.averaged_networks())
+    every = {name: tensors_of(learner, [name]) for name in names}
+    backbones = {t for name, own in every.items() for t in own if f".{name}.backbone." in t}
+    return backbones or {tensor for own in every.values() for tensor in own}
 
 
 def _through(data: Any) -> Iterator[str]:
