@@ -10,15 +10,19 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 from sesemi_like.config.structs import DataConfig, RunConfig
 from sesemi_like.data import DataModule, Samples, registry
 from sesemi_like.data.batches import Batch
+from sesemi_like.data.checks.facts import inputs_of
+from sesemi_like.data.checks.images import unsupported_images
+from sesemi_like.data.conversion import as_samples
 from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.data.loading.partial_fields import PartialFields
 from sesemi_like.data.readers import Draws
-from sesemi_like.errors import ConfigError
+from sesemi_like.errors import ConfigError, UnreadableSampleError
+from sesemi_like.views.image_inputs import Inputs
 
 TEXTS = ["a", None, "bcd", None, "ef", "g", "hijk", None, None, None]
 HAS_IMAGE = [True, True, False, False, True, True, True, True, False, False]
@@ -294,3 +298,39 @@ def test_a_tokenizer_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = module(monkeypatch, collate_fn=COLLATION)
     assert len(list(steps(data))) == 3
     assert len(built) == 1
+
+
+class Vectors(Dataset[Any]):
+    """Neither images nor targets, and a field that declares itself."""
+
+    fields = ("text",)
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"vector": torch.ones(3), **({"text": "a"} if row == 4 else {})}
+
+
+def test_samples_need_neither_images_nor_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = module(monkeypatch, lambda: as_samples(Vectors()))
+    assert data.fields == {"pairs": {"vector", "text", "text.row", "index"}}
+    assert inputs_of(data) == Inputs()
+    assert not unsupported_images(data.sample_batches)
+    assert data.labels.classes is None and data.labels.num_classes is None
+    assert [batch["pairs.text"] for batch in steps(data)] == [[], ["a"]]
+
+
+def test_targets_that_some_samples_lack_are_declared_too() -> None:
+    def read(position: int) -> dict[str, Any]:
+        return {"target": position} if position % 2 else {}
+
+    labeled = Samples(read, "abcd", fields=["target"])
+    labeled.num_classes = 3
+    assert [set(labeled[row]) for row in range(3)] == [{"index"}, {"index", "target"}, {"index"}]
+    with pytest.raises(UnreadableSampleError, match="its target is 3"):
+        labeled[3]
+    undeclared = Samples(read, "abcd")
+    undeclared.num_classes = 3
+    with pytest.raises(UnreadableSampleError, match="it has no target"):
+        undeclared[0]
