@@ -27,9 +27,9 @@ TINY = [
     "data.train.supervised.repeat=1",
     "data.train.unlabeled.batch_size_per_gpu=256",
     "learner.hparams.model.backbone.widths=[4]",
-    "++trainer.callbacks.0.monitor=val/top1",
-    "++trainer.callbacks.0.mode=max",
-    "++trainer.callbacks.0.save_top_k=1",
+    "++trainer.callbacks.checkpoint.monitor=val/top1",
+    "++trainer.callbacks.checkpoint.mode=max",
+    "++trainer.callbacks.checkpoint.save_top_k=1",
 ]
 PREDICTED = [
     "++data.predict.dataset.name=digits",

@@ -28,9 +28,9 @@ class StopAt(pl.Callback):
 
 
 MONITORED = [
-    "++trainer.callbacks.0.monitor=val/top1",
-    "++trainer.callbacks.0.save_top_k=1",
-    "++trainer.callbacks.0.mode=max",
+    "++trainer.callbacks.checkpoint.monitor=val/top1",
+    "++trainer.callbacks.checkpoint.save_top_k=1",
+    "++trainer.callbacks.checkpoint.mode=max",
 ]
 
 
@@ -130,7 +130,7 @@ def test_a_drawn_seed_is_noted_and_a_resumed_run_takes_it(tmp_path: Path) -> Non
 def test_the_last_checkpoint_is_the_last_even_where_an_earlier_one_is_better(
     tmp_path: Path,
 ) -> None:
-    worse = "++trainer.callbacks.0.mode=min"  # then the first epoch is likely the best
+    worse = "++trainer.callbacks.checkpoint.mode=min"  # then the first epoch is likely the best
     folder, summary = fit(tmp_path, *MONITORED[:2], worse, "run.num_iterations=12")
     steps = {
         path.name: torch.load(path, weights_only=True)["global_step"]
