@@ -22,6 +22,7 @@ from ..learners.nonfinite import skipped_steps
 from ..models.weights import read_metadata
 from ..report import print_summary, write_summary
 from ..trainer.checkpoints import BestCheckpoint, best_checkpoint
+from .predictions.predict import NAME as PREDICTIONS
 from .prepared import Prepared
 from .status import run_status
 
@@ -78,6 +79,7 @@ def summarize(
         "precision": trainer.precision,
         "forward": prepared.learner.forward_in_use,
         "rows_left_out": prepared.learner.rows_in_use,
+        "predictions": next((str(path) for path in folder.glob(f"{PREDICTIONS}*")), None),
         "folder": str(folder),
         "training": dict(training),
     }

@@ -40,7 +40,9 @@ def predict(folder: Path, checkpoint: Path, *overrides: str) -> Path:
         *overrides,
     )  # fmt: skip
     summary = run(config, check(config, MODES))
-    return Path(summary["folder"])
+    folder = Path(summary["folder"])
+    assert Path(summary["predictions"]).parent == folder
+    return folder
 
 
 def digits() -> Samples:
