@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...config.instantiate import plain
 from ...data.loading.keys import PREDICT
+from ...data.progress import log_task
 from ...learners.predicted import Columns, choose_columns, outputs_read
+from ...report.tasks import show_progress
 from .formats import FORMATS
 from .writer import Choose, PredictionWriter
 
@@ -49,32 +51,42 @@ def write_predictions(prepared: Prepared, trainer: pl.Trainer, weights: str | No
     """
     learner, data, run = prepared.learner, prepared.data, prepared.config.run
     settings: dict[str, Any] = plain(run.predict)
-    form = FORMATS[settings["format"]]
+    form, loader = FORMATS[settings["format"]], data.loaders[PREDICT]
     target = Path(trainer.default_root_dir) / f"{NAME}{form.suffix}"
     computing = {"precision": str(trainer.precision), "device": prepared.devices.accelerator}
-    writer = PredictionWriter(
-        learner,
-        data.loaders[PREDICT],
-        chooser(learner, settings["outputs"]),
-        settings={**settings, **computing},
-        form=form,
-        target=target,
-        home=Path(run.dir) / run.id,
+    learner.predicted = outputs_read(
+        learner.evaluated.names(loader.sample_batch), settings["outputs"]
     )
+    show = show_progress if trainer.is_global_zero else log_task
+    with show("predicting", loader.dataset.num_samples or 0) as advance:
+        writer = PredictionWriter(
+            learner,
+            loader,
+            chooser(learner, settings["outputs"]),
+            settings={**settings, **computing},
+            form=form,
+            target=target,
+            home=Path(run.dir) / run.id,
+            advance=advance,
+        )
+        _predict(prepared, trainer, writer, weights)
+    return target
+
+
+def _predict(
+    prepared: Prepared, trainer: pl.Trainer, writer: PredictionWriter, weights: str | None
+) -> None:
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.append(writer)
-    possible = learner.evaluated.names(data.loaders[PREDICT].sample_batch)
-    learner.predicted = outputs_read(possible, settings["outputs"])
-    data.predicted_batches = writer.batches
+    prepared.data.predicted_batches = writer.batches
     try:
         trainer.predict(
-            learner,
-            datamodule=data,
+            prepared.learner,
+            datamodule=prepared.data,
             return_predictions=False,
             ckpt_path=weights,
             weights_only=True,
         )
     finally:
         callbacks.remove(writer)
-        data.predicted_batches = None
-    return target
+        prepared.data.predicted_batches = None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...data.loading.parts import LoaderParts
 from ...data.loading.row_parts import PartBatches, RowParts
+from ...data.progress import Advance
 from ...data.samples import Samples
 from ...distributed import gather_objects, rank, world_size
 from ...errors import ConfigError, ConfigProblem
@@ -45,6 +46,7 @@ class PredictionWriter(pl.Callback):
         form: The format of the file.
         target: The file or folder that the predictions become; only the first process writes it.
         home: Where the folder of the parts is.
+        advance: Called with the number of rows that have been predicted since its last call.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class PredictionWriter(pl.Callback):
         form: Format,
         target: Path,
         home: Path,
+        advance: Advance,
     ) -> None:
         assert isinstance(loader.dataset, Samples)
         self.learner, self.loader, self.choose, self.form = learner, loader, choose, form
         self.samples: Samples = loader.dataset
         self.settings, self.target, self.home = settings, target, home
+        self.advance = advance
         self.parts = RowParts.of(len(self.samples), loader.batch_size, settings["rows_per_part"])
         self._store = PartStore(home)
         self._claim: Claim | None = None
@@ -86,6 +90,7 @@ class PredictionWriter(pl.Callback):
         self._store = PartStore(folder)
         shares = [missing[process :: world_size()] for process in range(world_size())]
         self._own = shares[rank()]
+        self.advance(len(self.samples) - sum(len(self.parts.rows(part)) for part in missing))
         most = max(sum(map(self.parts.num_batches, share)) for share in shares)
         # Without a batch Lightning would not call on_predict_end, which joins the parts.
         return PartBatches(self.parts, tuple(self._own), max(1, most))
@@ -109,6 +114,7 @@ class PredictionWriter(pl.Callback):
         if not self._own:
             return  # computed only because the other processes compute as much
         columns = to_device(self.choose(outputs), "cpu")
+        self.advance(len(batch["index"]) * world_size())  # the others are about as far
         self._batches.append((batch["index"].cpu(), columns))
         part = self._own[0]
         if len(self._batches) == self.parts.num_batches(part):
