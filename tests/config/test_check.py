@@ -90,6 +90,7 @@ def test_every_missing_value_is_named_with_what_it_is_for() -> None:
         ("data.train.a.dataset.part=labeled", "data.train.a.dataset.part"),
         ("data.num_labels=3", None),
         ("learner.hparams.model.forward=both", "learner.hparams.model.forward"),
+        ("learner.hparams.model.rows=never", "learner.hparams.model.rows"),
         ("learner.hparams.optimizer=null", "learner.hparams.optimizer"),
         ("learner.hparams.lr_scheduler=null", None),
         ("learner.hparams.lr_scheduler={scheduler: {_target_: x}}", None),

@@ -91,7 +91,7 @@ def broken_at(number: Any, rank: int) -> Iterator[None]:
 
 def in_two(rank: int, folder: Path) -> None:
     bring_together(rank, folder)
-    fit(folder / "two", 2, *WITHOUT_BATCHNORM)
+    fit(folder / "two", 2, *WITHOUT_BATCHNORM, "learner.hparams.model.rows=on")
     with broken_at(2, rank):
         fit(folder / "skip", 2, "method=mean_teacher", "run.on_nonfinite=skip")
     with broken_at(2, rank), pytest.raises(NonFiniteLossError) as caught:
