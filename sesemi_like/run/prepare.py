@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -206,7 +207,8 @@ class _Preparation:
             return None
         with self.problems.collecting():
             facts = None if data is None else data_facts(data, length.epoch)
-            learner = self._build_learner(facts)
+            with self._without_data(data is None):
+                learner = self._build_learner(facts)
             if data is not None:
                 learner.inputs, learner.facts = inputs_of(data), self._resuming_facts(data)
             if self.mode.trains:
@@ -217,6 +219,15 @@ class _Preparation:
             self._compile(learner, devices)
             return learner
         return None
+
+    @contextmanager
+    def _without_data(self, is_missing: bool) -> Iterator[None]:
+        """Leaves out what heads say they must know of data that could not be built."""
+        try:
+            yield
+        except ConfigError as error:
+            own = [p for p in error.problems if not (is_missing and p.key.startswith("data."))]
+            raise ConfigError(own) from error
 
     def _trial_problems(self, learner: Learner, data: DataModule) -> list[ConfigProblem]:
         trains, rehearse = self.mode.trains, self._rehearse

@@ -101,6 +101,15 @@ def test_passes_that_cannot_be_made_are_refused(key: str, value: Any, expected: 
         prepare(config, check(config, MODES))
 
 
+def test_what_a_table_lacks_is_not_told_beside_the_reason() -> None:
+    wrong = "data.train.unlabeled.dataset.subset=missing"
+    config = composed("quickstart", *TINY, *TABLE, wrong)
+    with pytest.raises(ConfigError) as caught:
+        prepare(config, check(config, MODES))
+    (problem,) = caught.value.problems
+    assert problem.key == "data.train.unlabeled.dataset.subset"
+
+
 def test_a_loader_that_is_read_in_passes_alone_is_loaded() -> None:
     own = "+data.train.pool={dataset: {name: digits, subset: train}, batch_size: 8}"
     config = composed("quickstart", *TINY, *TABLE, own, f"+{HEADS}.table.head.loader=pool")
