@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import ConfigError, ConfigProblem, suggest
@@ -18,7 +19,7 @@ _TAKEN = ("model", "ema")
 
 
 def as_logits(logits: Tensor, num_classes: int) -> dict[str, Tensor]:
-    """Answers as a classifier does: ``{"logits": (N, C)}`` in float32.
+    """Answers as a classifier does: ``{"logits": (N, C)}`` in float32 or better.
 
     Args:
         logits: (N, C).
@@ -30,7 +31,7 @@ def as_logits(logits: Tensor, num_classes: int) -> dict[str, Tensor]:
     if logits.shape[1:] != (num_classes,):
         found = tuple(logits.shape[1:])
         raise ValueError(f"model.evaluated: a layer answers {found} a row, not ({num_classes},)")
-    return {"logits": logits.float()}
+    return {"logits": logits.to(torch.promote_types(logits.dtype, torch.float32))}
 
 
 def evaluated_layers(

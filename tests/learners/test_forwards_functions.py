@@ -219,3 +219,36 @@ def test_what_batchnorm_does_is_one_of_its_policies() -> None:
     requests = {"h": {"q": Forward("a.x", "net", norm=wrong)}}
     problems = request_problems(requests, {"a": {"x"}}, make_networks(), {"h": "heads.h"})
     assert [(p.value, "batch" in p.expected) for p in problems] == [("frozen", True)]
+
+
+class Answering(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"features": 2 * x, "logits": x - 1}
+
+
+def test_a_part_of_an_answer_goes_on_through_other_networks() -> None:
+    networks = Networks({"classifier": Answering(), "net": Doubler()})
+    whole = Forward("b.x")
+    requests = {
+        "whole": whole,
+        "part": whole.part("logits"),
+        "on": Forward(whole.part("features"), "net"),
+    }
+    plan = ForwardPlan({"h": requests}, networks)
+    answers = plan.run(BATCH)["h"]
+    assert answers["part"] is answers["whole"]["logits"]
+    torch.testing.assert_close(answers["on"], torch.full((4, 1), 4.0))
+    assert plan.num_calls == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (Forward("b.x").part("feature"), "no part 'feature': found features, logits"),
+        (Forward.field("b.x").part("features"), "no part 'features': found Tensor"),
+    ],
+)
+def test_a_part_that_is_missing_is_named(request_: Forward, expected: str) -> None:
+    plan = ForwardPlan({"h": {"x": request_}}, Networks({"classifier": Answering()}))
+    with pytest.raises(ValueError, match=expected):
+        plan.run(BATCH)

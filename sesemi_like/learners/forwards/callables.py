@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -66,7 +66,7 @@ class Callables:
 
     def __getitem__(self, through: str) -> Callable[..., Any]:
         if through.startswith(_PART):
-            return operator.itemgetter(through.removeprefix(_PART))
+            return partial(_part, through.removeprefix(_PART))
         head, own, method = through.partition(_OF)
         if own:
             found: Callable[..., Any] = getattr(self.heads[head], method)
@@ -85,3 +85,10 @@ class Callables:
             return "generator" in inspect.signature(called).parameters
         except (TypeError, ValueError):  # some built-in functions have no signature
             return False
+
+
+def _part(name: str, answer: Any) -> Any:
+    if isinstance(answer, Mapping) and name in answer:
+        return answer[name]
+    found = ", ".join(map(str, answer)) if isinstance(answer, Mapping) else type(answer).__name__
+    raise ValueError(f"what was answered has no part {name!r}: found {found}")
