@@ -19,7 +19,7 @@ from sesemi_like.data import DataModule
 from sesemi_like.errors import NonFiniteLossError
 from sesemi_like.learners.reductions import ReducedLoss, reduce_terms
 from sesemi_like.learners.step_log import StepLog
-from sesemi_like.models.heads.loss.base import LossOutputs
+from sesemi_like.models.heads.loss.base import LossOutputs, LossValues
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
 
@@ -64,6 +64,11 @@ def bring_together(rank: int, folder: Path) -> None:
     log.add("a", reduced, 2.0, {"mask": torch.tensor(MASK[rank])}, len(LOSSES[rank]))
     hits = {"top1": torch.tensor(HITS[rank]), "none": torch.tensor(math.nan)}
     log.add("b", ReducedLoss(torch.tensor([1.0, math.nan][rank]), {}), 1.0, hits, count)
+    terms = {
+        "own": LossValues(LOSSES[rank], count=count, coefficient=0.5),
+        "against": LossValues(LOSSES[rank], weights=LOSSES[rank], coefficient=-2.0),
+    }
+    log.add("c", reduce_terms(LossOutputs(terms), "weighted_mean"), 3.0, {}, 1)
     found = {name: value.item() for name, value in log.reduce(torch.device("cpu")).items()}
     (folder / f"together-{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
@@ -137,6 +142,12 @@ def test_losses_and_metrics_are_those_of_all_rows(folder: Path) -> None:
         assert found["train/a/weighted_loss"] == pytest.approx(2 * (1 + 2 + 6) / 3)
         assert found["train/a/weight"] == 2
         assert found["train/a/mask"] == pytest.approx((2 * 0.5 + 0.25) / 3)
+        own, against = (1 + 2 + 6) / 2, (1 + 4 + 36) / (1 + 2 + 6)
+        assert found["train/c/own"] == pytest.approx(own)
+        assert found["train/c/against"] == pytest.approx(against)
+        assert found["train/c/loss"] == pytest.approx(0.5 * own - 2 * against)
+        assert found["train/c/weighted_loss"] == pytest.approx(3 * (0.5 * own - 2 * against))
+        assert found["train/c/weight"] == 3
         assert found["train/b/top1"] == 1.0, "the process without labels spoils it"
         assert math.isnan(found["train/b/none"])
         assert math.isnan(found["train/b/loss"]), "a loss that is nan must not be left out"
