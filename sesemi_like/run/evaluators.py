@@ -8,7 +8,8 @@ from typing import Any
 
 from ..config.instantiate import instantiate, plain
 from ..data import DataModule
-from ..data.loading.keys import EVALUATED, config_key, is_evaluated, short_name
+from ..data.checks.labels import class_problems
+from ..data.loading.keys import EVALUATED, EVALUATION, config_key, is_evaluated, short_name
 from ..errors import ConfigProblem, Problems, suggest
 from ..evaluation import Accuracy, Evaluator, Losses, default_evaluators
 from ..evaluation.callback import needs_of
@@ -116,11 +117,18 @@ def evaluators_of(
     if not evaluators:
         evaluators = _defaults(data, learner)
     told = {problem.key for problem in problems.problems}
-    found = needs_problems(evaluators, data, learner)
+    found = [*_set_problems(evaluators, data), *needs_problems(evaluators, data, learner)]
     problems.problems += [problem for problem in found if problem.key not in told]
     if not problems.problems and LOSSES in needs_of(evaluators.values()):
         problems.problems += list(_try_losses(data, learner))
     return evaluators
+
+
+def _set_problems(evaluators: Mapping[str, Evaluator], data: DataModule) -> list[ConfigProblem]:
+    """Finds further sets whose labels are measured as those of validation, and are of others."""
+    labeled = [e for e in evaluators.values() if "target" in e.needs]
+    sets = dict.fromkeys(f"{EVALUATION}{name}" for e in labeled for name in e.sets)
+    return class_problems(data.labels, list(sets))
 
 
 def _try_losses(data: DataModule, learner: Learner) -> Iterator[ConfigProblem]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from composing import composed
@@ -11,6 +12,7 @@ from tiny_runs import TINY, fit
 from torch import nn
 
 from sesemi_like.data import registry
+from sesemi_like.data.samples import Samples
 from sesemi_like.errors import ConfigError
 from sesemi_like.evaluation import Evaluator
 from sesemi_like.learners import Learner, LossTerm
@@ -70,6 +72,22 @@ def test_a_set_that_is_read_in_testing_alone_is_not_loaded_to_validate() -> None
     assert "evaluation.ood" in prepare(composed("quickstart", *TINY, *overrides)).data.loaders
     validating = composed("quickstart", *TINY, *overrides, "run.mode=VALIDATE")
     assert "evaluation.ood" not in prepare(validating).data.loaders
+
+
+def test_a_set_is_measured_by_its_labels_where_its_classes_are_those_of_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [{"image": torch.zeros(1, 8, 8)}] * 3
+
+    def others(*_: Any, **__: Any) -> Any:
+        return Samples(rows.__getitem__, "abc", np.zeros(3, np.int64), ["fish"])
+
+    monkeypatch.setitem(registry.BUILDERS, "others", others)
+    loader = "data.evaluation={ood: {dataset: {name: others}, batch_size: 2}}"
+    measured = "+run.evaluators.accuracy.sets=[ood]"
+    assert set(problems(loader, "evaluation=accuracy", measured)) == {"data.evaluation.ood.dataset"}
+    reading = prepare(composed("quickstart", *TINY, loader, own_evaluator(gallery="ood")))
+    assert "evaluation.ood" in reading.data.loaders
 
 
 def test_what_an_evaluator_needs_and_nobody_offers_is_reported() -> None:

@@ -93,7 +93,13 @@ def test_every_process_reports_what_is_wrong(
 ) -> None:
     # A folder that is not empty, as another process may leave it, or that is not there at all.
     def no_trainer(
-        config: Any, section: Any, devices: Any, evaluation: Any, most: Any, folder: Path
+        config: Any,
+        section: Any,
+        devices: Any,
+        evaluation: Any,
+        most: Any,
+        folder: Path,
+        headline: Any,
     ) -> None:
         if rank == 0:
             (folder / "left.txt").write_text("of another process")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -14,17 +14,18 @@ from ..samples import UNLABELED, Samples
 _LISTED = 10
 
 
-def class_problems(labels: RunLabels) -> list[ConfigProblem]:
+def class_problems(labels: RunLabels, names: Collection[str] = EVALUATED) -> list[ConfigProblem]:
     """Finds classes of evaluation data that training does not have, or the other way round.
 
     Args:
         labels: The labels of all data sets.
+        names: The loaders that are compared with training, by split and name.
     """
     datasets, known = labels.datasets, labels.classes
     if not known or not any(name.startswith(TRAIN) for name in datasets):
         return []
     problems = []
-    for name in (name for name in EVALUATED if name in datasets):
+    for name in (name for name in names if name in datasets):
         classes = datasets[name].classes
         if classes and classes != known:
             parts = {
