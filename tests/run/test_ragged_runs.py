@@ -11,13 +11,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from composing import composed
+from processes import in_processes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sesemi_like import Learner
 from sesemi_like.config.check import check
-from sesemi_like.data import Samples, registry
+from sesemi_like.data import Samples
 from sesemi_like.learners.terms import LossTerm
 from sesemi_like.models.heads.loss.base import Fields, Forward, LossHead, LossOutputs, Step
 from sesemi_like.models.networks import Networks
@@ -90,25 +91,27 @@ class StopAt(pl.Callback):
         trainer.should_stop = trainer.global_step >= self.steps
 
 
-def fit(folder: Path, steps: int, *overrides: str) -> Path:
+def fit(folder: Path, steps: int, *overrides: str) -> None:
     tokenizer = "{_target_: sesemi_like.data.ByteTokenizer}"
     tokens = f"{{_target_: sesemi_like.data.Tokens, tokenizer: {tokenizer}}}"
     loader = (
-        "{dataset: {name: triples}, batch_size: 5, shuffle: true, num_workers: 0, collate_fn: "
-        f"{{_target_: sesemi_like.data.FieldCollation, fields: {{text: {tokens}}}}}}}"
+        f"{{dataset: {{name: {__name__}.triples}}, batch_size: 6, shuffle: true, num_workers: 0, "
+        f"collate_fn: {{_target_: sesemi_like.data.FieldCollation, fields: {{text: {tokens}}}}}}}"
     )
     (folder / "own.yaml").write_text(
         "defaults: [app_config, _self_]\n"
-        f"run: {{gpus: 0, num_iterations: {steps}, dir: {folder / 'runs'}, seed: 3}}\n"
+        f"run: {{gpus: 0, num_iterations: {steps}, seed: 3, precision: 32, dir: {folder}/runs}}\n"
         f"data: {{train: {{triples: {loader}}}, val: {loader}}}\n"
         f"learner: {{_target_: {__name__}.Triples, hparams: {{optimizer: "
-        "{_target_: torch.optim.Adam, lr: 0.05}}}\n"
+        "{_target_: torch.optim.SGD, lr: 0.3}}}\n"
     )
-    before = set(folder.glob("runs/*/*/summary.json"))
     config = composed("own", "++trainer.log_every_n_steps=1", *overrides, folder=folder)
     run(config, check(config, MODES))
-    (made,) = set(folder.glob("runs/*/*/summary.json")) - before
-    return made.parent
+
+
+def latest(folder: Path) -> Path:
+    """The folder of the run that began last: they are named by their times."""
+    return sorted(folder.glob("runs/*/*/summary.json"))[-1].parent
 
 
 def state(folder: Path) -> dict[str, Tensor]:
@@ -125,20 +128,36 @@ def losses(folder: Path) -> Sequence[float]:
 
 
 def test_ragged_batches_are_trained_shown_and_resumed_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setitem(registry.BUILDERS, "triples", triples)
-    whole = fit(tmp_path, 12)
+    fit(tmp_path, 12)
+    whole = latest(tmp_path)
     assert json.loads((whole / "summary.json").read_text())["status"] == "finished"
     values = losses(whole)
     assert len(values) == 12 and values[-1] < 0.5 * values[0]
     saving = "_target_: pytorch_lightning.callbacks.ModelCheckpoint"
     keeping = f"{{{saving}, save_top_k: 0, save_last: true}}"
     stopping = f"{{_target_: {__name__}.StopAt, steps: 7}}"
-    stopped = fit(tmp_path, 12, f"++trainer.callbacks=[{keeping}, {stopping}]")
-    checkpoint = stopped / "checkpoints" / "last.ckpt"
-    resumed = fit(tmp_path, 12, f"run.resume_from_checkpoint={checkpoint}")
+    fit(tmp_path, 12, f"++trainer.callbacks=[{keeping}, {stopping}]")
+    checkpoint = latest(tmp_path) / "checkpoints" / "last.ckpt"
+    fit(tmp_path, 12, f"run.resume_from_checkpoint={checkpoint}")
     expected = state(whole)
     assert expected
-    for name, value in state(resumed).items():
+    for name, value in state(latest(tmp_path)).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
+
+
+def fit_in_processes(rank: int, folder: Path, processes: int) -> None:
+    fit(folder, 6, "++trainer.accelerator=cpu", f"++trainer.devices={processes}")
+
+
+@pytest.mark.slow
+def test_two_processes_whose_rows_differ_end_with_the_weights_of_one(tmp_path: Path) -> None:
+    """Of three rows a process some have no text, and now and then none has an image."""
+    for count in (1, 2):
+        (tmp_path / str(count)).mkdir()
+        in_processes(fit_in_processes, tmp_path / str(count), count, count=count)
+    one, two = (state(latest(tmp_path / count)) for count in "12")
+    assert one.keys() == two.keys() and any("table.weight" in name for name in one)
+    for name, value in two.items():
+        torch.testing.assert_close(value, one[name], rtol=1e-4, atol=1e-5, msg=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -24,6 +25,8 @@ from ..stacking import source_of
 from ..streams import StreamedSamples
 from .images import AN_IMAGE, describe_unsupported
 from .unreadable import first_readable_samples
+
+log = logging.getLogger(__name__)
 
 _NO_INDEX = "its batches have no index, by which rows that are evaluated twice are known"
 
@@ -63,7 +66,7 @@ def first_batch(
         raise ConfigError([_reading_problem(error, key, loader)]) from error
     if not samples:
         raise ConfigError([ConfigProblem(f"{key}.dataset", 0, "has no samples")])
-    _check_fields(source, samples, f"{key}.dataset")
+    _warn_of_missing(source, samples, f"{key}.dataset")
     collation = build_collation(loader, key)
     _check_policies(collation, samples, f"{key}.collate_fn")
     try:
@@ -115,12 +118,12 @@ def _max_searched(source: Samples | StreamedSamples) -> int:
     return _MAX_LOOKED_UP if is_lookup else _MAX_READ
 
 
-def _check_fields(source: Samples | StreamedSamples, samples: list[Sample], key: str) -> None:
+def _warn_of_missing(source: Samples | StreamedSamples, samples: list[Sample], key: str) -> None:
     missing = [field for field in source.fields if not any(field in s for s in samples)]
     if missing:
         searched = f"{_max_searched(source):,}"
-        expected = f"it may be lacking, but none of the first {searched} samples has it"
-        raise ConfigError([ConfigProblem(key, field, expected) for field in missing])
+        listed = ", ".join(missing)
+        log.warning("%s: none of the first %s samples has %s", key, searched, listed)
 
 
 def _check_policies(collation: Any, samples: list[Sample], key: str) -> None:

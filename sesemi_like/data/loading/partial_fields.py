@@ -63,8 +63,9 @@ class PartialFields:
     def _check(self, name: str) -> None:
         if name not in self.empty:
             raise ValueError(
-                f"some samples lack the field {name!r}, which the first ones have; the data set "
-                f"must declare it in its attribute `fields`, so that {name}{ROW} is always there"
+                f"some samples lack the field {name!r}, which the first ones do not show: the "
+                f"data set must declare it in its attribute `fields`, so that {name}{ROW} is "
+                "always there, and one of its first samples must have it"
             )
 
 
