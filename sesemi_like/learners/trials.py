@@ -28,9 +28,9 @@ def is_faster(
     """Times two ways in turn until one has won :data:`LEAD` pairs more than the other.
 
     The other way wins a pair that it does in less than :data:`NEEDED_GAIN` of the usual one's time.
-    Without such a lead after :data:`MAX_PAIRS` or :data:`MAX_SECONDS` the leader is taken, and the
-    usual way where there is none. Both have been run before: the first run of a kernel may choose
-    and build it.
+    Without such a lead after :data:`MAX_PAIRS` the usual way stays, and after :data:`MAX_SECONDS`
+    unless the other has won every pair: chance disturbs runs that long little. Both have been run
+    before: the first run of a kernel may choose and build it.
 
     Args:
         other: Does it the other way; of a GPU's work waits for the end.
@@ -38,17 +38,28 @@ def is_faster(
         clock: Returns seconds.
     """
     lead, begin = 0, clock()
-    for number in range(MAX_PAIRS):
-        if number % 2:  # the order changes, as one run may leave memory or caches to the next
-            seconds = _seconds(other, clock)
-            is_won = seconds < NEEDED_GAIN * _seconds(usual, clock)
-        else:
-            limit = NEEDED_GAIN * _seconds(usual, clock)
-            is_won = _seconds(other, clock) < limit
-        lead += 1 if is_won else -1
-        if abs(lead) == LEAD or clock() - begin > MAX_SECONDS:
-            break
-    return lead > 0
+    for pairs in range(1, MAX_PAIRS + 1):
+        lead += 1 if _wins(other, usual, clock, is_first=pairs % 2 == 0) else -1
+        if abs(lead) == LEAD:
+            return lead > 0
+        if clock() - begin > MAX_SECONDS:
+            return lead == pairs
+    return False
+
+
+def _wins(
+    other: Callable[[], object],
+    usual: Callable[[], object],
+    clock: Callable[[], float],
+    *,
+    is_first: bool,
+) -> bool:
+    """Times a pair; the order changes, as one run may leave memory or caches to the next."""
+    if is_first:
+        seconds = _seconds(other, clock)
+        return seconds < NEEDED_GAIN * _seconds(usual, clock)
+    limit = NEEDED_GAIN * _seconds(usual, clock)
+    return _seconds(other, clock) < limit
 
 
 def _seconds(run: Callable[[], object], clock: Callable[[], float]) -> float:

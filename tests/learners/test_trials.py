@@ -70,17 +70,19 @@ def test_a_wrong_decision_is_as_rare_as_the_test_says() -> None:
     assert wrong / 20_000 == pytest.approx(1 / 257, abs=0.0015)
 
 
-def test_equals_come_to_an_end_and_stay_as_usual() -> None:
-    turns = iter([0.5, 2.0] * trials.MAX_PAIRS)
+def test_without_a_clear_lead_there_is_an_end_and_all_stays_as_usual() -> None:
+    turns = iter([0.5, *[0.5, 2.0] * trials.MAX_PAIRS])
     ways = Ways(lambda: 1e-3, lambda: next(turns) / 1000)
     assert ways.is_faster() is False
     assert ways.runs == 2 * trials.MAX_PAIRS
 
 
-def test_slow_steps_are_not_tried_for_long() -> None:
-    ways = Ways(lambda: 8.0, lambda: 4.0)
-    assert ways.is_faster() is True
-    assert ways.runs == 2
+@pytest.mark.parametrize(("others", "expected"), [([2.0, 2.0], True), ([2.0, 4.0], False)])
+def test_slow_steps_are_not_tried_for_long(others: list[float], expected: bool) -> None:
+    turns = iter(others)
+    ways = Ways(lambda: 4.0, lambda: next(turns))
+    assert ways.is_faster() is expected
+    assert ways.runs == 4
 
 
 def test_the_order_within_a_pair_does_not_decide() -> None:
