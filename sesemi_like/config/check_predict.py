@@ -17,7 +17,7 @@ _ORDERS = {
     "repeat": 1,
     "drop_last": False,
 }
-_LIMITS = ("limit_predict_batches", "fast_dev_run", "overfit_batches")
+_ALL = "leaves rows out, and predictions are of all; data.predict.dataset.num_rows chooses some"
 
 
 def prediction_problems(config: DictConfig) -> Iterator[ConfigProblem]:
@@ -37,10 +37,9 @@ def prediction_problems(config: DictConfig) -> Iterator[ConfigProblem]:
         if loader.get(name) != default:
             expected = "every row is predicted once, in the order of the data; leave it out"
             yield ConfigProblem(f"data.predict.{name}", loader.get(name), expected)
-    for name in _LIMITS:
-        value = OmegaConf.select(config, f"trainer.{name}")
-        if value not in (None, False, 0, 0.0) and not (name == _LIMITS[0] and value == 1.0):
-            expected = (
-                "leaves rows out, and predictions are of all; use data.predict.dataset.num_rows"
-            )
-            yield ConfigProblem(f"trainer.{name}", value, expected)
+    limit = OmegaConf.select(config, "trainer.limit_predict_batches")
+    if limit is not None and not (isinstance(limit, float) and limit == 1):
+        yield ConfigProblem("trainer.limit_predict_batches", limit, _ALL)
+    tried = OmegaConf.select(config, "trainer.fast_dev_run")
+    if tried and config.run.mode == "PREDICT":
+        yield ConfigProblem("trainer.fast_dev_run", tried, _ALL)

@@ -197,7 +197,7 @@ class DataModule(pl.LightningDataModule):
         if PREDICT not in self.loaders or self.predicted_batches is None:
             return []
         batches = self.predicted_batches()
-        return LoadedBatches(self.loaders[PREDICT].build_batches(batches, self.seed))
+        return LoadedBatches(self.loaders[PREDICT].build_batches(batches))
 
     def evaluation_loader(self, name: str, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
         """Batches of a loader's data in file order and un-augmented, as validation would see them.

@@ -120,7 +120,7 @@ def build_batch_loader(
         dataset: Its data set.
         batches: The rows of each batch.
         key: Its config key, for messages.
-        seed: The run's seed.
+        seed: Seeds the draws.
         partial: As in :func:`build_loader`.
     """
     collation = build_collation(loader, key)

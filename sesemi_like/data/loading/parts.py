@@ -22,7 +22,7 @@ from ..registry import dataset
 from ..samples import Samples
 from ..streams import StreamedSamples
 from .collating import makes_fields
-from .keys import TRAIN, config_key
+from .keys import PREDICT, TRAIN, config_key
 from .loader_views import LoaderViews, build_views
 from .loaders import batch_size_of, build_batch_loader, build_loader
 from .partial_fields import PartialFields
@@ -118,17 +118,16 @@ class LoaderParts:
             partial=self.partial,
         )
 
-    def build_batches(self, batches: Sampler[Rows], seed: int) -> DataLoader[Batch]:
-        """Builds a loader of given batches of the same data.
+    def build_batches(self, batches: Sampler[Rows]) -> DataLoader[Batch]:
+        """Builds a loader of given batches of the same data, whose draws depend on no seed.
 
         Args:
             batches: The rows of each batch.
-            seed: The run's seed.
         """
         assert isinstance(self.dataset, Samples), "streams have no rows to be named"
         config = {**self.config, "num_workers": self.workers}
         return build_batch_loader(
-            config, self.dataset, batches, key=self.key, seed=seed, partial=self.partial
+            config, self.dataset, batches, key=self.key, seed=0, partial=self.partial
         )
 
     def decode(self, processes: int, progress: Progress) -> bool:
@@ -225,7 +224,8 @@ class PartsBuilder:
             default = self.run["batch_size_per_gpu"]
             batch_size = batch_size_of(config, key, default, self.world_size)
         with problems.collecting():
-            views = build_views(name, config, key, self.seed)
+            # What is predicted is the same in every run, whatever its seed.
+            views = build_views(name, config, key, 0 if name == PREDICT else self.seed)
         with problems.collecting(), problems_under(f"{key}.dataset"):
             source, transform, plan = self._dataset(name, config["dataset"])
         with problems.collecting():  # here alone, as building a tokenizer may take seconds

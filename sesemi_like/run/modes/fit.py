@@ -35,7 +35,7 @@ def fit(prepared: Prepared, trainer: pl.Trainer) -> dict[str, float]:
     path = best.path if best else None
     if "test" in data.datasets:
         trainer.test(learner, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
-    if "predict" in data.datasets:
+    if "predict" in data.datasets and not trainer.fast_dev_run:  # type: ignore[attr-defined]
         write_predictions(prepared, trainer, path)
     return {name: value for name, value in metrics.items() if not name.startswith("val/")}
 

@@ -104,7 +104,9 @@ def test_fit_predicts_with_the_best_weights_at_its_end(tmp_path: Path) -> None:
     values = {"monitor": "val/top1", "mode": "max", "save_top_k": 1}
     best = [f"++trainer.callbacks.checkpoint.{key}={value}" for key, value in values.items()]
     data = [word for word in PREDICT if "run.mode" not in word]
-    folder, _ = fit(tmp_path, *best, *data)
+    folder, _ = fit(tmp_path / "whole", *best, *data)
+    dry, _ = fit(tmp_path / "dry", *best, *data, "++trainer.fast_dev_run=true")
+    assert not list(dry.glob("predictions*"))
     (path,) = (folder / "checkpoints").glob("epoch*.ckpt")
     rows = list(csv.DictReader((folder / "predictions.csv").open()))
     given = [float(row["confidence"]) for row in rows]

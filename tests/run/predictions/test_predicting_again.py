@@ -148,6 +148,26 @@ def test_several_processes_write_the_same_bytes(checkpoint: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_random_views_and_transforms_draw_the_same_for_each_row(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """Whatever the seed of the run and the number of processes."""
+    random = [
+        "++data.predict.views.image={_target_: sesemi_like.views.RandomCrop, padding: 2}",
+        "++data.predict.dataset.image_transform._target_=torchvision.transforms.v2.Compose",
+        "++data.predict.dataset.image_transform.transforms=["
+        "{_target_: torchvision.transforms.v2.PILToTensor},"
+        "{_target_: torchvision.transforms.v2.RandomErasing, p: 1.0}]",
+        "++data.predict.dataset.num_rows=300",
+    ]
+    predict(tmp_path / "one", checkpoint, *random, "run.seed=3")
+    predict_and_die(tmp_path / "two", checkpoint, *random, "run.seed=4", batches=5)
+    in_processes(predict_in_processes, tmp_path / "two", checkpoint, [*random, "run.seed=5"])
+    assert written(tmp_path / "two") == written(tmp_path / "one")
+    assert not list((tmp_path / "two").glob("*/.predictions*"))
+
+
+@pytest.mark.slow
 def test_what_another_run_is_predicting_is_left_to_it(checkpoint: Path, tmp_path: Path) -> None:
     predict_and_die(tmp_path, checkpoint, batches=5)
     (folder,) = tmp_path.glob("*/.predictions-*")
