@@ -29,11 +29,15 @@ def plan_steps(learner: Learner, fields: Fields) -> ForwardPlan:
     requests, problems = ask(terms, fields)
     keys = {name: term.key for name, term in terms.items()}
     heads = {name: term.head for name, term in terms.items()}
-    known: dict[str, Any] = {"heads": heads, "functions": learner.functions()}
+    known: dict[str, Any] = {
+        "heads": heads,
+        "functions": learner.functions(),
+        "given": learner.given(fields),
+    }
     problems += request_problems(requests, fields, learner.networks, keys, **known)
     problems += [problem for term in terms.values() for problem in term.problems()]
     problems += average_problems(learner)
     problems += pass_problems(terms, learner.data_facts.rows, fields)
     if problems:
         raise ConfigError(problems)
-    return ForwardPlan(requests, learner.networks, given=learner.given(fields), **known)
+    return ForwardPlan(requests, learner.networks, **known)

@@ -99,6 +99,11 @@ def sees_batch(module: nn.Module, policy: str = "update") -> bool:
         return any(map(_mixes_or_moves, _norm_layers(module)))
 
 
+def has_norms(module: nn.Module) -> bool:
+    """Whether a module has layers that a policy makes a difference to."""
+    return bool(_norm_layers(module))
+
+
 def _norm_layers(module: nn.Module) -> list[nn.Module]:
     """The normalization layers in a module, found once for as long as they are in place."""
     if isinstance(module, _NORMS):

@@ -64,7 +64,10 @@ class Cached(Several):
         return {Forward("a.x", "net"): "a.latent"} if "latent" in fields["a"] else {}
 
 
-@pytest.mark.parametrize(("fields", "read"), [({"x"}, ["a.x"]), ({"x", "latent"}, ["a.latent"])])
+@pytest.mark.parametrize(
+    ("fields", "read"),
+    [({"x"}, ["a.x"]), ({"x", "latent"}, ["a.latent"]), ({"latent"}, ["a.latent"])],
+)
 def test_a_learner_reads_what_is_given_instead(fields: set[str], read: list[str]) -> None:
     plan = Cached({}).make_plan({"a": fields})
     assert plan.fields == read

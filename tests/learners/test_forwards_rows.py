@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck
 
 from sesemi_like.learners.forwards import ForwardPlan
+from sesemi_like.learners.forwards.rows import Kept
 from sesemi_like.models.heads.loss.base import Forward
 from sesemi_like.models.networks import Networks
 
@@ -183,3 +184,19 @@ def test_each_policy_of_batchnorm_is_a_call_of_its_own() -> None:
     ):
         torch.testing.assert_close(answers[name], (x - mean) / (variance + norm.eps).sqrt())
     torch.testing.assert_close(norm.running_mean, a.mean(0))
+
+
+def test_without_normalization_layers_policies_make_no_difference() -> None:
+    networks, net = picky()
+    requests = {"update": A, "batch": Forward("a.x", "net", norm="batch")}
+    answers = make_plan(networks, requests).run(rows_of(2))["h"]
+    assert net.calls == [2]
+    assert answers["update"] is answers["batch"]
+
+
+def test_chosen_images_keep_their_memory_format() -> None:
+    images = torch.randn(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
+    kept = Kept.of(torch.tensor([1.0, 0.0, 0.0, 2.0]), [images])
+    (chosen,) = kept.select([images])
+    assert chosen.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(chosen, images[[0, 3]])

@@ -2,6 +2,7 @@
 
 from .asking import ask
 from .plan import ForwardPlan
-from .requests import Requests, fields_of, request_problems
+from .problems import request_problems
+from .requests import Requests, fields_of
 
 __all__ = ["ForwardPlan", "Requests", "ask", "fields_of", "request_problems"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from ...models.heads.loss.requests import Forward
+from ...models.norm import has_norms
 from .callables import Callables
 from .requests import Requests, items, read_by
 
@@ -52,7 +53,7 @@ class CanonicalRequests:
 
     callables: Callables
     given: Mapping[Forward, str]
-    selecting: Collection[str]
+    selecting: Collection[str] = ()
     seeds: dict[Forward, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,6 +70,10 @@ class CanonicalRequests:
             for reader, asked in requests.items()
         }
 
+    def answer_to(self, request: Forward, reader: str) -> str | None:
+        """The field that answers a request of a reader, where there is one."""
+        return self._given.get(self._plain(request, reader)) if self._given else None
+
     def _asked_in_full(self, requests: Requests) -> set[Forward]:
         """Forwards that some reader wants all rows of: the others then take theirs from it."""
         return {
@@ -82,9 +87,8 @@ class CanonicalRequests:
     def _canonical(self, request: Forward, reader: str) -> Forward:
         if request.through is None:
             return self._read(request, reader)
-        plain = self._plain(request, reader)
-        if plain in self._given:
-            return Forward.field(self._given[plain])
+        if answer := self.answer_to(request, reader):
+            return Forward.field(answer)
         data = tuple(self._item(item, reader) for item in items(request))
         through = self.callables.canonical(request.through, reader)
         is_network = self.callables.is_network(through)
@@ -92,9 +96,10 @@ class CanonicalRequests:
             data if len(data) > 1 else data[0],
             through,
             request.grad,
-            request.norm if is_network else "update",
+            self._norm(request, through),
         )
-        self.seeds.setdefault(distinct(found), zlib.crc32(repr(plain).encode()))
+        if distinct(found) not in self.seeds:
+            self.seeds[distinct(found)] = self._seed_of(request, reader)
         if request.rows is None or not is_network or distinct(found) in self._in_full:
             return found
         self.weighed.add(through)
@@ -102,6 +107,15 @@ class CanonicalRequests:
             return found
         rows = self._canonical(replace(request.rows, grad=False), reader)
         return replace(found, rows=rows)
+
+    def _norm(self, request: Forward, through: str) -> Literal["update", "batch", "eval"]:
+        """What BatchNorm does; without any, and for functions, that is no difference."""
+        if request.norm == "update" or not self.callables.is_network(through):
+            return "update"
+        return request.norm if has_norms(self.callables.module(through)) else "update"
+
+    def _seed_of(self, request: Forward, reader: str) -> int:
+        return zlib.crc32(repr(self._plain(request, reader)).encode())
 
     def _item(self, item: Any, reader: str) -> str | Forward:
         if isinstance(item, str):

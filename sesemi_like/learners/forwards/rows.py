@@ -120,8 +120,8 @@ class Kept:
         return None if len(index) == total else cls(index, total)
 
     def select(self, arguments: Sequence[Any]) -> list[Any]:
-        """Keeps these rows of the data alone."""
-        return [tree_map(lambda leaf: leaf.index_select(0, self.index), a) for a in arguments]
+        """Keeps these rows of the data alone, in the memory format they have."""
+        return [tree_map(lambda leaf: leaf[self.index], a) for a in arguments]
 
     def spread(self, output: Any) -> Any:
         """Puts the rows of an output back in their places; the others become zero.
