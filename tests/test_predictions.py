@@ -8,8 +8,9 @@ import torch
 import torch.distributed as dist
 from processes import in_processes
 
-from sesemi_like import predictions
-from sesemi_like.predictions import Predictions, gather
+from sesemi_like import gathering
+from sesemi_like.gathering import gather
+from sesemi_like.predictions import Predictions
 
 
 def test_samples_that_fill_up_a_share_count_once_in_order() -> None:
@@ -102,7 +103,7 @@ def pickled_floats(value: Any) -> bool:
 
 def gather_unevenly(rank: int, shares: list[list[int]]) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=len(shares))
-    module: Any = predictions
+    module: Any = gathering
     through: Callable[[Any], Any] = module.gather_objects
 
     def watched(value: Any) -> Any:

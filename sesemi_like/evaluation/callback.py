@@ -9,7 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ..predictions import LOSSES, Predictions, gather
+from ..gathering import gather
+from ..predictions import LOSSES, Predictions
 from ..schedulers.durations import steps_of_run
 from .base import Evaluator, Value
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import rank, world_size
+from ..gathering import gather
 from ..models.heads.loss.base import Step
 from ..models.heads.loss.requests import Fields, Forward
 from ..models.networks import Networks
-from ..predictions import LOSSES, Predictions, gather, rows_of
+from ..predictions import LOSSES, Predictions, rows_of
 from ..trees import to_device
 from .evaluated_losses import EvaluatedLosses
 from .forwards import ForwardPlan, fields_of
