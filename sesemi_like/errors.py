@@ -51,9 +51,20 @@ class UnreadableSampleError(OSError):
     """A sample that cannot be read, by name, with the reason and the way to go on without it."""
 
     def __str__(self) -> str:
-        # A loader's worker process passes on the whole traceback, whose last line is the message.
-        last = super().__str__().strip().splitlines()[-1]
-        return last.rpartition(f"{type(self).__name__}: ")[2]
+        return _own_message(self, super().__str__())
+
+
+class BatchError(ValueError):
+    """Samples that cannot be made a batch: which field of them, why, and what can be done."""
+
+    def __str__(self) -> str:
+        return _own_message(self, super().__str__())
+
+
+def _own_message(error: Exception, message: str) -> str:
+    # A loader's worker process passes on the whole traceback, whose last line is the message.
+    last = message.strip().splitlines()[-1]
+    return last.rpartition(f"{type(error).__name__}: ")[2]
 
 
 class TransformError(ValueError):

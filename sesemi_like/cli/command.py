@@ -25,6 +25,7 @@ from ..config.search_path import own_configs
 from ..config.store import register_configs
 from ..errors import (
     SKIP_HINT,
+    BatchError,
     ConfigError,
     ConfigProblem,
     NonFiniteLossError,
@@ -38,7 +39,13 @@ from .hydra_main import is_sweeping, run_hydra, run_jobs
 
 _FULL_ERROR, _WANTS_TRACEBACK = "HYDRA_FULL_ERROR", "SESEMI_LIKE_FULL_ERROR"
 
-_REPORTED = (ConfigError, OmegaConfBaseException, UnreadableSampleError, NonFiniteLossError)
+_REPORTED = (
+    ConfigError,
+    OmegaConfBaseException,
+    UnreadableSampleError,
+    BatchError,
+    NonFiniteLossError,
+)
 """Reported in a sentence, as is what `failures` knows; anything else is a mistake of ours."""
 
 
@@ -224,7 +231,7 @@ def _explain(error: Exception, arguments: Namespace, is_composed: bool) -> Confi
     """Puts an error into a sentence, with all problems behind a failed composition."""
     if isinstance(error, ConfigError):
         return error
-    if isinstance(error, NonFiniteLossError):
+    if isinstance(error, NonFiniteLossError | BatchError):
         return str(error)
     if isinstance(error, UnreadableSampleError):
         return f"{error}; {SKIP_HINT}"

@@ -75,7 +75,7 @@ class FieldCollation:
             As :func:`~sesemi_like.data.stacking.stack_samples`.
 
         Raises:
-            ValueError: If a field cannot be made; it names the field.
+            BatchError: If a field cannot be made; it names the field.
         """
         policies = {name: self._policy(name, generator) for name in self.fields}
         if isinstance(samples, Mapping):

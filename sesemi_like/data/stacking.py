@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from ..errors import BatchError
 from .batches import ROW, Batch, rows_of
 from .samples import Sample
 
@@ -36,7 +37,7 @@ def stack_samples(
         these samples, int64.
 
     Raises:
-        ValueError: If the values of a field cannot be stacked; it names the field and a remedy.
+        BatchError: If the values of a field cannot be stacked; it names the field and a remedy.
     """
     names: Any = samples[0].keys()
     is_even = all(sample.keys() == names for sample in samples)
@@ -67,7 +68,7 @@ def apply_policies(batch: Batch, policies: Mapping[str, Policy]) -> Batch:
         The fields, as :func:`stack_samples` would return them.
 
     Raises:
-        ValueError: If a field cannot be made; it names the field.
+        BatchError: If a field cannot be made; it names the field.
     """
     made = dict(batch)
     for name, policy in policies.items():
@@ -121,7 +122,7 @@ def _stack(name: str, values: list[Any], policy: Policy | None) -> Any:
     try:
         return policy(values)
     except Exception as error:  # policies raise anything
-        raise ValueError(f"field {name!r}: {type(error).__name__}: {error}") from error
+        raise BatchError(f"field {name!r}: {type(error).__name__}: {error}") from error
 
 
 def _stack_tree(name: str, values: list[Any]) -> Any:
@@ -130,7 +131,7 @@ def _stack_tree(name: str, values: list[Any]) -> Any:
         parts = {tuple(value) if isinstance(value, Mapping) else () for value in values}
         if len(set(map(frozenset, parts))) > 1:
             listed = " and ".join(sorted(", ".join(names) or "none" for names in parts))
-            raise ValueError(f"field {name!r}: its parts differ, {listed}; needs the same in each")
+            raise BatchError(f"field {name!r}: its parts differ, {listed}; needs the same in each")
         return {
             part: _stack_tree(f"{name}.{part}", [value[part] for value in values])
             for part in values[0]
@@ -138,7 +139,7 @@ def _stack_tree(name: str, values: list[Any]) -> Any:
     try:
         return default_collate(values)
     except Exception as error:  # whatever torch finds wrong
-        raise ValueError(_describe_unstackable(name, values, error)) from error
+        raise BatchError(_describe_unstackable(name, values, error)) from error
 
 
 def _describe_unstackable(name: str, values: list[Any], error: Exception) -> str:
@@ -168,5 +169,5 @@ def _row_name(name: str, made: Any, taken: Mapping[str, Any]) -> str:
     """The name of a field's positions, which no other field and no part of it may have."""
     row_name = f"{name}{ROW}"
     if row_name in taken or (isinstance(made, Mapping) and ROW[1:] in made):
-        raise ValueError(f"{row_name} holds the positions of {name!r}; rename what samples call so")
+        raise BatchError(f"{row_name} holds the positions of {name!r}; rename what samples call so")
     return row_name

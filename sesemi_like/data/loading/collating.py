@@ -58,7 +58,7 @@ def stack_fields(samples: Sequence[Sample] | Batch) -> Batch:
         As :func:`~sesemi_like.data.stacking.stack_samples`.
 
     Raises:
-        ValueError: If a field cannot be stacked, such as images that differ in size.
+        BatchError: If a field cannot be stacked, such as images that differ in size.
     """
     return samples if isinstance(samples, Mapping) else stack_samples(samples)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import BatchError
 from ..batches import ROW, Batch, num_rows
 from ..samples import Sample
 from .collating import Collation
@@ -44,7 +45,7 @@ class PartialFields:
             The batch, in which each partial field comes with its ``.row``.
 
         Raises:
-            ValueError: If some samples lack a field that is not known to be partial.
+            BatchError: If some samples lack a field that is not known to be partial.
         """
         for name in batch:
             if name.endswith(ROW) and (partial := name.removesuffix(ROW)) in batch:
@@ -62,7 +63,7 @@ class PartialFields:
 
     def _check(self, name: str) -> None:
         if name not in self.empty:
-            raise ValueError(
+            raise BatchError(
                 f"some samples lack the field {name!r}, which the first ones do not show: the "
                 f"data set must declare it in its attribute `fields`, so that {name}{ROW} is "
                 "always there, and one of its first samples must have it"

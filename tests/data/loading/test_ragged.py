@@ -21,7 +21,7 @@ from sesemi_like.data.conversion import as_samples
 from sesemi_like.data.loading.loaders import build_loader
 from sesemi_like.data.loading.partial_fields import PartialFields
 from sesemi_like.data.readers import Draws
-from sesemi_like.errors import ConfigError, UnreadableSampleError
+from sesemi_like.errors import BatchError, ConfigError, UnreadableSampleError
 from sesemi_like.views.image_inputs import Inputs
 
 TEXTS = ["a", None, "bcd", None, "ef", "g", "hijk", None, None, None]
@@ -338,3 +338,17 @@ def test_targets_that_some_samples_lack_are_declared_too() -> None:
     undeclared.num_classes = 3
     with pytest.raises(UnreadableSampleError, match="it has no target"):
         undeclared[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_samples_that_make_no_batch_are_said_in_a_sentence_from_any_process(workers: int) -> None:
+    def read(position: int) -> dict[str, Any]:
+        return {"sound": torch.zeros(1 + position // 4)}
+
+    built = build_loader(
+        {"num_workers": workers}, Samples(read, "abcdefg"), key="data.x", batch_size=5, seed=0
+    )
+    with pytest.raises(BatchError) as caught:
+        list(built)
+    assert str(caught.value).startswith("field 'sound': values of (1,), (2,) cannot be stacked; ")
+    assert len(str(caught.value).splitlines()) == 1
