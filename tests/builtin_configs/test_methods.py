@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from sesemi_like.config.instantiate import instantiate
 from sesemi_like.config.resolvers import AppAttributes, app_attributes
 from sesemi_like.config.store import builtin_configs
+from sesemi_like.learners.forwards import fields_of
 from sesemi_like.models.heads.loss import LossHead
 
 GROUPS = ("method", "quickstart_method", "optimizer", "lr_scheduler")
@@ -50,8 +51,9 @@ def test_heads_and_schedules_build_and_request_views_that_data_configs_define(
         head = instantiate(config.head, key=f"{HEADS}.{name}.head")
         assert isinstance(head, LossHead)
         requests = head.forwards({"unlabeled": OFFERED}).values()
-        assert {request.data for request in requests} <= OFFERED
-        assert {r.through for r in requests} <= {None, "classifier", "backbone", "teacher"}
+        assert {field for request in requests for field in fields_of(request)} <= OFFERED
+        throughs = {r.through for r in requests if not str(r.through).startswith("self.")}
+        assert throughs <= {None, "classifier", "backbone", "teacher"}
         schedule = instantiate(config.scheduler, key=f"{HEADS}.{name}.scheduler")
         if schedule is not None:
             end = PAPERS[method][2] if method in PAPERS else 30
