@@ -13,13 +13,13 @@ from torch import Tensor
 from ..compat.lightning import shards_weights
 from ..config.facts import DataFacts
 from ..config.headline import default_headline
-from ..distributed import gather_objects
 from ..models.heads.loss.base import Fields, Step
 from ..predictions import Predictions
 from ..views.image_inputs import Inputs
 from .averages import move_averages
 from .built import BuiltLearner
 from .checkpoints import rng
+from .checkpoints.contents import read_contents, write_contents
 from .dry_run import dry_run
 from .evaluated import Needs, predict_loader, predict_samples
 from .forwards import ForwardPlan
@@ -220,21 +220,15 @@ class Learner(BuiltLearner):
         return with_schedule(self, self.build_optimizer())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds its class, all generators, how forwards are run, and what run and data are."""
-        checkpoint["learner"] = f"{type(self).__module__}.{type(self).__qualname__}"
-        checkpoint["rng"] = gather_objects(rng.state())
-        checkpoint["forward"], checkpoint["rows"] = self.forward_in_use, self.rows_in_use
-        checkpoint["run"] = self.facts
+        """Adds what this learner is, and what of its state Lightning does not know."""
+        write_contents(self, checkpoint)
         checkpoint["passes"] = self._passes.last_epoch
-        if self.inputs is not None:
-            checkpoint["data"] = self.inputs.plain()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the generators' state until training starts, and runs forwards as before."""
+        read_contents(self, checkpoint)
         self._rng_states = rng.states_of_processes(checkpoint.get("rng"))
         self._passes.last_epoch = checkpoint.get("passes")
-        if self.inputs is None:
-            self.inputs = Inputs.from_plain(checkpoint.get("data"))
         if self._choice is not None:
             self._choice.resume(checkpoint)
 

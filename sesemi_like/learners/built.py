@@ -13,7 +13,9 @@ from ..config.facts import DataFacts
 from ..config.instantiate import plain
 from ..errors import Problems
 from ..models.backbones.pretrained import without_initial_weights
+from ..models.weights import read_metadata
 from .averages import build_averages
+from .checkpoints.frozen import FrozenSource, source_in
 from .definition import LearnerDefinition
 from .evaluated import EvaluatedForwards
 from .optimizers import use_channels_last
@@ -44,6 +46,7 @@ class BuiltLearner(LearnerDefinition):
         shared_parts: The parts that loss heads share, by name.
         evaluated: What is evaluated, and of which outputs.
         seed: The run's seed, which what heads draw depends on.
+        frozen: What checkpoints leave out; None for nothing.
         build_later: Builds this learner for real in a run, where it is an outline, see `outline`.
     """
 
@@ -61,6 +64,7 @@ class BuiltLearner(LearnerDefinition):
         self.save_hyperparameters({"hparams": self.settings, "facts": self.data_facts.plain()})
         self.seed = 0
         self.build_later: Callable[[], object] | None = None
+        self.frozen: FrozenSource | None = None
         if build:
             self.configure_model()
 
@@ -124,11 +128,11 @@ class BuiltLearner(LearnerDefinition):
     ) -> Self:
         """Rebuilds a learner from a checkpoint alone, in evaluation mode.
 
-        Weights that its networks would begin with are neither downloaded nor read. The arguments
-        are Lightning's.
+        Weights that its networks would begin with are neither downloaded nor read, unless frozen
+        ones were left out of the file. The arguments are Lightning's.
         """
         arguments = (checkpoint_path, map_location, hparams_file, strict, weights_only)
-        with without_initial_weights():
+        with without_initial_weights(source_in(read_metadata(checkpoint_path)) is None):
             return super().load_from_checkpoint(*arguments, **kwargs).eval()
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -35,13 +36,16 @@ def make_run_folder(
     raise AssertionError("count() does not end")
 
 
-def metrics_loggers(folder: Path, *, from_step: int | None = None) -> list[Logger]:
+def metrics_loggers(
+    folder: Path, *, from_step: int | None = None, tags: Sequence[str] = ()
+) -> list[Logger]:
     """TensorBoard's events in ``tensorboard/`` and a table of all metrics in ``metrics.csv``.
 
     Args:
         folder: The run's folder.
         from_step: The steps made so far of a run that goes on in its folder: what was logged of
             later ones is left out, since they are made again. None begins anew.
+        tags: The run's tags, which TensorBoard shows as a text.
     """
     table = CSVLogger(folder, name="", version="")
     kept = _rows_before(folder / "metrics.csv", from_step or 0)
@@ -55,6 +59,8 @@ def metrics_loggers(folder: Path, *, from_step: int | None = None) -> list[Logge
     events = TensorBoardLogger(
         folder, name="tensorboard", version="", default_hp_metric=False, **purging
     )
+    if tags and from_step is None:
+        events.experiment.add_text("tags", ", ".join(tags))
     return [events, table]
 
 

@@ -26,7 +26,12 @@ from ..errors import ConfigError, ConfigProblem, Problems
 from ..evaluation import Evaluation
 from ..learners import Learner
 from ..learners.checkpoints.resume_checks import check_resuming
-from ..learners.checkpoints.starting import build_learner, load_start, rebuild_learner
+from ..learners.checkpoints.starting import (
+    build_learner,
+    leave_frozen_out,
+    load_start,
+    rebuild_learner,
+)
 from ..learners.compilation import compile_networks
 from ..learners.lr_schedules import watched_metric
 from ..learners.outline import outlining
@@ -282,7 +287,9 @@ class _Preparation:
         if self.problems.under(key, "run.pretrained_checkpoint_path"):
             return
         with self.problems.collecting():
-            load_start(learner, self.config, trains=self.mode.trains)
+            loaded = load_start(learner, self.config, trains=self.mode.trains)
+            if self.mode.trains:
+                leave_frozen_out(learner, self.config, loaded)
         with self.problems.collecting():
             path = self.run.resume_from_checkpoint
             if self.mode.trains and path is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..config.command_line import choices
 from ..config.headline import Headline
+from ..config.tags import tags_of
 from ..config.weights import WeightsSource
 from ..data.counts import gather_skipped
 from ..evaluation import wilson_interval
@@ -59,6 +60,7 @@ def summarize(
         **run_status(trainer, prepared.mode),
         "mode": prepared.mode.name,
         "id": prepared.config.run.id,
+        "tags": tags_of(prepared.config.run),
         "config": chosen.config,
         "method": chosen.groups.get("method"),
         "groups": chosen.groups,

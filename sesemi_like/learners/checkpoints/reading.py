@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
@@ -17,6 +17,7 @@ from ...views.image_inputs import Inputs
 from ..base import Learner
 from ..outline import is_outline
 from . import tensor_names
+from .frozen import frozen_tensors, source_in
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,23 @@ class Checkpoint:
         found = given.get(name) if isinstance(given, Mapping) else None
         return found if isinstance(found, Mapping) else {}
 
+    def completed(self, learner: Learner) -> Checkpoint:
+        """The checkpoint with the frozen tensors that were left out of it.
+
+        Args:
+            learner: A learner built with its initial weights, which may be another one.
+
+        Raises:
+            ConfigError: If the learner has such tensors, and their source gives others now.
+        """
+        source, own = source_in(self.content), learner.state_dict()
+        if source is None or not set(source.names) & set(own):
+            return self
+        outlined = is_outline(learner)  # it is loaded in the run
+        found = own if outlined else frozen_tensors(learner, source)
+        left_out = {name: found[name] for name in source.names if name in found}
+        return replace(self, tensors={**self.tensors, **left_out})
+
     def problem(self, expected: str) -> ConfigError:
         """The error of a file that is not what was expected."""
         return ConfigError([ConfigProblem(self.key, self.path, expected)])
@@ -163,7 +181,7 @@ def load_weights(
         ConfigError: If too little fits, or labels would mean other classes than in the
             checkpoint. The learner is left as it was.
     """
-    own = learner.state_dict()
+    checkpoint, own = checkpoint.completed(learner), learner.state_dict()
     match = Match.between(own, checkpoint.tensors)
     if not match.loaded:
         raise checkpoint.problem(

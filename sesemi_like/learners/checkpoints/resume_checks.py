@@ -42,6 +42,7 @@ def check_resuming(
     checkpoint = Checkpoint.read(path, key=key)
     if reason := no_run(checkpoint.content):
         raise checkpoint.problem(f"{reason}; run.pretrained_checkpoint_path loads weights alone")
+    checkpoint = checkpoint.completed(learner)
     problems = [
         *_model_problems(learner, checkpoint),
         *([] if may_be_over else _length_problems(checkpoint, max_iterations)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,9 +13,12 @@ from torch import nn
 
 from ...config.facts import DataFacts
 from ...config.instantiate import instantiate, plain
-from ...errors import ConfigError
+from ...config.weights import WeightsSource
+from ...errors import ConfigError, ConfigProblem
 from ...models.backbones.pretrained import without_initial_weights
 from ..base import Learner
+from ..outline import is_outline
+from .frozen import find_source
 from .reading import Checkpoint, Match, load_weights
 
 
@@ -85,7 +88,9 @@ def _build_for_weights(
     state = torch.get_rng_state()
     with without_initial_weights(resumes or path is not None) as left_out:
         learner = build()
-    if left_out and not resumes and not _provides_weights(learner, left_out, path):
+    if resumes and trains:
+        path = run.resume_from_checkpoint, "run.resume_from_checkpoint"
+    if left_out and not _provides_weights(learner, left_out, path):
         torch.set_rng_state(state)
         learner = build()
     return learner
@@ -119,7 +124,7 @@ def _provides_weights(
     )
 
 
-def load_start(learner: Learner, config: DictConfig, *, trains: bool) -> None:
+def load_start(learner: Learner, config: DictConfig, *, trains: bool) -> list[str]:
     """Loads the weights that a run begins with or is about, if it names any.
 
     Args:
@@ -127,15 +132,53 @@ def load_start(learner: Learner, config: DictConfig, *, trains: bool) -> None:
         config: A composed config.
         trains: Whether the run trains.
 
+    Returns:
+        The names of the tensors that were loaded.
+
     Raises:
         ConfigError: If they cannot be read or do not fit.
     """
     named = weights_path(config.run, trains=trains)
-    if named is not None:
-        path, key = named
-        checkpoint = Checkpoint.read(path, key=key)
-        strict = config.run.strict_loading
-        load_weights(learner, checkpoint, strict=strict, evaluates=not trains)
-        if not trains and learner.inputs and not learner.inputs.classes and checkpoint.inputs:
-            # What is predicted need not know the classes that were learned.
-            learner.inputs = replace(learner.inputs, classes=checkpoint.inputs.classes)
+    if named is None:
+        return []
+    path, key = named
+    checkpoint = Checkpoint.read(path, key=key)
+    strict = config.run.strict_loading
+    match = load_weights(learner, checkpoint, strict=strict, evaluates=not trains)
+    if not trains and learner.inputs and not learner.inputs.classes and checkpoint.inputs:
+        # What is predicted need not know the classes that were learned.
+        learner.inputs = replace(learner.inputs, classes=checkpoint.inputs.classes)
+    return match.loaded
+
+
+def leave_frozen_out(learner: Learner, config: DictConfig, loaded: Collection[str]) -> None:
+    """Has checkpoints leave out what does not train, where `save_frozen` is false.
+
+    A run that goes on leaves out what the checkpoint that it goes on from did.
+
+    Args:
+        learner: The learner, with the weights that it begins to train with.
+        config: The composed config that it was built of.
+        loaded: The names of the tensors that came from `run.pretrained_checkpoint_path`.
+
+    Raises:
+        ConfigError: If `save_frozen` is no truth value, or weights are not there yet.
+    """
+    saves = learner.settings.get("save_frozen", True)
+    key = f"{learner.key}.save_frozen"
+    if not isinstance(saves, bool):
+        raise ConfigError([ConfigProblem(key, saves, "must be true or false")])
+    if saves or config.run.resume_from_checkpoint is not None:
+        return
+    if is_outline(learner):
+        expected = "weights must be there before the run; needs run.rehearse=full or none"
+        raise ConfigError([ConfigProblem(key, saves, expected)])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch.initial_seed() + 1)
+        rebuilt = build_learner(config, learner.data_facts, trains=True)
+    given = plain(config.run.pretrained_checkpoint_path)
+    if given is not None:
+        source = WeightsSource.parse(given)
+        names = {"prefix": source.prefix, "into": source.into}
+        given = {"path": str(source.file.resolve()), **names}
+    learner.frozen = find_source(learner, rebuilt, loaded, given)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...models.heads.loss.base import Forward
-from ..base import Learner
+
+if TYPE_CHECKING:
+    from ..base import Learner
 
 Value = TypeVar("Value")
 
