@@ -119,7 +119,8 @@ def evaluators_of(
     told = {problem.key for problem in problems.problems}
     found = [*_set_problems(evaluators, data), *needs_problems(evaluators, data, learner)]
     problems.problems += [problem for problem in found if problem.key not in told]
-    if not problems.problems and LOSSES in needs_of(evaluators.values()):
+    is_tried = learner.is_rehearsed and not problems.problems
+    if is_tried and LOSSES in needs_of(evaluators.values()):
         problems.problems += list(_try_losses(data, learner))
     return evaluators
 

@@ -205,6 +205,15 @@ def test_a_run_rehearsed_by_shapes_goes_on_where_it_stopped(tmp_path: Path) -> N
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.parametrize("rehearse", ["shapes", "none"])
+def test_losses_are_measured_of_networks_that_are_built_in_the_run(
+    tmp_path: Path, rehearse: str
+) -> None:
+    options = ["evaluation=losses", f"run.rehearse={rehearse}", "run.num_iterations=2"]
+    _, summary = fit(tmp_path, *options)
+    assert "val/loss" in summary["metrics"]
+
+
 def test_a_choice_that_there_is_not_is_reported() -> None:
     (problem,) = check(composed("quickstart", "run.rehearse=shape"), MODES)
     assert problem.key == "run.rehearse"
