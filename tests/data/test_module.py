@@ -20,6 +20,7 @@ from sesemi_like.data.checks.facts import resuming_facts
 from sesemi_like.data.convert import write_shards
 from sesemi_like.data.counts import sample_counts
 from sesemi_like.data.loading.keys import display_name
+from sesemi_like.data.loading.samplers import PassSampler, RepeatedShard, RowBatches
 from sesemi_like.data.streams import StreamedSamples
 from sesemi_like.errors import ConfigError, UnreadableSampleError
 
@@ -590,6 +591,9 @@ def test_what_is_predicted_comes_in_order_with_the_views_of_its_loader() -> None
     view = "+data.predict.views={image: {_target_: sesemi_like.views.Normalize, mean: 0, std: 0.5}}"
     data: Any = module(*FURTHER, view, splits=("predict",))
     assert set(data.datasets) == {"predict"}
+    assert data.predict_dataloader() == []  # before it is settled which batches this process has
+    rows = RepeatedShard(PassSampler(len(data.datasets["predict"])))
+    data.predicted_batches = lambda: RowBatches(rows, batch_size=200)
     (batch, *_) = list(data.predict_dataloader())
     assert batch["index"].tolist() == list(range(200))
     data.trainer = training()
