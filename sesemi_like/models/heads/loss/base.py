@@ -205,7 +205,7 @@ class LossHead(nn.Module):
 
         Args:
             loader: The train loader.
-            predictions: Its :class:`~sesemi_like.evaluation.base.Predictions`, on the CPU, by
+            predictions: Its :class:`~sesemi_like.predictions.Predictions`, on the CPU, by
                 ``index`` ascending, each sample once; of every evaluated network the outputs that
                 :attr:`needs` names.
         """
