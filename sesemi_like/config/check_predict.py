@@ -34,7 +34,8 @@ def prediction_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     if loader is None or loader.dataset is None:
         return
     for name, default in _ORDERS.items():
-        if loader.get(name) != default:
+        is_reported = name == "repeat" and loader.repeat < 1  # as of any loader
+        if loader.get(name) != default and not is_reported:
             expected = "every row is predicted once, in the order of the data; leave it out"
             yield ConfigProblem(f"data.predict.{name}", loader.get(name), expected)
     limit = OmegaConf.select(config, "trainer.limit_predict_batches")

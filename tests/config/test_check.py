@@ -127,7 +127,7 @@ def test_one_of_two_lengths_can_be_taken_back_as_the_message_says() -> None:
 def test_a_mode_that_does_not_exist_is_reported_with_those_that_do_and_what_else_is_wrong() -> None:
     problems = check(composed("run.mode=FITT", "run.num_epochs=0", "data.train=null"), MODES)
     assert [problem.key for problem in problems] == ["run.mode", "run.num_epochs"]
-    assert problems[0].expected == "must be one of FIT, VALIDATE, TEST"
+    assert problems[0].expected == f"must be one of {', '.join(MODES)}"
 
 
 def test_all_mistakes_are_found_at_once() -> None:
