@@ -10,7 +10,8 @@ from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...schedulers.lr import WarmupLR
 from .. import param_groups
 from ..base import Learner
-from .reading import Checkpoint, Match, differences, hparams_differences, list_names, log_once
+from .matching import Match, hparams_differences, list_names
+from .reading import Checkpoint, differences, log_once
 
 _INITIAL = {"pretrained", "weights", "checkpoint_path"}
 """Settings of a backbone that do not matter once other weights have been loaded."""

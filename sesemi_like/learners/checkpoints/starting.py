@@ -19,7 +19,8 @@ from ...models.backbones.pretrained import without_initial_weights
 from ..base import Learner
 from ..outline import is_outline
 from .frozen import find_source
-from .reading import Checkpoint, Match, load_weights
+from .matching import Match
+from .reading import Checkpoint, load_weights
 
 
 def weights_path(run: Mapping[str, Any], *, trains: bool) -> tuple[Any, str] | None:
