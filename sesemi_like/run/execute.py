@@ -23,7 +23,7 @@ from ..errors import ConfigError, ConfigProblem
 from ..learners.checkpoints.reading import log_once
 from ..report import print_opening, quiet_libraries
 from ..trainer.build import build_trainer, build_trainer_section
-from .folder import in_use, open_folder, remove_empty, write_configs
+from .folder import in_use, note_folder, open_folder, remove_empty, write_configs
 from .modes import MODES
 from .monitors import explain_trainer_errors, monitor_problems
 from .prepare import prepare
@@ -59,6 +59,7 @@ def run(config: DictConfig, problems: Iterable[ConfigProblem] = ()) -> dict[str,
         return _run_once(config, problems)
     if earlier.has_finished:
         log_once("%s has finished; run.resume=null runs it anew", earlier.folder, is_warning=False)
+        note_folder(Path(earlier.folder))
         return read_summary(Path(earlier.folder)) or {}
     sentence = "goes on after step %s in %s, its metrics and logs included"
     log_once(sentence, earlier.step, earlier.folder, is_warning=False)

@@ -46,8 +46,14 @@ def open_folder(config: DictConfig, earlier: Path | None = None) -> Path:
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SUMMARY).unlink(missing_ok=True)
-        os.environ[RUN_FOLDER] = str(folder)
+    note_folder(folder)
     return folder
+
+
+@rank_zero_only
+def note_folder(folder: Path) -> None:
+    """Notes the folder of a run where a sweep reads it."""
+    os.environ[RUN_FOLDER] = str(folder)
 
 
 def _create(config: DictConfig) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from ..config.check import check
 from ..config.run_folder import SUMMARY, last_checkpoint, read_summary
 from ..config.stages import Stage, name_stages, stages_of
 from ..errors import ConfigError, ConfigProblem
-from ..files import RUN_FOLDER
-from ..learners.checkpoints.reading import log_once, misfit_of_previous
+from ..learners.checkpoints.reading import log_once
+from ..learners.checkpoints.starting import misfit_of_previous
 from ..report import write_summary
-from .folder import in_use, open_folder, write_composed
+from .folder import in_use, note_folder, open_folder, write_composed
 from .modes import MODES
 from .prepared import Prepared
 from .resuming import EarlierStages, continued, find_earlier_stages
@@ -81,8 +80,7 @@ def run_stages(
                 _free_memory()
             return _summarize(config, stages, folder)
     finally:
-        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            os.environ[RUN_FOLDER] = str(folder)
+        note_folder(folder)
 
 
 def _is_chosen(stage: Stage, config: DictConfig) -> bool:
@@ -101,6 +99,7 @@ def _tell(config: DictConfig, stages: Sequence[Stage], folder: Path) -> dict[str
     chosen = config.run.stage
     what = f"stage {chosen} of {folder}" if chosen else str(folder)
     log_once("%s has finished; run.resume=null runs it anew", what, is_warning=False)
+    note_folder(folder)
     return _summarize(config, stages, folder)
 
 

@@ -203,24 +203,6 @@ def _misfits(learner: Learner, match: Match, strict: bool | None, evaluates: boo
         )
 
 
-def misfit_of_previous(
-    learner: Learner, tensors: Mapping[str, Tensor], strict: bool | None
-) -> str | None:
-    """Says why the weights of an earlier stage do not serve a learner.
-
-    Args:
-        learner: The learner that is to take them.
-        tensors: The earlier learner's tensors by name; only their shapes matter.
-        strict: `run.strict_loading`; anything but True takes any share of them.
-    """
-    match = Match.between(learner.state_dict(), tensors)
-    if not match.loaded:
-        return f"nothing of the stage before fits the model: {match}"
-    if strict and not match.is_whole:
-        return f"does not fit the model as run.strict_loading=true asks: {match}"
-    return None
-
-
 def _class_problems(
     learner: Learner, checkpoint: Checkpoint, match: Match, evaluates: bool
 ) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from ...config.facts import DataFacts
 from ...config.instantiate import instantiate, plain
@@ -183,3 +183,21 @@ def leave_frozen_out(learner: Learner, config: DictConfig, loaded: Collection[st
         names = {"prefix": source.prefix, "into": source.into}
         given = {"path": str(source.file.resolve()), **names}
     learner.frozen = find_source(learner, rebuilt, loaded, given)
+
+
+def misfit_of_previous(
+    learner: Learner, tensors: Mapping[str, Tensor], strict: bool | None
+) -> str | None:
+    """Says why the weights of an earlier stage do not serve a learner.
+
+    Args:
+        learner: The learner that is to take them.
+        tensors: The earlier learner's tensors by name; only their shapes matter.
+        strict: `run.strict_loading`; anything but True takes any share of them.
+    """
+    match = Match.between(learner.state_dict(), tensors)
+    if not match.loaded:
+        return f"nothing of the stage before fits the model: {match}"
+    if strict and not match.is_whole:
+        return f"does not fit the model as run.strict_loading=true asks: {match}"
+    return None
