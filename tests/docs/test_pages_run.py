@@ -54,7 +54,6 @@ def folder(
         path = tmp_path / "data" / f"{subset}-v2.npz"
         np.savez(path, images=values, targets=np.arange(10) % 2)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     for name in [n for n, m in sys.modules.items() if _lies_in(m, tmp_path)]:
         del sys.modules[name]
