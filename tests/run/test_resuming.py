@@ -171,11 +171,23 @@ def test_checkpoints_are_written_at_the_interval_and_at_the_end_alone(
     assert [path.name for path in (folder / "checkpoints").glob("last*")] == ["last.ckpt"]
 
 
-@pytest.mark.parametrize("killed_at", [3, 4, 5, 7])  # an epoch has five steps
+@pytest.mark.parametrize(  # an epoch has five steps
+    ("validated", "saved", "killed_at"),
+    [
+        ("run.validate_every=4", 2, 3),
+        ("run.validate_every=4", 2, 4),
+        ("run.validate_every=4", 2, 5),
+        ("run.validate_every=4", 2, 7),
+        ("run.validate_every=7", 5, 6),
+        ("run.validate_every=5", 5, 6),
+        ("run.validate_every=2 epochs", 5, 7),
+        ("++trainer.val_check_interval=3", 5, 6),
+    ],
+)
 def test_a_run_goes_on_from_a_checkpoint_between_validations(
-    tmp_path: Path, killed_at: int
+    tmp_path: Path, validated: str, saved: int, killed_at: int
 ) -> None:
-    settings = ["run.checkpoint_every=2 steps", "run.validate_every=4", "data.test=null"]
+    settings = [f"run.checkpoint_every={saved} steps", validated, "data.test=null"]
     never, mark = dying(-1, tmp_path), tmp_path / "mark"
     whole, expected = fit(tmp_path / "whole", *settings, never)
     settings.append("run.resume=auto")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ class CarryBestOver(pl.Callback):
 
 
 class BeginNextEpoch(pl.Callback):
-    """Lets a run without validation that stopped at the end of an epoch begin with the next one.
+    """Lets a run that stopped at the end of an epoch without a validation begin with the next one.
 
     Lightning takes an epoch that no validation has followed for unfinished where the length is
     given in steps, and would read one more batch in it.
@@ -185,14 +186,37 @@ class BeginNextEpoch(pl.Callback):
         """Counts the epoch as completed."""
         loops = checkpoint.get("loops", {}).get("fit_loop", {})
         epochs, batches = loops.get("epoch_progress"), loops.get("epoch_loop.batch_progress")
-        if trainer.state.fn != TrainerFn.FITTING or trainer.limit_val_batches != 0 or not epochs:
+        if trainer.state.fn != TrainerFn.FITTING or not epochs or not batches:
             return
         current = epochs["current"]
-        if current["completed"] < current["processed"] == current["started"] and batches:
+        is_at_end = current["completed"] < current["processed"] == current["started"]
+        if is_at_end and not _ends_with_validation(trainer, epochs, batches):
             for counts in (current, epochs["total"]):
                 counts["completed"] = counts["processed"]
             batches["current"] = dict.fromkeys(batches["current"], 0)
             batches["is_last_batch"] = False
+
+
+def _ends_with_validation(
+    trainer: pl.Trainer, epochs: Mapping[str, Any], batches: Mapping[str, Any]
+) -> bool:
+    """Whether the epoch that a checkpoint is the end of is one that a validation follows.
+
+    Args:
+        trainer: The trainer that goes on.
+        epochs: Lightning's counts of epochs in the checkpoint.
+        batches: Its counts of batches, of the epoch and in all.
+    """
+    if trainer.limit_val_batches == 0:
+        return False
+    every, interval = trainer.check_val_every_n_epoch, trainer.val_check_interval
+    if every is not None and epochs["total"]["processed"] % every:
+        return False
+    if isinstance(interval, float):
+        interval = max(1, int(interval * batches["current"]["ready"]))
+    if not isinstance(interval, int):
+        return True  # by time, which is not known
+    return bool(batches["total" if every is None else "current"]["ready"] % interval == 0)
 
 
 class MatchLoggedSteps(pl.Callback):
