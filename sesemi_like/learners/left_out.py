@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
+from ..distributed import gather_objects
 from ..models.norm import sees_batch
 from ..trees import tree_leaves
 from .forwards import ForwardPlan
@@ -55,7 +56,8 @@ class RowChoice:
         """
         if not self.is_open:
             return
-        reasons = {name: self._reason_against(plan, name, batch) for name in sorted(plan.weighed)}
+        found = {name: self._reason_against(plan, name, batch) for name in sorted(plan.weighed)}
+        reasons = _agreed(found)
         self._exact = [name for name, reason in reasons.items() if reason is None]
         for name, reason in reasons.items():
             if reason is not None:
@@ -108,6 +110,12 @@ class RowChoice:
             if not _is_exact(half, batch):
                 return "other rows change when some are left out, or random numbers are drawn"
         return None
+
+
+def _agreed(own: dict[str, str | None]) -> dict[str, str | None]:
+    """The reasons of all processes, which may have tried it on other rows."""
+    of_processes = gather_objects(own)
+    return {name: next(filter(None, (r[name] for r in of_processes)), None) for name in own}
 
 
 def _is_exact(half: ForwardPlan, batch: Mapping[str, Any]) -> bool:

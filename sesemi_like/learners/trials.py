@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import torch
+
+from ..distributed import gather_rows, world_size
+
 NEEDED_GAIN = 0.95
 """Another way must save a twentieth of the time, so that chance does not choose between equals."""
 
@@ -24,6 +28,7 @@ def is_faster(
     other: Callable[[], object],
     usual: Callable[[], object],
     clock: Callable[[], float] = time.perf_counter,
+    device: torch.device | str = "cpu",
 ) -> bool:
     """Times two ways in turn until one has won :data:`LEAD` pairs more than the other.
 
@@ -32,34 +37,50 @@ def is_faster(
     unless the other has won every pair: chance disturbs runs that long little. Both have been run
     before: the first run of a kernel may choose and build it.
 
+    Of several processes the slowest counts, as in a step. All of them make equally many runs, for
+    what is run may wait for the other processes itself, and find the same.
+
     Args:
         other: Does it the other way; of a GPU's work waits for the end.
         usual: Does it the usual way.
         clock: Returns seconds.
+        device: Where the processes communicate.
     """
-    lead, begin = 0, clock()
+    lead, spent = 0, 0.0
     for pairs in range(1, MAX_PAIRS + 1):
-        lead += 1 if _wins(other, usual, clock, is_first=pairs % 2 == 0) else -1
+        seconds = _seconds_of_pair(other, usual, clock, is_first=pairs % 2 == 0)
+        of_other, of_usual = _slowest(seconds, device)
+        spent += of_other + of_usual
+        lead += 1 if of_other < NEEDED_GAIN * of_usual else -1
         if abs(lead) == LEAD:
             return lead > 0
-        if clock() - begin > MAX_SECONDS:
+        if spent > MAX_SECONDS:
             return lead == pairs
     return False
 
 
-def _wins(
+def _seconds_of_pair(
     other: Callable[[], object],
     usual: Callable[[], object],
     clock: Callable[[], float],
     *,
     is_first: bool,
-) -> bool:
+) -> tuple[float, float]:
     """Times a pair; the order changes, as one run may leave memory or caches to the next."""
     if is_first:
-        seconds = _seconds(other, clock)
-        return seconds < NEEDED_GAIN * _seconds(usual, clock)
-    limit = NEEDED_GAIN * _seconds(usual, clock)
-    return _seconds(other, clock) < limit
+        of_other = _seconds(other, clock)
+        return of_other, _seconds(usual, clock)
+    of_usual = _seconds(usual, clock)
+    return _seconds(other, clock), of_usual
+
+
+def _slowest(seconds: tuple[float, float], device: torch.device | str) -> tuple[float, float]:
+    """The longest times of all processes."""
+    if world_size() == 1:
+        return seconds
+    gathered = gather_rows(torch.tensor([seconds], device=device), equal=True)
+    other, usual = gathered.amax(dim=0).tolist()
+    return other, usual
 
 
 def _seconds(run: Callable[[], object], clock: Callable[[], float]) -> float:

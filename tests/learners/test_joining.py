@@ -1,6 +1,7 @@
 """Joined or separate forwards: trying changes nothing, and the choice changes speed alone."""
 
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from composing import composed
 from processes import in_processes
 from torch import nn
 
+from sesemi_like.distributed import all_sum
 from sesemi_like.learners.forwards import ForwardPlan
 from sesemi_like.learners.joining import is_joined_faster, joined_where_exact, without_inexact
 from sesemi_like.models.backbones.base import Backbone, global_average
@@ -281,6 +283,64 @@ def test_rows_are_joined_only_where_that_works_on_all_processes(
 ) -> None:
     in_processes(choose_in_two_processes, tmp_path, fails)
     assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == [str(not fails)] * 2
+
+
+class Together(nn.Module):
+    """A network that waits for the other process in each call, which joining slows down there."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.layer, self.rank, self.seconds, self.calls = nn.Linear(3, 3), rank, 0.0, 0
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        total = all_sum(rows.detach().sum())
+        # Two calls take 2 s; one of all rows takes 1 s here, and on the other process 2.5 s.
+        self.seconds += 2.5 if self.rank and len(rows) == 10 else 1.0
+        return self.layer(rows) + total
+
+    def clock(self) -> float:
+        return self.seconds
+
+
+def try_together(rank: int, folder: Path) -> None:
+    """Joining is faster on the first process and slower on the second one."""
+    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
+    network = Together(rank)
+    plans = both_plans(Networks({"net": network}))
+    chosen = is_joined_faster(*plans, BATCH, nullcontext(), network.clock)
+    total = all_sum(torch.tensor(network.calls))
+    (folder / str(rank)).write_text(f"{chosen} {network.calls * 2 == total}")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_that_wait_for_each_other_in_a_call_try_it_equally_often(tmp_path: Path) -> None:
+    in_processes(try_together, tmp_path)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["False True"] * 2
+
+
+class ExactOnOne(nn.Module):
+    """A network whose rows depend on each other on one of two processes alone."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.layer, self.rank = nn.Linear(3, 3), rank
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.layer(rows - rows.mean(dim=0)) if self.rank else self.layer(rows)
+
+
+def drop_in_two_processes(rank: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
+    separate, joined = both_plans(Networks({"net": ExactOnOne(rank)}))
+    found = without_inexact(separate, joined, BATCH)
+    (folder / str(rank)).write_text(str(sorted(found.stacked)))
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_agree_on_what_is_exact(tmp_path: Path) -> None:
+    in_processes(drop_in_two_processes, tmp_path)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["[]"] * 2
 
 
 def gradients(learner: Any, batch: Any) -> Any:
