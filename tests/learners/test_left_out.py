@@ -162,7 +162,7 @@ def test_auto_leaves_rows_out_where_running_half_of_them_is_faster(
 def test_a_resumed_run_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sesemi_like.learners.left_out.is_joined_faster", lambda *_: False)
     first = decided(FixMatch({"norm": "group", "threshold": 1.0, "rows": "on"}), make_batch())
-    checkpoint: dict[str, Any] = {}
+    checkpoint: dict[str, Any] = {"state_dict": first.state_dict()}
     first.on_save_checkpoint(checkpoint)
     resumed = FixMatch({"norm": "group", "threshold": 1.0}).double()
     resumed.make_plan(FIELDS)
