@@ -16,6 +16,7 @@ from ..config.check import named_loaders
 from ..config.headline import Headline
 from ..config.instantiate import instantiate, plain
 from ..config.length import RunLength
+from ..config.tags import tags_of
 from ..config.targets import foreign_problem
 from ..devices import Devices
 from ..errors import ConfigError, ConfigProblem
@@ -116,9 +117,8 @@ def _own_loggers(run: DictConfig, folder: Path) -> list[Logger]:
     """The loggers of a run without any in its config; one that goes on in its folder adds to it."""
     path = run.resume_from_checkpoint
     goes_on = path is not None and Path(path).is_relative_to(folder)
-    return metrics_loggers(
-        folder, from_step=read_metadata(path)["global_step"] if goes_on else None
-    )
+    from_step = read_metadata(path)["global_step"] if goes_on else None
+    return metrics_loggers(folder, from_step=from_step, tags=tags_of(run))
 
 
 def callback_keys(config: DictConfig) -> list[str]:

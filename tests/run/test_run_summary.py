@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from composing import composed
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sesemi_like.cli import command as cli
 from sesemi_like.run.execute import run
@@ -89,3 +90,17 @@ def test_the_command_records_method_groups_and_overrides(
     assert tested["method"] == "supervised"
     assert tested["groups"] == {**found["groups"], "evaluation": "knn"}
     assert tested["overrides"] == given
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("[baseline,long]", "baseline, long"), ("null", "quickstart")]
+)
+def test_tags_are_in_the_summary_and_shown_by_tensorboard(
+    given: str, expected: str, tmp_path: Path
+) -> None:
+    short = ["run.num_iterations=1", "data.val=null", "data.test=null", f"run.tags={given}"]
+    content = run(composed("quickstart", *TINY, *short, f"run.dir={tmp_path}"))
+    assert content["tags"] == expected.split(", ")
+    events = EventAccumulator(str(Path(content["folder"]) / "tensorboard")).Reload()
+    (shown,) = events.Tensors("tags/text_summary")
+    assert shown.tensor_proto.string_val == [expected.encode()]
