@@ -82,9 +82,11 @@ class Claim:
 
     Args:
         folder: The folder.
+        of_forked: Whether it lasts until forked processes have ended too. Those that load data
+            notice only after some seconds that the process which they load for was killed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, of_forked: bool = True) -> None:
         self._release: Callable[[], object] | None = None
         try:
             is_claimed(folder)  # removes the marks of processes that have ended
@@ -94,6 +96,8 @@ class Claim:
         _share(Path(name))
         if lock_descriptor(descriptor):
             self._release = weakref.finalize(self, os.close, descriptor)
+            if not of_forked:
+                _not_of_forked.add(self)
         else:
             os.close(descriptor)
             Path(name).unlink(missing_ok=True)
@@ -102,6 +106,19 @@ class Claim:
         """Ends the claim; nothing happens where it has ended."""
         if self._release is not None:
             self._release()
+
+
+_not_of_forked: weakref.WeakSet[Claim] = weakref.WeakSet()
+
+
+def _release_in_forked() -> None:
+    """Closes the files of such claims in a forked process, which leaves them locked elsewhere."""
+    for claim in list(_not_of_forked):
+        claim.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_in_forked)
 
 
 def is_claimed(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sesemi_like.locks import lock_descriptor, locked, remove_unlocked
+from sesemi_like.locks import is_claimed, lock_descriptor, locked, remove_unlocked
 
 HOLDER = """
     import os, sys, time
@@ -98,3 +98,37 @@ def test_whoever_may_write_to_a_folder_may_lock_in_it(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o660
+
+
+FORKING = """
+    import os, sys, time
+    from pathlib import Path
+    from sesemi_like.locks import Claim
+
+    claim = Claim(Path(sys.argv[1]), of_forked=sys.argv[2] == "True")
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("of_forked", [True, False])
+def test_a_claim_may_end_with_its_process_though_forked_ones_go_on(
+    tmp_path: Path, of_forked: bool
+) -> None:
+    """Workers of a killed process notice that only after some seconds."""
+    command = [sys.executable, "-c", textwrap.dedent(FORKING), str(tmp_path), str(of_forked)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    try:
+        time.sleep(0.3)  # until the child has begun
+        assert is_claimed(tmp_path)
+        process.kill()
+        process.wait()
+        assert is_claimed(tmp_path) is of_forked
+    finally:
+        os.kill(child, 9)

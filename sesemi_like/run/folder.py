@@ -81,7 +81,7 @@ def in_use(folder: Path) -> Iterator[None]:
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         yield
         return
-    claim = Claim(folder)
+    claim = Claim(folder, of_forked=False)
     try:
         yield
     finally:

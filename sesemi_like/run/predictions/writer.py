@@ -101,7 +101,7 @@ class PredictionWriter(pl.Callback):
         folder.mkdir(parents=True, exist_ok=True)
         if is_claimed(folder):
             return folder, None
-        self._claim = Claim(folder)
+        self._claim = Claim(folder, of_forked=False)
         finished = PartStore(folder).finished()
         if finished:
             log.info("%d of %d parts of the predictions are there", len(finished), len(self.parts))
