@@ -87,7 +87,7 @@ class EvaluatedLosses:
             ``{head: {term: (N, 4)}}``, float64; the columns are what a sample adds to the sum over
             all samples and to what that is divided by, the term's coefficient, and the weight of
             the head. Where a loss has not a row for each sample, its sums are spread evenly over
-            the samples of the batch.
+            the samples of the batch, and one number of all rows counts once for each sample.
         """
         count, found = len(batch["index"]), {}
         with _unchanged(*(term.head for term in self.terms.values()), self._shared):
@@ -109,13 +109,20 @@ class EvaluatedLosses:
 
 
 def _per_sample(values: LossValues, reduction: str, count: int, weight: float) -> Tensor:
-    sums, divisors = SHARES[reduction](values)
-    shares = torch.stack([sums, divisors], dim=1)
-    if len(shares) != count:
+    shares = torch.stack((_reduced if values.reduced else SHARES[reduction])(values), dim=1)
+    if values.reduced:
+        shares = shares.expand(count, 2)
+    elif len(shares) != count:
         shares = shares.sum(dim=0).expand(count, 2) / max(count, 1)
     coefficient = torch.as_tensor(values.coefficient, dtype=shares.dtype, device=shares.device)
     constants = torch.stack([coefficient.detach(), torch.full_like(coefficient, weight)])
     return torch.cat([shares, constants.expand(count, 2)], dim=1)
+
+
+def _reduced(values: LossValues) -> tuple[Tensor, Tensor]:
+    """A number that no reduction changes, as that of a single row."""
+    own = values.losses.double().reshape(1)
+    return own, torch.ones_like(own)
 
 
 def _mean(values: LossValues) -> tuple[Tensor, Tensor]:

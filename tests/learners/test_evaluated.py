@@ -64,6 +64,17 @@ class CrossLossHead(LossHead):
         return LossOutputs(outputs["image"]["features"][::2, 0])
 
 
+class MeanLossHead(LossHead):
+    """One number of all rows, which no reduction changes."""
+
+    def forwards(self, fields: Any) -> Any:
+        return {"image": Forward("pairs.image", "image_encoder")}
+
+    def forward(self, outputs: Any, step: Any) -> LossOutputs:
+        mean = outputs["image"]["features"].mean()
+        return LossOutputs({"mean": LossValues(mean, coefficient=0.3, reduced=True)})
+
+
 class TwoFields(Learner):
     def build_networks(self) -> Networks:
         return Networks({"image_encoder": Encoder(), "text_encoder": Encoder()})
@@ -183,6 +194,16 @@ def test_losses_without_a_row_per_sample_are_spread_over_the_batch() -> None:
     assert rows[:, 1].sum().item() == pytest.approx(3)
     expected = 2 * given["image"][::2, 0].double().sum().item()
     assert rows[:, 0].sum().item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "weighted_mean", "sum"])
+def test_a_number_of_all_rows_is_averaged_over_samples(reduction: str) -> None:
+    found = learner(heads={"square": MeanLossHead()}, reduction=reduction)
+    batches = batch(0, 6), batch(6, 4)
+    rows = losses_of(found, *batches)["mean"]
+    expected = 2 * torch.cat([given["image"] for given in batches]).double().mean().item()
+    assert (rows[:, 0].sum() / rows[:, 1].sum()).item() == pytest.approx(expected)
+    assert rows[:, 2:].tolist() == [[pytest.approx(0.3), 3.0]] * 10
 
 
 def test_a_head_and_an_evaluator_share_a_forward_and_state_stays() -> None:
