@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -33,12 +33,7 @@ from .step_log import StepLog
 from .steps import is_written, next_step, trainer_of
 from .trainable import announce_counts
 
-if TYPE_CHECKING:
-    pass
-
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Learner(BuiltLearner):
@@ -121,8 +116,12 @@ class Learner(BuiltLearner):
         """The networks whose rows of weight zero are left out; None while that is open."""
         return self._choice.rows_in_use if self._choice else None
 
+    def on_train_epoch_start(self) -> None:
+        """Makes an epoch's passes, before the first step that may be skipped and undone."""
+        self._passes.run(self, self.trainer.current_epoch)
+
     def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Makes an epoch's passes, and decides at the first batch of all how forwards are run."""
+        """Decides at the first batch of all how forwards are run."""
         # Lightning starts no epoch in a run that is resumed from between two.
         self._passes.run(self, self.trainer.current_epoch)
         if self._choice is not None and self._choice.is_open:

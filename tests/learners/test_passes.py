@@ -15,6 +15,7 @@ import sesemi_like
 from sesemi_like import Classifier
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
+from sesemi_like.models.heads.loss import Forward, LossHead, LossOutputs
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare
@@ -116,3 +117,22 @@ def test_a_loader_that_is_read_in_passes_alone_is_loaded() -> None:
     prepared = prepare(config, check(config, MODES))
     assert set(prepared.data.loaders) >= {"train.pool", "train.unlabeled"}
     assert "pool" not in prepared.data.fields
+
+
+class NanLossHead(LossHead):
+    """A loss that is nan in the second epoch."""
+
+    def forwards(self, fields: Any) -> dict[str, Forward]:
+        return {"strong": Forward("unlabeled.strong", "classifier")}
+
+    def forward(self, outputs: Any, step: Any) -> LossOutputs:
+        losses = outputs["strong"]["logits"].sum(dim=1)
+        return LossOutputs(losses * (float("nan") if step.epoch == 1 else 0.0))
+
+
+def test_a_skipped_step_does_not_undo_the_pass_before_it(tmp_path: Path) -> None:
+    """All steps of the second epoch are skipped."""
+    nan = f"+{HEADS}.nan.head._target_={__name__}.NanLossHead"
+    folder, summary = fit(tmp_path, *TABLE, nan, "run.on_nonfinite=skip")
+    assert summary["skipped_steps"] == 5
+    assert weights(folder)[f"{BUFFERS}.received"] == 2
