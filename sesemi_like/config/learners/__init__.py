@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from . import classifier
 from .base import LearnerEntry
@@ -30,3 +34,21 @@ def learner_entry(config: DictConfig) -> LearnerEntry | None:
         config, "learner._target_", throw_on_missing=False, throw_on_resolution_failure=False
     )
     return LEARNERS.get(str(target))
+
+
+def with_defaults(hparams: Mapping[str, Any], entry: LearnerEntry) -> Mapping[str, Any]:
+    """Fills in the defaults of keys that hyperparameters lack, such as those of earlier versions.
+
+    Args:
+        hparams: Hyperparameters as plain values.
+        entry: Their learner.
+
+    Returns:
+        The same with every key of the struct, or as they are where they do not fit it.
+    """
+    struct = OmegaConf.structured(entry.struct).hparams
+    try:
+        filled: Any = OmegaConf.to_container(OmegaConf.merge(struct, dict(hparams)))
+    except OmegaConfBaseException:
+        return hparams
+    return dict(filled)

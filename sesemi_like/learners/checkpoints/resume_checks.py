@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...config.learners import LEARNERS, with_defaults
+from ...config.locate import locate
 from ...errors import ConfigError, ConfigProblem, as_yaml
 from ...schedulers.lr import WarmupLR
 from .. import param_groups
@@ -149,7 +151,12 @@ def _follows_settings(schedule: Any) -> bool:
 def _changes(learner: Learner, checkpoint: Checkpoint) -> list[tuple[str, Any, Any]]:
     if not checkpoint.hparams:
         return []
-    return list(hparams_differences(learner.settings, checkpoint.hparams))
+    both: list[Mapping[str, Any]] = [learner.settings, checkpoint.hparams]
+    for entry in LEARNERS.values():
+        kind: Any = locate(entry.struct._target_, learner.key).func
+        if isinstance(learner, kind):
+            both = [with_defaults(hparams, entry) for hparams in both]
+    return list(hparams_differences(*both))
 
 
 def _hparams_differences(learner: Learner, checkpoint: Checkpoint) -> Iterator[str]:

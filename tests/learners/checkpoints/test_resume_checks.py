@@ -162,6 +162,23 @@ def test_a_run_that_goes_on_unchanged_says_nothing(
     assert not caplog.text
 
 
+def test_keys_that_an_earlier_version_lacked_have_their_defaults(
+    stopped: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    content = torch.load(stopped, weights_only=True)
+    content["global_step"] = 5
+    hparams = content["hyper_parameters"]["hparams"]
+    del hparams["no_decay_1d"], hparams["save_frozen"]
+    del hparams["model"]["rows"], hparams["model"]["input_field"], hparams["model"]["networks"]
+    del hparams["model"]["supervised_loss"]["target"], hparams["model"]["ema"]["mode"]
+    torch.save(content, tmp_path / "x.ckpt")
+    with caplog.at_level("WARNING", logger="sesemi_like"):
+        prepared(tmp_path / "x.ckpt", "run.num_iterations=10")
+        assert not caplog.text
+        prepared(tmp_path / "x.ckpt", "run.num_iterations=10", "learner.hparams.model.rows=off")
+    assert "learner.hparams.model.rows is 'off' instead of 'auto'" in caplog.text
+
+
 def test_a_checkpoint_of_version_0_1_goes_on_and_says_that_it_drew_otherwise(
     stopped: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
