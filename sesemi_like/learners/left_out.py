@@ -90,12 +90,13 @@ class RowChoice:
         return plan.variant(selecting=self.in_use) if self.in_use else plan
 
     def resume(self, used: Collection[str] | None) -> None:
-        """Goes on as the run of a checkpoint did, where that is open.
+        """Goes on as the run of a checkpoint did, where a trial would decide otherwise.
 
         Args:
             used: Its :attr:`in_use`.
         """
-        if self.is_open and used is not None and self._weighed.issuperset(used):
+        is_tried = self.is_open and self.setting == "auto"
+        if is_tried and used is not None and self._weighed.issuperset(used):
             self.in_use = sorted(used)
 
     def _reason_against(self, plan: ForwardPlan, name: str, batch: Mapping[str, Any]) -> str | None:

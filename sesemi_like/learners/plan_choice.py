@@ -78,7 +78,7 @@ class PlanChoice:
         """Goes on as the run of a checkpoint did, where that is open.
 
         Args:
-            checkpoint: Its `forward` and `rows`.
+            checkpoint: Its `forward` and `rows`; earlier versions, which ran all rows, noted none.
         """
         self._forward.resume(checkpoint.get("forward"))
-        self._rows.resume(checkpoint.get("rows"))
+        self._rows.resume(checkpoint.get("rows", []))

@@ -172,6 +172,27 @@ def test_a_resumed_run_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> Non
     assert resumed.plan.selecting == {"classifier"}
 
 
+def resumed_with(setting: str, checkpoint: dict[str, Any]) -> Any:
+    resumed = FixMatch({"norm": "group", "threshold": 1.0, "rows": setting}).double()
+    resumed.make_plan(FIELDS)
+    resumed.on_load_checkpoint({"state_dict": resumed.state_dict(), **checkpoint})
+    resumed._choice.decide(make_batch(), nullcontext)
+    return resumed.rows_in_use
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_all_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sesemi_like.learners.left_out.is_joined_faster", lambda *_: True)
+    assert resumed_with("auto", {}) == []
+    assert resumed_with("auto", {"rows": None}) == ["classifier"]  # it had not decided yet
+
+
+def test_what_is_asked_for_counts_more_than_what_was_done_before() -> None:
+    assert resumed_with("on", {"rows": []}) == ["classifier"]
+    assert resumed_with("off", {"rows": ["classifier"]}) == []
+
+
 def test_it_is_said_where_all_rows_are_run(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         decided(FixMatch({"norm": "batch", "threshold": 1.0, "rows": "on"}), make_batch())
