@@ -147,13 +147,15 @@ def _arrow(array: npt.NDArray[Any]) -> Any:
 
 
 def _merge_parquet(parts: Sequence[Path], target: Path) -> None:
+    import pyarrow as pa
     from pyarrow import parquet
 
-    with replacing(target) as file:
-        schema = parquet.read_schema(parts[0])
-        with parquet.ParquetWriter(file, schema) as writer:
-            for path in parts:
-                writer.write_table(parquet.read_table(path).cast(schema))
+    # A part whose lists are all empty, or whose numbers are all whole, shows less of their type.
+    schemas = [parquet.read_schema(path) for path in parts]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    with replacing(target) as file, parquet.ParquetWriter(file, schema) as writer:
+        for path in parts:
+            writer.write_table(parquet.read_table(path).cast(schema))
 
 
 def _encode_npy(part: Part) -> bytes:
