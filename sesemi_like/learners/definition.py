@@ -110,7 +110,8 @@ class LearnerDefinition(pl.LightningModule):
         """Names the requests that a batch field already answers, such as cached latents.
 
         Args:
-            fields: The field names of every train loader.
+            fields: The field names of every train loader; of evaluated data those of their one
+                loader, whatever it is called, so that loaders are best gone through.
 
         Returns:
             ``{request: full name of the field}``: such a request is read and not run.

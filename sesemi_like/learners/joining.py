@@ -22,7 +22,7 @@ from .trials import is_faster
 log = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-4
-"""Of the largest value: float32 rounding differs by far less, statistics by far more."""
+"""Of the largest value: float32 rounding differs by far less, rows that see each other by more."""
 
 
 class ForwardChoice:
@@ -130,7 +130,7 @@ def without_inexact(
     apart = joined.called - joined.stacked
     for name in joined.stacked:
         one, other = (_run_and_read(joined.part(name, joined=j), batch) for j in (False, True))
-        if one is None or other is None or not all(map(_is_close, one, other)):
+        if one is None or other is None or not all(map(is_close, one, other)):
             apart.add(name)
     apart.update(*gather_objects(apart))  # processes that try it on other rows run it alike
     return separate.variant(joined=True, apart=apart)
@@ -149,7 +149,8 @@ def _run_and_read(plan: ForwardPlan, batch: Mapping[str, Any]) -> list[Tensor] |
         return [*leaves, *(value.clone() for value in plan.modules.buffers())]
 
 
-def _is_close(one: Tensor, other: Tensor) -> bool:
+def is_close(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors differ by no more than rounding."""
     if one.shape != other.shape or not one.is_floating_point():
         return torch.equal(one, other)
     scale = float(one.abs().max()) if one.numel() else 0.0

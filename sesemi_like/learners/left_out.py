@@ -15,13 +15,10 @@ from ..distributed import gather_objects
 from ..models.norm import sees_batch
 from ..trees import tree_leaves
 from .forwards import ForwardPlan
-from .joining import is_joined_faster
+from .joining import is_close, is_joined_faster
 from .side_effects import without_side_effects
 
 log = logging.getLogger(__name__)
-
-_TOLERANCE = 1e-4
-"""Of the largest value: float32 rounding differs by far less, rows that see each other by more."""
 
 
 class RowChoice:
@@ -133,19 +130,12 @@ def _is_exact(half: ForwardPlan, batch: Mapping[str, Any]) -> bool:
         return False
     if not torch.equal(torch.get_rng_state(), begin):
         return False
-    return all(map(_is_close, *answers))
+    return all(map(is_close, *answers))
 
 
 def _every_second(answers: Any) -> list[Tensor]:
     leaves = [leaf for leaf in tree_leaves(answers) if isinstance(leaf, Tensor)]
     return [leaf[::2] if leaf.ndim else leaf for leaf in leaves]
-
-
-def _is_close(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape or not one.is_floating_point():
-        return torch.equal(one, other)
-    scale = float(one.abs().max()) if one.numel() else 0.0
-    return torch.allclose(one, other, rtol=0, atol=_TOLERANCE * scale)
 
 
 def _saves_time(
