@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,11 +138,15 @@ class EvaluatedForwards:
         """
         if not names and step is None:
             return {}
-        answers = self._plan(frozenset(batch), names, step is not None).run(batch)
-        outputs = answers.pop(_EVALUATED, {})
-        for name in names:
-            self.answers[name] = frozenset(_keys(outputs[name]))
-        return outputs if step is None else outputs | {LOSSES: self.losses.of(answers, batch, step)}
+        plan = self._plan(frozenset(batch), names, step is not None)
+        with nullcontext() if step is None else self.losses.unchanged():
+            answers = plan.run(batch)
+            outputs = answers.pop(_EVALUATED, {})
+            for name in names:
+                self.answers[name] = frozenset(_keys(outputs[name]))
+            if step is not None:
+                outputs[LOSSES] = self.losses.of(answers, batch, step)
+        return outputs
 
     def _plan(self, fields: frozenset[str], names: Names, has_losses: bool) -> ForwardPlan:
         """One plan for all, so that what a head and an evaluator both need is run once."""

@@ -6,7 +6,7 @@ Shapes: N samples of a batch, M rows of a loss.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -90,17 +90,20 @@ class EvaluatedLosses:
             the samples of the batch, and one number of all rows counts once for each sample.
         """
         count, found = len(batch["index"]), {}
-        with _unchanged(*(term.head for term in self.terms.values()), self._shared):
-            for name, given in outputs.items():
-                term, loader = self.terms[name], self._loaders[name]
-                fields = {f"{loader}.{field}": value for field, value in batch.items()}
-                losses = term.head(given, replace(step, batch=fields))
-                weight = term.weight(step.index)
-                found[name] = {
-                    key: _per_sample(values, term.reduction, count, weight)
-                    for key, values in losses.terms.items()
-                }
+        for name, given in outputs.items():
+            term, loader = self.terms[name], self._loaders[name]
+            fields = {f"{loader}.{field}": value for field, value in batch.items()}
+            losses = term.head(given, replace(step, batch=fields))
+            weight = term.weight(step.index)
+            found[name] = {
+                key: _per_sample(values, term.reduction, count, weight)
+                for key, values in losses.terms.items()
+            }
         return found
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Restores the state of heads after what is run inside: their requests and :meth:`of`."""
+        return _unchanged(*(term.head for term in self.terms.values()), self._shared)
 
     @property
     def heads(self) -> dict[str, LossHead]:

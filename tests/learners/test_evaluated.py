@@ -214,6 +214,33 @@ def test_a_head_and_an_evaluator_share_a_forward_and_state_stays() -> None:
     assert found.terms["square"].head.seen == 0
 
 
+class CountingLossHead(LossHead):
+    """Counts the calls of its method, which a request goes through."""
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.tensor(0))
+
+    def forwards(self, fields: Any) -> Any:
+        return {"count": Forward(Forward("pairs.image", "image_encoder"), "self.count")}
+
+    def count(self, answer: Any) -> Tensor:
+        self.seen += 1
+        return answer["features"][:, 0] * self.seen
+
+    def forward(self, outputs: Any, step: Any) -> LossOutputs:
+        return LossOutputs(outputs["count"])
+
+
+def test_the_state_of_a_head_stays_where_its_methods_change_it() -> None:
+    found = learner(heads={"square": CountingLossHead()})
+    first, second = (losses_of(found, batch())["loss"] for _ in range(2))
+    assert torch.equal(first, second)
+    assert found.terms["square"].head.seen == 0
+
+
 def test_heads_that_the_data_cannot_satisfy_are_left_out_and_named() -> None:
     heads = {
         "square": SquareLossHead(),
