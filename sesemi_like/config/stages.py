@@ -21,6 +21,7 @@ from .structs import AppConfig
 PREVIOUS, SCRATCH = "previous", "scratch"
 _START = "start_from"
 _WEIGHTS = "run.pretrained_checkpoint_path"
+_SECTIONS = ("run", "data", "learner", "trainer", _START)
 
 _SHARED = {
     "id": "names the whole run",
@@ -173,7 +174,11 @@ def _content_problems(name: str, content: Any, config: DictConfig) -> Iterator[C
     rest = {section: value for section, value in content.items() if section != _START}
     if rest.get("stages") is not None:
         yield ConfigProblem(f"{key}.stages", rest["stages"], "a stage has none of its own")
-    yield from schema_problems(rest, AppConfig, key)
+    for problem in schema_problems(rest, AppConfig, key):
+        word = problem.key.removeprefix(f"{key}.")
+        unknown = word in rest and word not in _SECTIONS
+        expected = f"no such key; {suggest(word, _SECTIONS, noun='keys')}"
+        yield ConfigProblem(problem.key, problem.value, expected) if unknown else problem
     learner, run = rest.get("learner"), rest.get("run")
     if isinstance(learner, dict):
         target = learner.get("_target_", OmegaConf.select(config, "learner._target_"))

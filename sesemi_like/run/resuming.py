@@ -122,6 +122,8 @@ def _find_stages(config: DictConfig, stages: Sequence[Stage]) -> EarlierStages:
     for folder in earlier_folders(config):
         _refuse_claimed(folder, config)
         finished = [s.name for s in stages if read_summary(folder / s.folder) is not None]
+        if longer := _stage_that_is_longer(config, folder, stages, finished):
+            finished.remove(longer)
         left = {}
         for stage in stages:
             place = folder / stage.folder
@@ -133,6 +135,32 @@ def _find_stages(config: DictConfig, stages: Sequence[Stage]) -> EarlierStages:
             return EarlierStages(str(folder), seed, finished, left)
         log.info("%s: no stage left a checkpoint to go on from: passed over", folder)
     return EarlierStages()
+
+
+def _stage_that_is_longer(
+    config: DictConfig, folder: Path, stages: Sequence[Stage], finished: Sequence[str]
+) -> str | None:
+    """The last stage that has begun, if it has ended and is to have another length now.
+
+    Raises:
+        ConfigError: If it is an earlier one, with whose weights another has begun.
+    """
+    begun = [
+        s for s in stages if s.name in finished or (folder / s.folder / "checkpoints").is_dir()
+    ]
+    for stage in begun:
+        is_run = config.run.stage in (None, stage.name)
+        place = folder / stage.folder
+        if not is_run or stage.name not in finished or _has_length_of(stage.config, place):
+            continue
+        if stage is begun[-1]:
+            return stage.name
+        expected = (
+            f"stage {stage.name} of {folder} has ended with another length, and the next has "
+        )
+        expected += "begun with its weights; null runs all anew"
+        raise ConfigError([ConfigProblem("run.resume", config.run.resume, expected)])
+    return None
 
 
 def _refuse_claimed(folder: Path, config: DictConfig) -> None:
@@ -193,7 +221,9 @@ def _is_alike(config: DictConfig, folder: Path) -> bool:
     """Whether a run was of the same mode, and of stages or not."""
     theirs = _composed(folder)
     mode = OmegaConf.select(theirs, "run.mode")
-    return bool(mode == config.run.mode and bool(theirs.get("stages")) == bool(config.stages))
+    return bool(
+        mode == config.run.mode and bool(theirs.get("stages")) == bool(config.get("stages"))
+    )
 
 
 def _composed(folder: Path) -> DictConfig:

@@ -153,6 +153,8 @@ def _begun(
 ) -> DictConfig:
     """The config of a stage's run with the weights that it begins with, or goes on from."""
     if found := earlier.interrupted(stage):
+        sentence = "goes on after step %s in %s, its metrics and logs included"
+        log_once(sentence, found.step, found.folder, is_warning=False)
         return continued(stage.config, found)
     laid = copy.deepcopy(stage.config)
     if stage.follows:

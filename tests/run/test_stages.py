@@ -193,11 +193,44 @@ def test_what_a_stage_cannot_be_is_refused(tmp_path: Path) -> None:
     assert keys("run.stage=align", "stages=null") == {"run.stage"}
     assert keys("+stages.align.start_from=previous") == {"stages.align.start_from"}
     assert keys("stages.align=3") == {"stages.align"}
+    assert keys("+stages.align.start_frm=scratch") == {"stages.align.start_frm"}
     assert keys("+stages.align.stages={}") == {"stages.align.stages"}
     assert keys("+stages={a/b: {}}") == {"stages.a/b"}
     assert keys("+stages.align.run={gpus: 2, mode: TEST}") == {
         "stages.align.run.gpus", "stages.align.run.mode",
     }  # fmt: skip
+
+
+def test_a_misspelled_key_of_a_stage_is_told_with_those_it_has(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'start_from'\?.*learner, run, start_from"):
+        train(tmp_path, "+stages.align.start_frm=scratch")
+
+
+def test_the_last_stage_goes_on_where_it_is_to_be_longer_and_no_earlier_one(tmp_path: Path) -> None:
+    folder = train(tmp_path, "stages.end2end.run.num_iterations=3")["folder"]
+    longer = ("run.resume=auto", "stages.end2end.run.num_iterations=5")
+    summary = train(tmp_path, *longer)
+    assert (summary["folder"], summary["stages"]["end2end"]["steps"]) == (folder, 5)
+    assert train(tmp_path, *longer) == summary
+    with pytest.raises(ConfigError, match=r"run\.resume.*stage align of .* another length"):
+        train(tmp_path, *longer, "run.num_iterations=7")
+    assert (Path(folder) / "2_end2end" / "summary.json").is_file()
+
+
+def test_a_stage_that_goes_on_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(tmp_path, "run.stage=align")
+    with caplog.at_level(logging.INFO):
+        train(tmp_path, "run.stage=align", "run.resume=auto", "run.num_iterations=7")
+    assert "goes on after step 6 in " in caplog.text
+
+
+def test_going_on_without_stages_begins_anew(whole: Any, tmp_path: Path) -> None:
+    train(tmp_path, "stages.end2end=null")
+    config = composed(
+        "texts", f"run.dir={tmp_path / 'runs'}", "run.resume=auto", "~stages",
+        folder=tmp_path / "configs",
+    )  # fmt: skip
+    assert "stages" not in run(config, check(config, MODES))
 
 
 def test_a_stage_of_another_model_says_so_before_the_first_one_trains(tmp_path: Path) -> None:
