@@ -41,6 +41,8 @@ class Evaluator(ABC):
             raise ValueError(f"every: found {every}; must be at least 1")
         if on not in ("val", "test", "both"):
             raise ValueError(f"on: found {on!r}; must be val, test or both")
+        if isinstance(sets, str):
+            raise ValueError(f"sets: found {sets!r}; needs a list of names, [{sets}]")
         self.every, self.on, self.sets = every, on, tuple(sets)
 
     def is_run_on(self, split: str) -> bool:

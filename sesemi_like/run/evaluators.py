@@ -10,7 +10,7 @@ from ..config.instantiate import instantiate, plain
 from ..data import DataModule
 from ..data.checks.labels import class_problems
 from ..data.loading.keys import EVALUATED, EVALUATION, config_key, is_evaluated, short_name
-from ..errors import ConfigProblem, Problems, suggest
+from ..errors import ConfigError, ConfigProblem, Problems, suggest
 from ..evaluation import Accuracy, Evaluator, Losses, default_evaluators
 from ..evaluation.callback import needs_of
 from ..learners import Learner
@@ -24,14 +24,24 @@ def build_evaluators(config: Any, problems: Problems) -> dict[str, Evaluator]:
     """Builds the evaluators of a run.
 
     Args:
-        config: `run.evaluators`: configs by name, or None.
+        config: `run.evaluators`: configs by name, or None; one that is null is left out.
         problems: Collects the mistakes in those that cannot be built, which are left out.
     """
     evaluators = {}
     for name, evaluator in (plain(config) or {}).items():
         with problems.collecting():
-            evaluators[name] = instantiate(evaluator, key=f"run.evaluators.{name}")
+            if evaluator is not None:
+                evaluators[name] = _build(evaluator, f"run.evaluators.{name}")
     return evaluators
+
+
+def _build(config: Any, key: str) -> Evaluator:
+    built = instantiate(config, key=key) if isinstance(config, Mapping) else config
+    if not isinstance(built, Evaluator):
+        expected = "is no evaluator; needs the _target_ of one, such as "
+        expected += "sesemi_like.evaluation.Accuracy"
+        raise ConfigError([ConfigProblem(key, config, expected)])
+    return built
 
 
 def loaders_read(evaluators: Mapping[str, Evaluator], splits: Collection[str]) -> set[str]:

@@ -107,6 +107,11 @@ def test_without_a_label_there_is_nothing_to_measure(evaluator: Any) -> None:
         list(evaluator.evaluate(lambda name: bare, {"val": bare}))
 
 
+def test_one_set_is_given_as_a_list() -> None:
+    with pytest.raises(ValueError, match=r"^sets: found 'ood'; needs a list of names, \[ood\]"):
+        Accuracy(sets="ood")
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "message_part"),
     [(Accuracy, {"every": 0}, "every"), (KNN, {"k": 0}, "k"), (KNN, {"temperature": 0.0}, "temp")],

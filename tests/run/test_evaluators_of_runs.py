@@ -98,6 +98,17 @@ def test_what_an_evaluator_needs_and_nobody_offers_is_reported() -> None:
     assert "did you mean 'features'" in message
 
 
+@pytest.mark.parametrize("config", ["3", "{_target_: torch.nn.Identity}"])
+def test_what_is_no_evaluator_is_reported(config: str) -> None:
+    found = problems(f"+run.evaluators.x={config}")
+    assert "is no evaluator; needs the _target_ of one" in found["run.evaluators.x"]
+
+
+def test_an_evaluator_that_is_null_is_left_out() -> None:
+    found = prepare(composed("quickstart", *TINY, "evaluation=knn", "run.evaluators.knn=null"))
+    assert "knn" not in found.evaluation.evaluators
+
+
 def test_data_without_targets_can_be_evaluated_where_no_evaluator_needs_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
