@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from ..errors import ConfigError, ConfigProblem, suggest
 from ..evaluation.callback import needs_of
 from ..learners.evaluated import predict_samples
-from ..learners.lr_schedules import watched_metric
+from ..learners.lr_schedules import watched_metric, watches_a_metric
 from ..learners.outline import is_outline
 from ..trainer.build import callback_keys
 from .prepared import Prepared
@@ -39,22 +39,32 @@ def monitor_problems(prepared: Prepared, callbacks: Sequence[Any]) -> list[Confi
     }
     schedule = prepared.learner.settings.get("lr_scheduler")
     metric = watched_metric(schedule, prepared.headline)
+    early = []
     if schedule and metric and schedule.get("strict", True):
         watched["learner.hparams.lr_scheduler.monitor"] = metric
+        early = [*_early_problems(schedule, metric)]
     if prepared.config.run.headline is not None:
         watched["run.headline"] = prepared.headline.name
     loggers = [*callbacks, prepared.learner]
     is_open = any(type(logger).__module__.split(".")[0] not in _KNOWN for logger in loggers)
     known = None if is_open or not watched else _logged_metrics(prepared)
     if known is None:
-        return []
-    return [
+        return early
+    return early + [
         ConfigProblem(
             key, name, f"this run does not measure it; {suggest(name, known, noun='but')}"
         )
         for key, name in watched.items()
         if name not in known
     ]
+
+
+def _early_problems(schedule: Mapping[str, Any], metric: str) -> Iterator[ConfigProblem]:
+    """Finds a schedule that reads a figure of validation after a step, before there is one."""
+    is_early = schedule.get("interval") == "step" and schedule.get("frequency", 1) == 1
+    if is_early and metric.startswith("val/") and watches_a_metric(schedule):
+        expected = f"no step measures {metric}, which the schedule watches; needs epoch"
+        yield ConfigProblem("learner.hparams.lr_scheduler.interval", "step", expected)
 
 
 def _logged_metrics(prepared: Prepared) -> Collection[str] | None:

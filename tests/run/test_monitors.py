@@ -68,3 +68,11 @@ def test_evaluators_name_the_metrics_that_may_be_watched() -> None:
     names = prepared.evaluation.names(few)
     assert {"val/top1", "val/ema/top1", "val/loss", "val/knn_top1"} <= names
     assert "val/confusion" not in names
+
+
+def test_a_schedule_that_reads_validation_after_each_step_is_reported(tmp_path: Path) -> None:
+    override = "lr_scheduler=ReduceLROnPlateau"
+    config = composed("quickstart", *TINY, f"run.dir={tmp_path}", override)
+    with pytest.raises(ConfigError, match=r"interval: found 'step'.*val/top1.*needs epoch"):
+        run(config)
+    assert not list(tmp_path.iterdir())
