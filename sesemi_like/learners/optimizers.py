@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ..config.instantiate import instantiate
+from ..errors import ConfigError, ConfigProblem
 from .lr_schedules import build_schedule
 from .param_groups import as_arguments, parameter_groups, set_rates
 
@@ -35,8 +36,22 @@ def build_optimizer(learner: Learner, trainer: pl.Trainer | None) -> torch.optim
     config, key = learner.settings["optimizer"], f"{learner.key}.optimizer"
     groups, fused = parameter_groups(learner), fused_settings(config, trainer)
     optimizer: torch.optim.Optimizer = instantiate(config, as_arguments(groups), key=key, **fused)
+    if misfit := _misfit(optimizer, learner):
+        raise ConfigError([ConfigProblem(key, config.get("_target_"), misfit)])
     set_rates(optimizer, groups, key=key)
     return optimizer
+
+
+def _misfit(optimizer: torch.optim.Optimizer, learner: nn.Module) -> str | None:
+    """Why an optimizer of torch cannot train a learner; None where it can."""
+    if isinstance(optimizer, torch.optim.SparseAdam):
+        has_sparse = any(getattr(module, "sparse", False) for module in learner.modules())
+        return None if has_sparse else "takes sparse gradients, and no layer has them; choose Adam"
+    if isinstance(optimizer, torch.optim.LBFGS):
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        if any(parameter.ndim == 4 for parameter in parameters):
+            return "cannot train the weights of 2-d convolutions as they lie in memory here"
+    return None
 
 
 def with_schedule(learner: Learner, optimizer: torch.optim.Optimizer) -> OptimizerLRScheduler:

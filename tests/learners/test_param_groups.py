@@ -348,3 +348,14 @@ def test_classifier_trains_the_head_faster_than_the_backbone_by_hand() -> None:
         value, gradient = before[name]
         rate = 0.05 if ".backbone." in name else 0.1
         torch.testing.assert_close(parameter, value - rate * gradient)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [("SparseAdam", "takes sparse gradients"), ("LBFGS", "weights of 2-d convolutions")],
+)
+def test_optimizers_that_cannot_train_these_parameters_are_reported(
+    optimizer: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"learner\.hparams\.optimizer.*{expected}"):
+        prepare(composed("quickstart", *TINY, f"optimizer={optimizer}"))
