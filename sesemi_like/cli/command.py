@@ -22,7 +22,7 @@ from ..config.from_run import refuse_in_file, register_earlier_run
 from ..config.own_code import own_code
 from ..config.resolvers import register_resolvers
 from ..config.search_path import own_configs
-from ..config.store import register_configs
+from ..config.store import register_configs, restore_sections
 from ..errors import (
     SKIP_HINT,
     BatchError,
@@ -97,6 +97,7 @@ def _run(arguments: Namespace, wants_traceback: bool) -> None:
 
     def run_once(config: DictConfig) -> dict[str, Any]:
         composed.append(config)
+        restore_sections(config)
         refuse_in_file(config, arguments.config_name)
         with own_code(arguments.config_dir):  # anew, in the job of a launcher
             return job(config)

@@ -277,7 +277,17 @@ def _dataset_problems(dataset: DictConfig, key: str) -> Iterator[ConfigProblem]:
 
 
 def learner_problems(config: DictConfig, mode: Mode) -> Iterator[ConfigProblem]:
-    """Checks the section `learner`, where the learner has a struct."""
+    """Checks the section `learner`: its class, and the rest where the learner has a struct."""
+    if OmegaConf.is_missing(config, "learner"):
+        return  # told as every value that is needed
+    learner = config.learner
+    if not isinstance(learner, DictConfig):
+        yield ConfigProblem("learner", learner, "needs a mapping of _target_ and hparams")
+        return
+    if "_target_" not in learner:
+        expected = "needs the path of the learner's class, such as sesemi_like.Classifier"
+        yield ConfigProblem("learner._target_", None, expected)
+        return
     entry = learner_entry(config)
     if entry is not None and OmegaConf.get_type(config, "learner") is entry.struct:
         yield from entry.problems(config.learner, mode.trains)

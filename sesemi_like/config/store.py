@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.conf import HydraConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from .learners import LEARNERS
 from .overrides import reach_below_nulls
@@ -40,6 +40,19 @@ def register_configs(*, typed: bool = True) -> None:
         ConfigStore.instance().store(name=name, node=node, group=group, provider="sesemi_like")
     ConfigStore.instance().store(name="config", node=_hydra_settings(), group="hydra")
     reach_below_nulls()
+
+
+def restore_sections(config: DictConfig) -> None:
+    """Gives sections that `~section` took away their defaults again.
+
+    Args:
+        config: A composed config, which is changed.
+    """
+    defaults = OmegaConf.structured(AppConfig)
+    with open_dict(config):
+        for name in defaults:
+            if name not in config and not OmegaConf.is_missing(defaults, name):
+                config[name] = OmegaConf.select(defaults, str(name))
 
 
 def _hydra_settings() -> HydraConf:

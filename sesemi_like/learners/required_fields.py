@@ -13,11 +13,11 @@ from .base import Learner
 from .forwards import fields_of
 
 
-def draft_learner(config: Mapping[str, Any]) -> Learner | None:
+def draft_learner(config: Mapping[str, Any] | None) -> Learner | None:
     """Builds a learner that has its settings alone, to ask it about data that are yet to be read.
 
     Args:
-        config: The section `learner`.
+        config: The section `learner`; None where it is missing.
 
     Returns:
         The learner, without networks and loss heads; None where its class or its settings cannot

@@ -138,10 +138,14 @@ class _Preparation:
                 return choose_devices(self.run, self.trainer)
         return Devices("cpu", 1, "auto", 1)
 
+    @property
+    def _learner_section(self) -> Any:
+        return OmegaConf.select(self.config, "learner", throw_on_missing=False)
+
     def build_data(self, devices: Devices, seed: int) -> DataModule | None:
         """Builds the loaders that the mode, the loss heads and the evaluators read."""
         with app_attributes(_attributes(self.length(batches=1), devices)):
-            draft = draft_learner(self.config.learner)
+            draft = draft_learner(self._learner_section)
             required = self._required_fields(draft)
         with self.problems.collecting():
             if not self.problems.under("data", "run.batch_size_per_gpu", "run.cache_limit"):
@@ -182,7 +186,7 @@ class _Preparation:
             with self.problems.collecting():
                 validation = self._validation_settings(length) if "val" in data.datasets else {}
         # Drafted again: only now are its settings resolved with the length of the run.
-        if draft := draft_learner(self.config.learner):
+        if draft := draft_learner(self._learner_section):
             if draft.num_classes is not None:
                 data.labels.expect_classes(draft.num_classes)
             self.problems.problems += draft.problems(data_facts(data, length.epoch))
@@ -259,8 +263,9 @@ class _Preparation:
 
     def _compile(self, learner: Learner, devices: Devices) -> None:
         """Compiles the networks, if `run.compile` says so; last, as only then they are whole."""
-        arguments = compile_arguments(plain(self.run.compile))
-        if arguments is None or self.problems.problems:
+        if self.problems.problems:
+            return
+        if (arguments := compile_arguments(plain(self.run.compile))) is None:
             return
         if (build := learner.build_later) is None:
             compile_networks(learner.networks, arguments, devices.of_process)

@@ -312,3 +312,10 @@ def test_the_environment_is_left_as_it_was(
             cli.main()
         assert dict(os.environ) == environment
         assert "Traceback" not in capsys.readouterr().err
+
+
+def test_sections_that_are_taken_away_have_their_defaults(in_process: Callable[..., Any]) -> None:
+    assert "run.num_epochs: found null; FIT needs" in in_process("-cn", "quickstart", "~run")
+    bare = in_process("-cn", "quickstart", "~learner")
+    assert "learner._target_: found null; needs the path of the learner's class" in bare
+    assert "learner: found '???'; a value is needed" in in_process("~learner")

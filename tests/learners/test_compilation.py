@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from composing import composed
-from tiny_runs import fit, weights
+from tiny_runs import TINY, fit, weights
 from torch import nn
 
 from sesemi_like.config.check import check
@@ -16,6 +16,7 @@ from sesemi_like.learners.compilation import compile_networks
 from sesemi_like.models.ema import EMATeacher
 from sesemi_like.models.networks import Networks
 from sesemi_like.models.norm import batch_norm
+from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare
 
@@ -136,3 +137,9 @@ def test_the_setting_is_checked_without_torch(setting: str, expected: str) -> No
 def test_these_settings_are_right(setting: str) -> None:
     config = composed("quickstart", f"run.compile={setting}")
     assert not check(config, MODES)
+
+
+def test_a_wrong_setting_is_reported_with_everything_else() -> None:
+    config = composed("quickstart", *TINY, "run.compile=fast")
+    with pytest.raises(ConfigError, match=r"run\.compile: found 'fast'"):
+        run(config, check(config, MODES))
