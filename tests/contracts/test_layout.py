@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def test_each_folder_of_tests_mirrors_one_of_the_package() -> None:
     mirrored = {folder for folder in folders if folder.parts[0] not in NOT_MIRRORED}
     missing = {str(folder) for folder in mirrored if not (PACKAGE / folder).is_dir()}
     assert missing == set()
+
+
+def test_names_of_test_modules_are_unique() -> None:
+    """pytest takes modules of one name in folders that are no packages for the same one."""
+    names = Counter(path.name for path in TESTS.rglob("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_each_package_has_tests_in_the_folder_of_its_name() -> None:
