@@ -154,6 +154,9 @@ def _contents(config: DictConfig) -> list[tuple[Any, Any]]:
 
 def _choice_problems(config: DictConfig) -> Iterator[ConfigProblem]:
     names = [name for name, content in _contents(config) if content is not None]
+    if not names:
+        expected = "all are null; stages=null runs the config without stages"
+        yield ConfigProblem("stages", [name for name, _ in _contents(config)], expected)
     if config.run.stage is not None and config.run.stage not in names:
         expected = suggest(config.run.stage, names, noun="stages")
         yield ConfigProblem("run.stage", config.run.stage, expected)

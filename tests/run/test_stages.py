@@ -192,6 +192,10 @@ def test_what_a_stage_cannot_be_is_refused(tmp_path: Path) -> None:
     assert keys("run.stage=algin") == {"run.stage"}
     assert keys("run.stage=align", "stages=null") == {"run.stage"}
     assert keys("+stages.align.start_from=previous") == {"stages.align.start_from"}
+    assert keys("stages={align: null, end2end: null}") == {"stages"}
+    assert keys("+stages.third={learner: {_target_: sesemi_like.Nope}}") == {
+        "stages.third.learner._target_"
+    }
     assert keys("stages.align=3") == {"stages.align"}
     assert keys("+stages.align.start_frm=scratch") == {"stages.align.start_frm"}
     assert keys("+stages.align.stages={}") == {"stages.align.stages"}

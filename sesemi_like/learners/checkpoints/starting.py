@@ -52,7 +52,7 @@ def build_learner(config: DictConfig, facts: DataFacts | None = None, *, trains:
     """
     settings = plain(config.learner)
     target = {"_target_": settings["_target_"], "_recursive_": False}
-    given = {"hparams": settings["hparams"], "facts": facts}
+    given = {"hparams": settings.get("hparams"), "facts": facts}
     path = weights_path(config.run, trains=trains)
     if not trains and path is not None:
         given["facts"] = _facts_in(*path) or facts
