@@ -130,12 +130,22 @@ def build_batch_loader(
     return DataLoader(source, generator=generator, **settings)
 
 
+def _build_init(config: Any, key: str) -> Any:
+    built = instantiate(config, key=key)
+    if built is not None and not callable(built):
+        expected = (
+            "needs the config of a callable: its _target_, and _partial_: true for a function"
+        )
+        raise ConfigError([ConfigProblem(key, config, expected)])
+    return built
+
+
 def _worker_settings(loader: Mapping[str, Any], key: str) -> dict[str, Any]:
     workers = loader.get("num_workers", 0)
     settings: dict[str, Any] = {
         "num_workers": workers,
         "pin_memory": loader.get("pin_memory") is not False and torch.cuda.is_available(),
-        "worker_init_fn": instantiate(loader.get("worker_init_fn"), key=f"{key}.worker_init_fn"),
+        "worker_init_fn": _build_init(loader.get("worker_init_fn"), f"{key}.worker_init_fn"),
     }
     if settings["pin_memory"]:
         _check_pinning_device(loader.get("pin_memory_device"), key)

@@ -313,3 +313,8 @@ def test_memory_is_pinned_for_the_device_of_the_process(monkeypatch: pytest.Monk
         assert loader(pin_memory_device=device).pin_memory
     with pytest.raises(ConfigError, match=r"x\.pin_memory_device: found 'cuda:1'.*needs cuda, or"):
         loader(pin_memory_device="cuda:1")
+
+
+def test_what_cannot_be_called_for_a_worker_is_reported() -> None:
+    with pytest.raises(ConfigError, match=r"data\.train\.x\.worker_init_fn: found 3; needs"):
+        loader(worker_init_fn=3)
