@@ -297,3 +297,8 @@ def test_the_stages_are_told_as_they_begin(
         train(tmp_path, "run.num_iterations=1", "stages.end2end.run.num_iterations=1")
     assert "stage 1 of 2: align" in caplog.text
     assert "stage 2 of 2: end2end" in caplog.text
+
+
+def test_what_is_no_learner_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"stages\.third\.learner\._target_: .*is no learner"):
+        train(tmp_path, "+stages.third={learner: {_target_: torch.nn.Identity}}")

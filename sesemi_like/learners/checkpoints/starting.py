@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -56,7 +55,14 @@ def build_learner(config: DictConfig, facts: DataFacts | None = None, *, trains:
     path = weights_path(config.run, trains=trains)
     if not trains and path is not None:
         given["facts"] = _facts_in(*path) or facts
-    build: Callable[[], Learner] = partial(instantiate, target, key="learner", **given)
+
+    def build() -> Learner:
+        built = instantiate(target, key="learner", **given)
+        if not isinstance(built, Learner):
+            expected = "is no learner; needs a subclass of sesemi_like.Learner"
+            raise ConfigError([ConfigProblem("learner._target_", target["_target_"], expected)])
+        return built
+
     return _build_for_weights(build, config, trains=trains)
 
 
