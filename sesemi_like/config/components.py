@@ -186,9 +186,11 @@ class Signatures(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        """Whether there are choices under a path, or groups."""
-        path = config_path.strip("/")
-        return any(f"{group}/".startswith(f"{path}/") for group in _made())
+        """Whether a path is that of a group.
+
+        What it lies in is none: `trainer=null` is about the section, not a choice.
+        """
+        return config_path.strip("/") in _made()
 
     def is_config(self, config_path: str) -> bool:
         """Whether a path is that of a choice."""

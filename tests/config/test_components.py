@@ -133,3 +133,9 @@ def test_a_file_of_nearly_the_same_name_is_still_the_file() -> None:
 def test_an_unknown_class_names_the_choices() -> None:
     with pytest.raises(HydraException, match="AdamW"):
         composed("sesemi_config", "optimizer=Adamm")
+
+
+@pytest.mark.parametrize("override", ["trainer=null", "+trainer.max_time=00:00:01:00", "~trainer"])
+def test_a_section_that_groups_lie_in_is_still_a_section(override: str) -> None:
+    trainer = composed("quickstart", override).get("trainer")
+    assert trainer is None or trainer.max_time == "00:00:01:00"
