@@ -58,7 +58,8 @@ class RowChoice:
         self._exact = [name for name, reason in reasons.items() if reason is None]
         for name, reason in reasons.items():
             if reason is not None:
-                _announce(name, reason, logging.WARNING if self.setting == "on" else logging.INFO)
+                # Nobody asked for what `auto` finds impossible, as with every BatchNorm network.
+                _announce(name, reason, logging.WARNING if self.setting == "on" else logging.DEBUG)
         if not self._exact:
             self.in_use = []
 

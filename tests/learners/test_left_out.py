@@ -195,6 +195,8 @@ def test_what_is_asked_for_counts_more_than_what_was_done_before() -> None:
 
 def test_it_is_said_where_all_rows_are_run(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
+        decided(FixMatch({"norm": "batch", "threshold": 1.0, "rows": "auto"}), make_batch())
+        assert not [r for r in caplog.records if "all rows" in r.getMessage()]
         decided(FixMatch({"norm": "batch", "threshold": 1.0, "rows": "on"}), make_batch())
     warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warned) == 1 and "classifier" in warned[0] and "BatchNorm" in warned[0]
