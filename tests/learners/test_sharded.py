@@ -33,6 +33,7 @@ class Sharded(Learner):
     """One network, sharded where the strategy has a mesh of devices."""
 
     def build_networks(self) -> Networks:
+        torch.manual_seed(0)  # whatever a strategy drew before
         return Networks({"encoder": nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))})
 
     def build_terms(self) -> dict[str, LossTerm]:
