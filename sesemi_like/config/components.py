@@ -194,12 +194,12 @@ class Signatures(ConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         """Whether a path is that of a choice."""
-        group, _, name = config_path.removesuffix(".yaml").strip("/").rpartition("/")
+        group, name = _group_and_name(config_path)
         return name in choices_of(group)
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Makes the config of a choice."""
-        group, _, name = config_path.removesuffix(".yaml").strip("/").rpartition("/")
+        group, name = _group_and_name(config_path)
         known = GROUPS[group]
         parameters = class_parameters(str(known.module), name)
         content = _content(f"{_public_module(known)}.{name}", parameters or {}, known)
@@ -218,6 +218,11 @@ class Signatures(ConfigSource):
         if results_filter == ObjectType.GROUP:
             return sorted(groups)
         return configs if results_filter == ObjectType.CONFIG else sorted({*groups, *configs})
+
+
+def _group_and_name(config_path: str) -> tuple[str, str]:
+    group, _, name = config_path.removesuffix(".yaml").strip("/").rpartition("/")
+    return group, name
 
 
 def _made() -> list[str]:

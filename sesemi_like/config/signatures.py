@@ -56,11 +56,14 @@ def _definition(module: str, name: str) -> tuple[str, ast.ClassDef] | None:
     for node in _body(module):
         if isinstance(node, ast.ClassDef) and node.name == name:
             return module, node
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return _definition(_origin(node, module), alias.name)
+        if isinstance(node, ast.ImportFrom) and (imported := _imported_name(node, name)):
+            return _definition(_origin(node, module), imported)
     return None
+
+
+def _imported_name(node: ast.ImportFrom, name: str) -> str | None:
+    """What a name that an import binds is called where it comes from; None if it binds others."""
+    return next((a.name for a in node.names if (a.asname or a.name) == name), None)
 
 
 def _origin(node: ast.ImportFrom, module: str) -> str:
