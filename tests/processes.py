@@ -85,7 +85,7 @@ class FixMatchAwayFromTies(FixMatchLossHead):
     """FixMatch that refuses confidences so near the threshold that rounding may decide."""
 
     def forward(self, outputs: Any, step: Any) -> Any:
-        distances = outputs["weak"]["logits"].softmax(dim=1).amax(dim=1) - self.threshold.value
+        distances = outputs["judged"]["logits"].softmax(dim=1).amax(dim=1) - 0.95
         assert distances.abs().min() > 1e-6
         return super().forward(outputs, step)
 

@@ -78,7 +78,8 @@ class Classifier(Learner):
         """Builds the classifier and the further networks of `model.networks`."""
         model = self.settings["model"]
         backbone = instantiate(model["backbone"], key=f"{self.key}.model.backbone")
-        network = ClassificationNetwork(backbone, self._build_head(backbone))
+        head, num_classes = self._build_head(backbone), self.settings["num_classes"]
+        network = ClassificationNetwork(backbone, head, num_classes)
         networks = Networks({"classifier": network}, aliases={"backbone": "classifier"})
         key, sizes = f"{self.key}.model.networks", {"in_features": backbone.out_features}
         add_networks(networks, model.get("networks") or {}, key=key, **sizes)

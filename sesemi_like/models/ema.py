@@ -88,6 +88,11 @@ class EMATeacher(nn.Module):
         """The size D of the averaged network's features."""
         return int(self.module.out_features)  # type: ignore[arg-type]
 
+    @property
+    def num_classes(self) -> int:
+        """How many classes the averaged network's logits are of."""
+        return int(self.module.num_classes)  # type: ignore[arg-type]
+
     def forward(self, *inputs: Any) -> Any:
         """Calls the averaged network."""
         return self.module(*inputs)

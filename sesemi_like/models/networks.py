@@ -40,12 +40,19 @@ class ClassificationNetwork(nn.Module):
     Args:
         backbone: Maps a batch to features (N, D) and knows ``out_features`` (D).
         head: Maps features (N, D) to logits (N, C).
+        num_classes: C; None is the ``out_features`` of the head.
+
+    Attributes:
+        num_classes: C; None where the head does not say so either.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, num_classes: int | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.num_classes = num_classes or getattr(head, "out_features", None)
 
     @property
     def out_features(self) -> int:
@@ -151,3 +158,11 @@ class Networks(nn.Module):
             AttributeError: If the network does not know its ``out_features``.
         """
         return int(self.module(name).out_features)  # type: ignore[arg-type]
+
+    def num_classes(self, name: str) -> int:
+        """How many classes C the logits of the network of this name are of.
+
+        Raises:
+            AttributeError: If the network does not know its ``num_classes``.
+        """
+        return int(self.module(name).num_classes)  # type: ignore[arg-type]

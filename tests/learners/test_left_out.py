@@ -89,7 +89,8 @@ def test_loss_and_gradients_of_fixmatch_are_those_of_all_rows(
         if threshold == "half":
             logits = learner.networks["classifier"](make_batch()["unlabeled.weak"])["logits"]
             threshold = float(logits.detach().softmax(dim=1).amax(dim=1).sort().values[3])
-        learner.terms["fixmatch"].head.threshold = FixedThreshold(threshold)
+        head: Any = learner.terms["fixmatch"].head
+        head.policy.threshold = FixedThreshold(threshold)
         learner.backbone.rows.clear()
         loss = learner.training_step(make_batch(), 0)
         loss.backward()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -23,12 +26,28 @@ def play() -> Callable[..., Any]:
     that the test names.
     """
 
+    def inputs_of(head: Any, request: Forward, given_outputs: dict[Any, Any]) -> list[Any]:
+        items = request.data if isinstance(request.data, tuple) else (request.data,)
+        return [
+            output_of(head, item, given_outputs)
+            if isinstance(item, Forward)
+            else given_outputs[item]
+            for item in items
+        ]
+
+    def function_of(head: Any, through: str) -> Callable[..., Any]:
+        if through.startswith("."):
+            return itemgetter(through.removeprefix("."))
+        function = getattr(head, through.removeprefix("self."))
+        if "generator" in inspect.signature(function).parameters:
+            return partial(function, generator=torch.Generator().manual_seed(0))
+        return function
+
     def output_of(head: Any, request: Forward, given_outputs: dict[Any, Any]) -> Any:
         if request.through is None:
             return given_outputs[request.data]
-        if isinstance(request.data, Forward):
-            of_head = getattr(head, request.through.removeprefix("self."))
-            return of_head(output_of(head, request.data, given_outputs))
+        if not isinstance(request.data, str) or request.through.startswith(("self.", ".")):
+            return function_of(head, request.through)(*inputs_of(head, request, given_outputs))
         given = given_outputs[request.data, request.through]
         outputs = given if isinstance(given, dict) else {"logits": given}
         detach = (lambda tensor: tensor) if request.grad else torch.Tensor.detach

@@ -1,0 +1,3 @@
+from .base import Alignment
+
+__all__ = ["Alignment"]

@@ -1,0 +1,34 @@
+"""The contract of an alignment: which classes a teacher should predict how often.
+
+Shapes: N unlabeled rows, C classes.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..base import Part
+from ..prediction import Prediction
+
+
+class Alignment(Part):
+    """Changes the teacher's logits before they are judged and become targets."""
+
+    def forward(self, prediction: Prediction) -> Tensor:
+        """Aligns a batch; reads the state alone, :meth:`update` moves it before.
+
+        Dividing probabilities by what is predicted on average and multiplying them by what should
+        be is adding the logarithm of that ratio to the logits: ``softmax(z + log r)`` is
+        ``p r / sum(p r)``.
+
+        Args:
+            prediction: The batch, unaligned.
+
+        Returns:
+            Aligned logits (N, C).
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it aligns")
+
+    def of_learner(self, logits: Tensor) -> Tensor:
+        """The learner's logits (N, C) that the loss compares with targets; unchanged here."""
+        return logits

@@ -1,0 +1,52 @@
+"""The contract of a policy: which pseudo-labels count, and how much.
+
+Shapes: N unlabeled rows, C classes.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..base import Part
+from ..prediction import Prediction
+
+
+class Policy(Part):
+    """Weighs every row by its prediction.
+
+    One that keeps the surer half of a batch::
+
+        class SurerHalf(Policy):
+            def forward(self, prediction):
+                confidence = prediction.confidence
+                return (confidence >= confidence.median()).to(confidence.dtype)
+
+    Attributes:
+        targets: The part that makes its targets, where the method that it comes from says so;
+            a head's own `targets` takes precedence.
+    """
+
+    targets: nn.Module | None = None
+
+    def forward(self, prediction: Prediction) -> Tensor:
+        """Weighs a batch; reads the state alone.
+
+        Args:
+            prediction: The batch, aligned.
+
+        Returns:
+            One weight per row (N,), zero or more, of the dtype of the logits.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say which rows count")
+
+    def follow(self, prediction: Prediction, weights: Tensor) -> None:
+        """Moves the state by a batch after it was weighed; in training alone.
+
+        Args:
+            prediction: The batch, aligned.
+            weights: What :meth:`forward` returned (N,).
+        """
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Named scalars of the state to log, such as a threshold; the same names at every step."""
+        return {}

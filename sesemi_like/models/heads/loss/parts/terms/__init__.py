@@ -1,0 +1,3 @@
+from .base import Term
+
+__all__ = ["Term"]

@@ -1,0 +1,57 @@
+"""The contract of a further term of a pseudo-label head's loss.
+
+Shapes: N unlabeled rows, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ......config.facts import DataFacts
+from .....networks import Networks
+from ...base import LossValues, Step
+from ...requests import Forward
+from ..base import Reads
+from ..prediction import PseudoLabels
+
+
+class Term(nn.Module):
+    """Adds a loss to that of the pseudo-labels, reduced as the head is, times a coefficient.
+
+    Args:
+        coefficient: Multiplies the reduced term; may be negative.
+    """
+
+    def __init__(self, coefficient: float = 1.0) -> None:
+        super().__init__()
+        self.coefficient = float(coefficient)
+
+    def forwards(self, reads: Reads) -> dict[str, Forward]:
+        """Lists what it needs beside the pseudo-labels; called once, before training.
+
+        Args:
+            reads: What the head reads, with requests for its views.
+        """
+        return {}
+
+    def build(self, networks: Networks, facts: DataFacts, reads: Reads) -> None:
+        """Creates its own layers and buffers, as :meth:`Part.build` does."""
+
+    def forward(self, labels: PseudoLabels, outputs: Mapping[str, Any]) -> Tensor | LossValues:
+        """Computes the term.
+
+        Args:
+            labels: The pseudo-labels of the batch.
+            outputs: What its own requests answered, by their names.
+
+        Returns:
+            One loss per row, or losses with weights and a count of their own; the coefficient is
+            this part's.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no rule")
+
+    def after_step(self, step: Step) -> None:
+        """Follows an optimizer step, see :meth:`LossHead.after_step`."""
