@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import Any
@@ -78,10 +78,31 @@ def fixmatch(images: np.ndarray, targets: np.ndarray, steps: int, **settings: An
         steps: Training steps.
         **settings: Further keys of its config.
     """
+    return algorithm("fixmatch", images, targets, steps, **{"hard_label": True, **settings})
+
+
+def algorithm(
+    name: str,
+    images: np.ndarray,
+    targets: np.ndarray,
+    steps: int,
+    builder: Callable[..., Any] | None = None,
+    **settings: Any,
+) -> Any:
+    """Builds one of semilearn's algorithms on images, with its own defaults.
+
+    Args:
+        name: The algorithm, as semilearn registers it.
+        images: uint8 (N, 32, 32, 3).
+        targets: int (N,).
+        steps: Training steps.
+        builder: Builds its network from ``num_classes``; None is that of the config key `net`.
+        **settings: Further keys of its config.
+    """
     semilearn = import_semilearn()
     CIFAR10InMemory.images, CIFAR10InMemory.targets_given = images, targets
     config = {
-        "algorithm": "fixmatch",
+        "algorithm": name,
         "save_dir": tempfile.mkdtemp(),
         "epoch": 1,
         "num_train_iter": steps,
@@ -90,17 +111,16 @@ def fixmatch(images: np.ndarray, targets: np.ndarray, steps: int, **settings: An
         "num_labels": 40,
         "net": "wrn_28_2",
         "lr": 0.03,
-        "hard_label": True,
         **settings,
     }
     with patch("torchvision.datasets.CIFAR10", CIFAR10InMemory):
         arguments = semilearn.get_config(config)
-        for name, value in {"distributed": False, "world_size": 1, "rank": 0}.items():
-            setattr(arguments, name, value)
+        for key, value in {"distributed": False, "world_size": 1, "rank": 0}.items():
+            setattr(arguments, key, value)
         arguments.gpu = 0 if torch.cuda.is_available() else None
-        net = semilearn.get_net_builder(arguments.net, arguments.net_from_name)
-        algorithm = semilearn.get_algorithm(arguments, net, tb_log=None, logger=MagicMock())
+        net = builder or semilearn.get_net_builder(arguments.net, arguments.net_from_name)
+        built = semilearn.get_algorithm(arguments, net, tb_log=None, logger=MagicMock())
     if torch.cuda.is_available():
-        algorithm.model = algorithm.model.cuda()
-        algorithm.ema_model = algorithm.ema_model.cuda()
-    return algorithm
+        built.model = built.model.cuda()
+        built.ema_model = built.ema_model.cuda()
+    return built

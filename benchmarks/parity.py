@@ -1,0 +1,297 @@
+"""Every method beside the peer's own code: the same rows, labels, indices and steps, loss by loss.
+
+    python benchmarks/parity.py
+    python benchmarks/parity.py --methods freematch comatch --steps 50
+
+semilearn 0.3.2's algorithm classes with their hooks, and the config `method=NAME`, are given the same
+rows of numbers in place of images, through the same linear layer in float64, for 50 steps of growing
+confidence. Compared in each are the masks, the loss and the gradient of the layer. Where the rules
+differ, because the paper does, ours is set to the peer's rule by the overrides in the table; what
+then still differs is in its last column, and is not hidden by a tolerance.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+from unittest.mock import patch
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+import torch
+from common import print_machine
+from fixmatch_cases import compose_config
+from peers import algorithm, without_cuda
+from torch import Tensor, nn
+
+from sesemi_like.config.facts import DataFacts
+from sesemi_like.config.resolvers import AppAttributes, app_attributes
+from sesemi_like.learners import Classifier
+from sesemi_like.learners.reductions import reduce_terms
+from sesemi_like.models.backbones.base import Backbone
+from sesemi_like.models.heads.loss.base import Step
+
+CLASSES, FEATURES, LABELED, UNLABELED, SAMPLES = 10, 16, 8, 24, 200
+STEPS_PER_EPOCH = 10
+HEADS = "learner.hparams.model.regularization_loss_heads"
+
+
+class Rows(Backbone):
+    """A backbone whose features are the rows it is given (N, D)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out_features = FEATURES
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the rows."""
+        return images
+
+
+class PeersRows(nn.Module):
+    """The same network as semilearn's algorithms call theirs."""
+
+    num_features = FEATURES
+
+    def __init__(self, num_classes: int = CLASSES, **_: Any) -> None:
+        super().__init__()
+        self.fc = nn.Linear(FEATURES, num_classes)
+
+    def forward(self, x: Tensor, only_fc: bool = False, only_feat: bool = False, **_: Any) -> Any:
+        """Returns logits and features, or one of the two."""
+        if only_feat:
+            return x
+        return self.fc(x) if only_fc else {"logits": self.fc(x), "feat": x}
+
+    def extract(self, x: Tensor) -> Tensor:
+        """Returns the features."""
+        return x
+
+    def no_weight_decay(self) -> set[str]:
+        """Names no parameter."""
+        return set()
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a method of ours and an algorithm of the peer are made to follow one rule.
+
+    Attributes:
+        peer: The algorithm.
+        settings: Further keys of its config: those of its published CIFAR-10 config.
+        ours: Overrides that set our method to the peer's rule where that differs from the paper's.
+        differs: What differs all the same, or which of our settings the overrides change, and why.
+        start: Prepares the peer's algorithm, such as a warm-up that its own loop makes.
+        match: Copies further weights of the peer's algorithm to ours.
+    """
+
+    peer: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    ours: tuple[str, ...] = ()
+    differs: str = ""
+    start: Callable[[Any], None] | None = None
+    match: Callable[[Any, Classifier], None] | None = None
+
+
+CASES: dict[str, Case] = {
+    "fixmatch": Case("fixmatch", {"p_cutoff": 0.95, "hard_label": True}),
+}
+
+
+def directions() -> Tensor:
+    """What is typical of each class (C, D), which is what the layer looks for."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(CLASSES, FEATURES, generator=generator, dtype=torch.float64)
+
+
+def batches(steps: int) -> list[dict[str, Tensor]]:
+    """Makes the fields of every step; rows are more typical of a class from step to step."""
+    generator = torch.Generator().manual_seed(1)
+    made = []
+    for number in range(steps):
+        target = torch.randint(CLASSES, (LABELED,), generator=generator)
+        hidden = torch.randint(CLASSES, (UNLABELED,), generator=generator)
+        clarity = (number + 1) / steps
+
+        def rows(classes: Tensor, noise: float, share: float = clarity) -> Tensor:
+            drawn = torch.randn(len(classes), FEATURES, generator=generator, dtype=torch.float64)
+            return share * directions()[classes] + noise * drawn
+
+        batch = {f"unlabeled.{view}": rows(hidden, 0.5) for view in ("weak", "weak_2")}
+        for view in ("medium", "strong", "strong_2"):
+            batch[f"unlabeled.{view}"] = rows(hidden, 1.0)
+        batch["unlabeled.index"] = torch.randperm(SAMPLES, generator=generator)[:UNLABELED]
+        batch |= {"supervised.image": rows(target, 0.5), "supervised.strong": rows(target, 1.0)}
+        batch |= {"supervised.target": target}
+        batch["supervised.index"] = torch.randperm(40, generator=generator)[:LABELED]
+        made.append(batch)
+    return made
+
+
+def our_learner(name: str, overrides: tuple[str, ...], steps: int) -> Classifier:
+    """Builds the classifier of a method on rows, in training mode."""
+    attributes = AppAttributes(
+        iterations_per_epoch=STEPS_PER_EPOCH, max_iterations=steps, num_gpus=0, num_nodes=1
+    )
+    words = (
+        f"method={name}", "backbone=mlp", "learner.hparams.model.forward=separate", *overrides,
+        f"learner.hparams.num_classes={CLASSES}", "optimizer=sgd",
+        "++learner.hparams.model.supervised_loss.callable._target_=torch.nn.CrossEntropyLoss",
+    )  # fmt: skip
+    if name in ("mixmatch", "remixmatch"):
+        words = tuple(word for word in words if "supervised_loss" not in word)
+    with app_attributes(attributes):
+        config = compose_config("sesemi_config", *words)
+        hparams = plain(config.learner.hparams)
+        hparams["model"]["backbone"] = {"_target_": "parity.Rows"}
+        learner = Classifier(hparams, facts()).double()
+        fields = {loader: set() for loader in ("supervised", "unlabeled")}
+        for name_of_field in batches(1)[0]:
+            loader, _, view = name_of_field.partition(".")
+            fields[loader].add(view)
+        learner.make_plan(fields)
+    return learner.train()
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """The hyperparameters as plain values, resolved within the run that is set."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def facts() -> DataFacts:
+    """What is known of the data: a table row for each of the samples."""
+    return DataFacts(
+        rows={"train.supervised": 40, "train.unlabeled": SAMPLES},
+        largest_index={"train.supervised": 39, "train.unlabeled": SAMPLES - 1},
+        class_counts={"supervised": [4] * CLASSES},
+        num_classes=CLASSES,
+        steps_per_epoch=STEPS_PER_EPOCH,
+    )
+
+
+def their_algorithm(case: Case, steps: int) -> Any:
+    """Builds the peer's algorithm on the same network."""
+    images = np.zeros((SAMPLES, 32, 32, 3), dtype=np.uint8)
+    targets = np.arange(SAMPLES) % CLASSES
+    settings = {
+        "batch_size": LABELED, "uratio": UNLABELED // LABELED, "use_cat": False,
+        "epoch": steps // STEPS_PER_EPOCH, "ulb_loss_ratio": 1.0, **case.settings,
+    }  # fmt: skip
+    built = algorithm(case.peer, images, targets, steps, builder=PeersRows, **settings)
+    built.model.double().train()
+    built.epoch = 0
+    built.masks = []
+    call_hook = built.call_hook
+
+    def noting(function: str, *arguments: Any, **named: Any) -> Any:
+        answer = call_hook(function, *arguments, **named)
+        if function == "masking":
+            built.masks.append(answer)
+        return answer
+
+    built.call_hook = noting
+    return built
+
+
+PEERS_NAMES = {
+    "x_lb": "supervised.image",
+    "x_lb_s": "supervised.strong",
+    "y_lb": "supervised.target",
+    "idx_lb": "supervised.index",
+    "x_ulb_w": "unlabeled.weak",
+    "x_ulb_s": "unlabeled.strong",
+    "x_ulb_s_0": "unlabeled.strong",
+    "x_ulb_s_1": "unlabeled.strong_2",
+    "idx_ulb": "unlabeled.index",
+}
+
+
+def their_step(built: Any, batch: Mapping[str, Tensor], number: int) -> tuple[Tensor, Tensor, Any]:
+    """Runs a step of the peer: its loss, the gradient of the layer, and its masks."""
+    built.it, built.epoch = number, number // STEPS_PER_EPOCH
+    built.masks.clear()
+    given = {name: batch[field].clone() for name, field in PEERS_NAMES.items()}
+    out, _ = built.train_step(**built.process_batch(**given))
+    layer = next(part for part in built.model.modules() if isinstance(part, PeersRows)).fc
+    (gradient,) = torch.autograd.grad(out["loss"], [layer.weight])
+    return out["loss"].detach(), gradient, [mask.double() for mask in built.masks]
+
+
+def our_step(
+    learner: Classifier, batch: Mapping[str, Tensor], number: int, steps: int
+) -> tuple[Tensor, Tensor, Any]:
+    """Runs a step of ours: its loss, the gradient of the layer, and its weights of rows."""
+    assert learner.plan is not None
+    given = learner.plan.run(batch, seed=number)
+    epoch = number // STEPS_PER_EPOCH
+    step = Step(number, steps, learner.networks, batch, epoch, seed=number)
+    total, masks = torch.zeros(()), []
+    for name, term in learner.terms.items():
+        outputs = term.head(given[name], step)
+        total = total + term.weight(number) * reduce_terms(outputs, term.reduction).loss
+        if name != "supervised":
+            masks += [v.weights for v in outputs.terms.values() if v.weights is not None][:1]
+    layer: Any = learner.networks.module("classifier").head  # type: ignore[union-attr]
+    (gradient,) = torch.autograd.grad(total, [layer.weight])
+    for term in learner.terms.values():
+        term.head.after_step(step)
+    return total.detach(), gradient, masks
+
+
+def compare(name: str, case: Case, steps: int) -> dict[str, float]:
+    """Runs both for so many steps; returns the largest difference of masks, loss and gradient."""
+    torch.manual_seed(0)
+    with without_cuda(), redirect_stdout(StringIO()), catch_warnings():
+        simplefilter("ignore")
+        built = their_algorithm(case, steps)
+        if case.start is not None:
+            case.start(built)
+    learner = our_learner(name, case.ours, steps)
+    layer: Any = learner.networks.module("classifier").head  # type: ignore[union-attr]
+    peers = next(part for part in built.model.modules() if isinstance(part, PeersRows)).fc
+    with torch.no_grad():
+        peers.weight.copy_(directions() / 2)
+        layer.load_state_dict(peers.state_dict())
+        if case.match is not None:
+            case.match(built, learner)
+        for average in learner.averages():
+            learner.networks.module(average).update(learner.networks.module("classifier"), 0)
+    worst = {"mask": 0.0, "loss": 0.0, "gradient": 0.0}
+    kept = []
+    for number, batch in enumerate(batches(steps)):
+        with without_cuda():
+            loss, gradient, masks = their_step(built, batch, number)
+        our_loss, our_gradient, our_masks = our_step(learner, batch, number, steps)
+        worst["loss"] = max(worst["loss"], float((loss - our_loss).abs()))
+        worst["gradient"] = max(worst["gradient"], float((gradient - our_gradient).abs().max()))
+        for mask, ours in zip(masks, our_masks, strict=False):
+            worst["mask"] = max(worst["mask"], float((mask - ours).abs().max()))
+            kept.append(float(mask.mean()))
+    return {**worst, "kept": float(np.mean(kept)) if kept else float("nan")}
+
+
+def main() -> None:
+    """Prints a row for each method."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", default=list(CASES))
+    parser.add_argument("--steps", type=int, default=50)
+    arguments = parser.parse_args()
+    print_machine(f"{arguments.steps} steps, float64")
+    print("| method | kept | masks | loss | gradient | set to the peer's rule, and what differs |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in arguments.methods:
+        found = compare(name, CASES[name], arguments.steps)
+        cells = [f"{found['kept']:.2f}"]
+        cells += [f"{found[what]:.0e}" for what in ("mask", "loss", "gradient")]
+        print(f"| {name} | {' | '.join(cells)} | {CASES[name].differs} |", flush=True)
+
+
+if __name__ == "__main__":
+    with patch.dict("os.environ", {"OMP_NUM_THREADS": "1"}):
+        main()
