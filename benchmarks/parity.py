@@ -3,11 +3,11 @@
     python benchmarks/parity.py
     python benchmarks/parity.py --methods freematch comatch --steps 50
 
-semilearn 0.3.2's algorithm classes with their hooks, and the config `method=NAME`, are given the same
-rows of numbers in place of images, through the same linear layer in float64, for 50 steps of growing
-confidence. Compared in each are the masks, the loss and the gradient of the layer. Where the rules
-differ, because the paper does, ours is set to the peer's rule by the overrides in the table; what
-then still differs is in its last column, and is not hidden by a tolerance.
+semilearn 0.3.2's algorithm classes with their hooks, and the config `method=NAME`, are given the
+same rows of numbers in place of images, through the same linear layer in float64, for 50 steps of
+growing confidence. Compared in each are the masks, the loss and the gradient of the layer. Where
+the rules differ, because the paper does, ours is set to the peer's rule by the overrides in the
+table; what then still differs is in its last column, and is not hidden by a tolerance.
 """
 
 from __future__ import annotations
