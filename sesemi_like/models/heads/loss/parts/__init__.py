@@ -1,4 +1,5 @@
-from .alignments import Alignment
+from .alignments import Alignment, AverageAlignment, Marginal
+from .averages import RunningAverage, mean_of_all
 from .base import Part, Reads
 from .distances import DISTANCES, Distance, distance_function, entropy, softmax_kl, softmax_mse
 from .masks import Mask, TrainingSignalAnnealing
@@ -13,16 +14,19 @@ from .transformation_prediction import TransformationPredictionLossHead
 __all__ = [
     "DISTANCES",
     "Alignment",
+    "AverageAlignment",
     "Distance",
     "FixedPolicy",
     "FixedThreshold",
     "HardTargets",
+    "Marginal",
     "Mask",
     "Part",
     "Policy",
     "Prediction",
     "PseudoLabels",
     "Reads",
+    "RunningAverage",
     "SharpenedTargets",
     "Term",
     "TrainingSignalAnnealing",
@@ -30,6 +34,7 @@ __all__ = [
     "confidence",
     "distance_function",
     "entropy",
+    "mean_of_all",
     "policy_module",
     "softmax_kl",
     "softmax_mse",
