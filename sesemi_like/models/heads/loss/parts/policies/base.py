@@ -26,7 +26,10 @@ class Policy(Part):
             a head's own `targets` takes precedence.
     """
 
-    targets: nn.Module | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        # An attribute of the class would hide a module that is set on an instance.
+        self.targets: nn.Module | None = None
 
     def forward(self, prediction: Prediction) -> Tensor:
         """Weighs a batch; reads the state alone.
