@@ -25,7 +25,7 @@ CACHE_KINDS = ("auto", "ram", "disk", "none")
 START_METHODS = ("fork", "spawn", "forkserver", None)
 """What `multiprocessing_context` takes: how a loader's workers are started."""
 
-FORWARD_SETTINGS = ("auto", "separate", "joined")
+FORWARD_SETTINGS = ("auto", "separate", "joined", "together")
 """What a model's `forward` takes: whether rows for one network are stacked into one forward."""
 
 ROWS_SETTINGS = ("auto", "on", "off")

@@ -46,8 +46,9 @@ class Learner(BuiltLearner):
         hparams: Everything the learner is rebuilt from, as plain values. The base reads
             `optimizer` (called with the parameters), `lr_scheduler` (null, or `scheduler`,
             `interval`, `frequency`, `monitor`, `strict`, `name`), `forward` (auto | separate |
-            joined, see :meth:`forward_setting`), `trainable` (patterns over parameter names, see
-            `trainable`), `param_groups`, `no_decay_1d` and `layer_decay` (see `param_groups`).
+            joined | together, see :meth:`forward_setting`), `trainable` (patterns over parameter
+            names, see `trainable`), `param_groups`, `no_decay_1d` and `layer_decay` (see
+            `param_groups`).
         facts: What is known of the data, for heads that have tables; None where nothing is. It is
             kept beside the hyperparameters, so that a checkpoint alone rebuilds a learner.
         build: Whether the networks are built now; otherwise :meth:`configure_model` builds them.

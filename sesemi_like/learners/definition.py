@@ -128,10 +128,10 @@ class LearnerDefinition(pl.LightningModule):
 
     @property
     def forward_setting(self) -> str:
-        """How rows for one network are run: auto | separate | joined.
+        """How rows for one network are run: auto | separate | joined | together.
 
         `auto` joins rows only where that changes nothing but speed (see :mod:`.joining`), and if a
-        trial on the first batch finds it faster.
+        trial on the first batch finds it faster. `together` joins those without gradients as well.
         """
         return str(self.settings.get("forward") or "auto")
 

@@ -30,8 +30,9 @@ class ForwardChoice:
 
     Args:
         separate: The plan that runs every request by itself.
-        setting: ``separate``, ``joined``, or ``auto``: joined where that changes nothing but speed
-            and a trial on the first batch finds it faster.
+        setting: ``separate``, ``joined``, ``together``: joined with the rows that nobody wants
+            gradients of, or ``auto``: joined where that changes nothing but speed and a trial on
+            the first batch finds it faster.
 
     Attributes:
         plan: The plan to run now.
@@ -40,16 +41,18 @@ class ForwardChoice:
     def __init__(self, separate: ForwardPlan, setting: str) -> None:
         self.plan = separate
         self._candidate: ForwardPlan | None = None  # what is left to try
-        if setting == "joined":
-            self.plan = separate.variant(joined=True)
+        if setting in ("joined", "together"):
+            self.plan = separate.variant(**{setting: True})
         elif setting == "auto":
             self._set_candidate(joined_where_exact(separate))
 
     @property
     def in_use(self) -> str | None:
-        """``joined`` or ``separate``; None before it has been decided."""
+        """``joined``, ``together`` or ``separate``; None before it has been decided."""
         if self._candidate is not None:
             return None
+        if self.plan.together:
+            return "together"
         return "joined" if self.plan.joined else "separate"
 
     def drop_inexact(self, batch: Mapping[str, Any]) -> None:

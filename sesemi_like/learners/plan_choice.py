@@ -16,13 +16,14 @@ class PlanChoice:
 
     Args:
         separate: The plan that runs every request by itself, with all its rows.
-        forward: Whether rows for one network are stacked: auto | separate | joined.
-        rows: Whether rows that weigh nothing are left out: auto | on | off.
+        forward: Whether rows for one network are stacked: auto | separate | joined | together.
+        rows: Whether rows that weigh nothing are left out: auto | on | off. With `together` none
+            are: what they weigh is read off the same call.
     """
 
     def __init__(self, separate: ForwardPlan, forward: str, rows: str) -> None:
         self._forward = ForwardChoice(separate, forward)
-        self._rows = RowChoice(separate.weighed, rows)
+        self._rows = RowChoice(separate.weighed, "off" if forward == "together" else rows)
         self._is_settled = False
 
     @property
@@ -32,7 +33,7 @@ class PlanChoice:
 
     @property
     def forward_in_use(self) -> str | None:
-        """``joined`` or ``separate``; None before it has been decided."""
+        """``joined``, ``together`` or ``separate``; None before it has been decided."""
         return self._forward.in_use
 
     @property

@@ -123,10 +123,11 @@ def learner_with(forward: Any, tmp_path: Path, *overrides: str) -> Any:
     return config, prepare(config)
 
 
-@pytest.mark.parametrize("forward", ["separate", "joined"])
+@pytest.mark.parametrize("forward", ["separate", "joined", "together"])
 def test_the_config_decides_how_forwards_are_run(forward: str, tmp_path: Path) -> None:
     _, prepared = learner_with(forward, tmp_path)
-    assert prepared.learner.plan.joined is (forward == "joined")
+    assert prepared.learner.plan.joined is (forward != "separate")
+    assert prepared.learner.plan.together is (forward == "together")
     assert prepared.learner.forward_in_use == forward
 
 

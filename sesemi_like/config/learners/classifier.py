@@ -65,9 +65,9 @@ class ClassifierModelConfig:
         regularization_loss_heads: Further loss heads by name.
         head: Maps features to logits; null is one linear layer. Gets in_features, out_features.
         ema: The EMA teacher; null keeps none.
-        forward: auto | separate | joined: whether rows for one network are stacked into one
-            forward; auto stacks them where that is faster and changes nothing else, which rules
-            out BatchNorm and dropout in training mode.
+        forward: auto | separate | joined | together: whether rows for one network are stacked into
+            one forward; auto stacks them where that is faster and changes nothing else, which rules
+            out BatchNorm and dropout in training mode; together also stacks rows without gradients.
         rows: auto | on | off: whether rows that weigh nothing are left out of a forward; auto does
             so where that changes nothing else and is faster.
         networks: Further networks by name, such as a projector, that loss heads send data through;
@@ -152,6 +152,9 @@ def _model_problems(model: DictConfig, key: str) -> Iterator[ConfigProblem]:
     yield from needed(model, key, "backbone", ClassifierModelConfig)
     yield from one_of(model, key, "forward", FORWARD_SETTINGS)
     yield from one_of({"rows": on_or_off(model.rows)}, key, "rows", ROWS_SETTINGS)
+    if model.forward == "together" and on_or_off(model.rows) == "on":
+        expected = "forward: together runs all rows at once; auto or off"
+        yield ConfigProblem(f"{key}.rows", "on", expected)
     yield from loss_problems(model.supervised_loss, f"{key}.supervised_loss")
     yield from _view_problems(model.supervised_loss, f"{key}.supervised_loss.views")
     for name, head in (model.regularization_loss_heads or {}).items():

@@ -40,6 +40,8 @@ class ForwardPlan:
         joined: Whether rows for the same network are stacked into one call where their shapes
             allow it. A network with BatchNorm in training mode then normalizes over all of them
             together; otherwise the results are the same.
+        together: Joined, and rows that nobody wants gradients of are in the same call: they are
+            detached afterwards.
         apart: Networks, as requests name them, whose rows are not stacked all the same.
         heads: Those of the readers that have methods which requests go through.
         functions: The functions that requests go through, by name.
@@ -59,6 +61,7 @@ class ForwardPlan:
         networks: Networks,
         *,
         joined: bool = False,
+        together: bool = False,
         apart: Collection[str] = (),
         heads: Mapping[str, Any] | None = None,
         functions: Mapping[str, Callable[..., Any]] | None = None,
@@ -67,7 +70,8 @@ class ForwardPlan:
         half: bool = False,
     ) -> None:
         self.requests, self.networks = requests, networks
-        self.joined, self.apart, self.selecting = joined, set(apart), set(selecting)
+        self.joined, self.together = joined or together, together
+        self.apart, self.selecting = set(apart), set(selecting)
         self._given, self._half = dict(given or {}), half
         self._callables = Callables(networks, heads, functions)
         canonical = CanonicalRequests(self._callables, self._given, self.selecting)
@@ -88,8 +92,9 @@ class ForwardPlan:
         self._runs = [(self._runner(turn), turn.dropped) for turn in self._turns]
 
     def variant(self, **settings: Any) -> ForwardPlan:
-        """The plan of the same requests with other settings: `joined`, `apart`, `selecting`."""
-        kept = {"joined": self.joined, "apart": self.apart, "selecting": self.selecting}
+        """The plan of the same requests with other settings, such as `joined` or `apart`."""
+        names = ("joined", "together", "apart", "selecting")
+        kept = {name: getattr(self, name) for name in names}
         return self._with(self.requests, **{**kept, **settings})
 
     def part(self, name: str, *, joined: bool) -> ForwardPlan:
@@ -161,7 +166,8 @@ class ForwardPlan:
             return None
         if op.through in self.apart:
             return None
-        return op.through, op.request.norm, op.grad, len(op.inputs)
+        grad = None if self.together else op.grad
+        return op.through, op.request.norm, grad, len(op.inputs)
 
     def run(self, batch: Mapping[str, Any], seed: int = 0) -> dict[str, dict[str, Any]]:
         """Runs every distinct forward once.
@@ -226,7 +232,8 @@ class ForwardPlan:
             for chosen, given in zip(kept, arguments, strict=True)
         ]
         call = NetworkCall(through, _seeded(first, functions, seed), module, self._no_rows)
-        with nullcontext() if first.grad else torch.no_grad(), batch_norm(module, norm):
+        has_grad = any(node.grad for node in nodes)
+        with nullcontext() if has_grad else torch.no_grad(), batch_norm(module, norm):
             outputs = call.on(rows)
         for node, chosen, output in zip(nodes, kept, outputs, strict=True):
             value = output if chosen is None else chosen.spread(output)
