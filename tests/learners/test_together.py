@@ -78,7 +78,11 @@ FIELDS = {"supervised": {"image", "target"}, "unlabeled": {"weak", "strong"}}
 
 
 def test_a_step_is_that_of_one_concatenated_batch() -> None:
-    learner, batch, expected_net = FixMatchLearner({"forward": "together"}), make_batch(), make_net()
+    learner, batch, expected_net = (
+        FixMatchLearner({"forward": "together"}),
+        make_batch(),
+        make_net(),
+    )
     plan = learner.make_plan(FIELDS)
     assert plan.num_calls == 1
     loss, expected = learner.training_step(batch, 0), by_hand(expected_net, batch)
