@@ -86,15 +86,15 @@ def test_a_step_is_that_of_one_concatenated_batch() -> None:
     plan = learner.make_plan(FIELDS)
     assert plan.num_calls == 1
     loss, expected = learner.training_step(batch, 0), by_hand(expected_net, batch)
-    net = learner.networks.module("classifier")
+    net: Any = learner.networks.module("classifier")
     assert (net.calls, learner.forward_in_use, learner.rows_in_use) == (1, "together", [])
     torch.testing.assert_close(loss.double(), expected)
     loss.backward()
     expected.backward()
-    for own, other in zip(net.parameters(), expected_net.parameters(), strict=True):
-        torch.testing.assert_close(own.grad, other.grad)
-    for own, other in zip(net.buffers(), expected_net.buffers(), strict=True):
-        torch.testing.assert_close(own, other)
+    for parameter, other in zip(net.parameters(), expected_net.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad)
+    for buffer, expected_buffer in zip(net.buffers(), expected_net.buffers(), strict=True):
+        torch.testing.assert_close(buffer, expected_buffer)
     assert net.norm.num_batches_tracked == 1
 
 
@@ -124,7 +124,8 @@ def test_a_call_that_nobody_wants_gradients_of_is_run_without() -> None:
 
 
 def test_other_policies_of_batchnorm_and_other_networks_stay_apart() -> None:
-    networks = Networks({"net": make_net(), "other": make_net()})
+    net = make_net()
+    networks = Networks({"net": net, "other": make_net()})
     requests = {
         "h": {
             "labeled": Forward("supervised.image", "net"),
@@ -136,7 +137,7 @@ def test_other_policies_of_batchnorm_and_other_networks_stay_apart() -> None:
     plan = ForwardPlan(requests, networks, together=True)
     assert plan.num_calls == 3
     plan.run(make_batch())
-    assert networks.module("net").norm.num_batches_tracked == 1
+    assert net.norm.num_batches_tracked == 1
 
 
 @pytest.mark.parametrize("empty", SIZES)
