@@ -202,6 +202,8 @@ class PseudoLabelLossHead(LossHead):
         weights: Tensor = self.policy(prediction)
         if self.training:
             self.policy.follow(prediction, weights)
+            for term in self._terms.values():
+                term.update(prediction, weights)
         targets, aligned = self._targets_of(prediction), prediction.aligned
         return {"logits": logits, "aligned": aligned, "targets": targets, "weights": weights}
 

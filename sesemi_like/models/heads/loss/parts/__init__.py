@@ -4,7 +4,7 @@ from .base import Part, Reads
 from .distances import DISTANCES, Distance, distance_function, entropy, softmax_kl, softmax_mse
 from .masks import Mask, TrainingSignalAnnealing
 from .metrics import confidence, top1
-from .policies import FixedPolicy, Policy, policy_module
+from .policies import CurriculumPolicy, FixedPolicy, Policy, policy_module
 from .prediction import Prediction, PseudoLabels
 from .targets import HardTargets, SharpenedTargets
 from .terms import Term
@@ -15,6 +15,7 @@ __all__ = [
     "DISTANCES",
     "Alignment",
     "AverageAlignment",
+    "CurriculumPolicy",
     "Distance",
     "FixedPolicy",
     "FixedThreshold",

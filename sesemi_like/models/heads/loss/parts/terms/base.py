@@ -15,7 +15,7 @@ from .....networks import Networks
 from ...base import LossValues, Step
 from ...requests import Forward
 from ..base import Reads
-from ..prediction import PseudoLabels
+from ..prediction import Prediction, PseudoLabels
 
 
 class Term(nn.Module):
@@ -39,6 +39,14 @@ class Term(nn.Module):
 
     def build(self, networks: Networks, facts: DataFacts, reads: Reads) -> None:
         """Creates its own layers and buffers, as :meth:`Part.build` does."""
+
+    def update(self, prediction: Prediction, weights: Tensor) -> None:
+        """Moves the state by a batch, before the term is computed; in training alone.
+
+        Args:
+            prediction: The batch, aligned.
+            weights: How much each row counts (N,), as the policy says.
+        """
 
     def forward(self, labels: PseudoLabels, outputs: Mapping[str, Any]) -> Tensor | LossValues:
         """Computes the term.
