@@ -48,7 +48,7 @@ def flexmatch(
         For each batch its mask, and after it the labels by index (-1 for none) and beta.
     """
     labels: dict[int, int] = {}
-    steps = []
+    steps: list[dict[str, Any]] = []
     for logits, index in batches:
         p = probabilities(logits)
         classes = p.shape[1]

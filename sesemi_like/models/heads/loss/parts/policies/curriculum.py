@@ -111,7 +111,9 @@ class CurriculumPolicy(Policy):
 
     def _count(self) -> None:
         place = self.label.long() + 1
-        counts = place.new_zeros(len(self.learned) + 1).scatter_add(0, place, torch.ones_like(place))
+        counts = place.new_zeros(len(self.learned) + 1).scatter_add(
+            0, place, torch.ones_like(place)
+        )
         of_class = counts[1:]
         most = of_class.max()
         if self.warm_up:

@@ -140,5 +140,5 @@ def test_wrong_settings_are_named() -> None:
         CurriculumPolicy(95)
     with pytest.raises(ValueError, match=r"mapping: found 'convexe'; .*convex"):
         CurriculumPolicy(mapping="convexe")
-    with pytest.raises(ConfigError, match="data.train.unlabeled"):
+    with pytest.raises(ConfigError, match=r"data\.train\.unlabeled"):
         build(CurriculumPolicy(), DataFacts())
