@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .base import Fields, Forward, LossHead, LossOutputs, Step
+from .parts.base import Norm
 from .parts.distances import Distance, distance_function
 
 
@@ -32,6 +34,16 @@ class ConsistencyLossHead(LossHead):
         target_grad: Whether the target is corrected too. False takes it as given.
         network: The network that returns `logits` (N, C) for the first view.
         target_network: The network for the second view; null is `network`.
+        first_norm: What BatchNorm does for the first view: update | batch | eval, see
+            :class:`Forward`. ``batch`` for both views has the labeled rows alone move the running
+            statistics, as in the public code of FixMatch's authors and in semilearn.
+        second_norm: What BatchNorm does for the second view.
+        labelled_data: The loader of labeled images, for which the same is asked, as in the papers,
+            whose batches are of both; null asks it of `input_data` alone. The loss is then one for
+            each row of both loaders, and ``mean`` divides by all of them.
+        labelled_first: Its view whose prediction is corrected; that of the supervised loss is
+            computed once for both.
+        labelled_second: Its view whose prediction is the target.
 
     Raises:
         ValueError: If there is no such distance.
@@ -54,6 +66,11 @@ class ConsistencyLossHead(LossHead):
         target_grad: bool = True,
         network: str = "classifier",
         target_network: str | None = None,
+        first_norm: Norm = "update",
+        second_norm: Norm = "update",
+        labelled_data: str | None = None,
+        labelled_first: str = "image",
+        labelled_second: str = "weak_2",
     ) -> None:
         super().__init__()
         self.input_data = input_data
@@ -63,20 +80,42 @@ class ConsistencyLossHead(LossHead):
         self.target_grad = target_grad
         self.network = network
         self.target_network = target_network or network
+        self.first_norm: Norm = first_norm
+        self.second_norm: Norm = second_norm
+        self.labelled_data = labelled_data
+        self.labelled_first = labelled_first
+        self.labelled_second = labelled_second
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
-        """Asks for both views."""
-        second = f"{self.input_data}.{self.second}"
-        return {
-            "first": Forward(f"{self.input_data}.{self.first}", self.network),
-            "second": Forward(second, self.target_network, grad=self.target_grad),
-        }
+        """Asks for both views, of the labeled images too where they take part."""
+        first = Forward(f"{self.input_data}.{self.first}", self.network, norm=self.first_norm)
+        asked = {"first": first, "second": self._target(self.input_data, self.second)}
+        if self.labelled_data is not None:
+            # This forward is that of the supervised loss, whose BatchNorm follows the mode.
+            asked["labelled.first"] = Forward(
+                f"{self.labelled_data}.{self.labelled_first}", self.network
+            )
+            asked["labelled.second"] = self._target(self.labelled_data, self.labelled_second)
+        return asked
+
+    def _target(self, loader: str, view: str) -> Forward:
+        field, norm = f"{loader}.{view}", self.second_norm
+        return Forward(field, self.target_network, grad=self.target_grad, norm=norm)
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
-        """The distance of each row."""
-        return LossOutputs(self.distance(outputs["first"]["logits"], outputs["second"]["logits"]))
+        """The distance of each row, labeled rows last."""
+        return LossOutputs(self.distance(*self._logits(outputs)))
 
     def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
         """Metric `agreement`, the share of rows with the same class."""
-        first, second = (outputs[name]["logits"].argmax(dim=1) for name in ("first", "second"))
+        first, second = (logits.argmax(dim=1) for logits in self._logits(outputs))
         return {"agreement": (first == second).float().mean()}
+
+    def _logits(self, outputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """The logits of the first and of the second view, of all rows that take part."""
+        groups = [""] if self.labelled_data is None else ["", "labelled."]
+        first, second = (
+            torch.cat([outputs[f"{group}{name}"]["logits"] for group in groups])
+            for name in ("first", "second")
+        )
+        return first, second

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from .base import Fields, Forward, LossHead, LossOutputs, Step
+from .parts.base import Norm
 from .parts.distances import entropy
 from .parts.metrics import confidence
 
@@ -28,6 +29,7 @@ class EntropyMinimizationLossHead(LossHead):
         input_data: The loader of unlabeled images.
         view: The view, or field, of it to classify.
         network: The network that returns `logits` (N, C).
+        norm: What BatchNorm does: update | batch | eval, see :class:`Forward`.
 
     Example::
 
@@ -39,16 +41,21 @@ class EntropyMinimizationLossHead(LossHead):
     """
 
     def __init__(
-        self, input_data: str = "unlabeled", view: str = "weak", network: str = "classifier"
+        self,
+        input_data: str = "unlabeled",
+        view: str = "weak",
+        network: str = "classifier",
+        norm: Norm = "update",
     ) -> None:
         super().__init__()
         self.input_data = input_data
         self.view = view
         self.network = network
+        self.norm: Norm = norm
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
         """Asks for the view through the network."""
-        return {"image": Forward(f"{self.input_data}.{self.view}", self.network)}
+        return {"image": Forward(f"{self.input_data}.{self.view}", self.network, norm=self.norm)}
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The entropy of each row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .consistency import ConsistencyLossHead
+from .parts.base import Norm
 from .parts.distances import Distance
 
 
@@ -26,6 +27,14 @@ class MeanTeacherLossHead(ConsistencyLossHead):
             logits (N, C) that returns (N,).
         network: The student, which returns `logits` (N, C).
         teacher: The teacher.
+        student_norm: What BatchNorm does for the student's view: update | batch | eval, see
+            :class:`Forward`. With ``batch`` the labeled rows alone move the running statistics.
+        teacher_norm: What BatchNorm does for the teacher's view. The published teachers normalize
+            by the statistics of their batch, ``batch``; ``update`` takes their averaged ones.
+        labelled_data: The loader of labeled images, which then take part as well, as in the paper,
+            whose batches are of both; null asks it of `input_data` alone.
+        labelled_student_view: Its view that the student sees, that of the supervised loss.
+        labelled_teacher_view: Its view that the teacher sees.
 
     Raises:
         ValueError: If there is no such distance.
@@ -48,6 +57,11 @@ class MeanTeacherLossHead(ConsistencyLossHead):
         distance: str | Distance = "mse",
         network: str = "classifier",
         teacher: str = "teacher",
+        student_norm: Norm = "update",
+        teacher_norm: Norm = "update",
+        labelled_data: str | None = None,
+        labelled_student_view: str = "image",
+        labelled_teacher_view: str = "weak_2",
     ) -> None:
         super().__init__(
             input_data,
@@ -57,4 +71,9 @@ class MeanTeacherLossHead(ConsistencyLossHead):
             target_grad=False,
             network=network,
             target_network=teacher,
+            first_norm=student_norm,
+            second_norm=teacher_norm,
+            labelled_data=labelled_data,
+            labelled_first=labelled_student_view,
+            labelled_second=labelled_teacher_view,
         )

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 from references import losses as reference
+from torch import nn
 
+from sesemi_like.learners.forwards import ForwardPlan
 from sesemi_like.learners.reductions import reduce_losses
-from sesemi_like.models.heads.loss import ConsistencyLossHead, MeanTeacherLossHead
+from sesemi_like.models.ema import EMATeacher
+from sesemi_like.models.heads.loss import ConsistencyLossHead, Forward, MeanTeacherLossHead
+from sesemi_like.models.networks import Networks
 
 FIRST = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.0, 1.0]])
 SECOND = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 1.0]])
@@ -86,3 +90,59 @@ def test_views_networks_and_distance_are_chosen(play: Callable[..., Any]) -> Non
 def test_an_unknown_distance_proposes_the_near_one() -> None:
     with pytest.raises(ValueError, match="distance: found 'mes'; did you mean 'mse'"):
         ConsistencyLossHead(distance="mes")
+
+
+LABELED = torch.tensor([[0.0, 1.0, 3.0]])
+LABELED_TARGET = torch.tensor([[2.0, 1.0, 0.0]])
+
+
+def test_labeled_rows_take_part_after_the_others(play: Callable[..., Any]) -> None:
+    head = MeanTeacherLossHead(labelled_data="supervised")
+    labeled = {
+        ("supervised.image", "classifier"): LABELED,
+        ("supervised.weak_2", "teacher"): LABELED_TARGET,
+    }
+    outputs = play(head, pair(target_network="teacher") | labeled)
+    first, second = (torch.cat(x).numpy() for x in ((FIRST, LABELED), (SECOND, LABELED_TARGET)))
+    expected = reference.squared_difference(first, second)
+    np.testing.assert_allclose(outputs.losses, expected, rtol=1e-5)
+    assert reduce_losses(outputs, "mean").item() == pytest.approx(expected.sum() / 3, rel=1e-5)
+    assert outputs.metrics["agreement"].item() == pytest.approx(1 / 3)
+
+
+def test_the_labeled_forward_is_that_of_the_supervised_loss() -> None:
+    head = ConsistencyLossHead(
+        first_norm="batch", second_norm="eval", labelled_data="few", labelled_second="again"
+    )
+    asked = head.forwards({})
+    assert asked["labelled.first"] == Forward("few.image")
+    assert asked["labelled.second"] == Forward("few.again", norm="eval")
+    assert {asked["first"].norm, asked["second"].norm} == {"batch", "eval"}
+
+
+class NormedNetwork(nn.Module):
+    """Answers rows (N, 3) normalized over the batch as logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3, affine=False)
+
+    def forward(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.norm(rows)}
+
+
+@pytest.mark.parametrize(("student_norm", "moves"), [("update", True), ("batch", False)])
+def test_the_teacher_normalizes_by_its_batch_and_who_moves_statistics_is_chosen(
+    student_norm: Any, moves: bool
+) -> None:
+    head = MeanTeacherLossHead(student_norm=student_norm, teacher_norm="batch")
+    student = NormedNetwork()
+    networks = Networks({"classifier": student, "teacher": EMATeacher(student)}).train()
+    plan = ForwardPlan({"head": head.forwards({})}, networks)
+    weak, weak_2 = 5 + 2 * torch.randn(2, 8, 3, generator=torch.Generator().manual_seed(0))
+    outputs = plan.run({"unlabeled.weak": weak, "unlabeled.weak_2": weak_2})["head"]
+    found = outputs["second"]["logits"].numpy()
+    by_hand = (weak_2.numpy() - weak_2.numpy().mean(0)) / np.sqrt(weak_2.numpy().var(0) + 1e-5)
+    np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-5)
+    assert bool(student.norm.running_mean.abs().sum() > 0) == moves
+    assert not networks["teacher"].module.norm.running_mean.any()

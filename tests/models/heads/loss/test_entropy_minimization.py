@@ -37,3 +37,8 @@ def test_a_certain_row_has_a_finite_gradient(play: Callable[..., Any]) -> None:
     head = EntropyMinimizationLossHead()
     play(head, {("unlabeled.weak", "classifier"): logits}).losses.sum().backward()
     assert logits.grad.isfinite().all()
+
+
+def test_it_says_what_batch_norm_does() -> None:
+    head = EntropyMinimizationLossHead(norm="batch")
+    assert head.forwards({})["image"].norm == "batch"
