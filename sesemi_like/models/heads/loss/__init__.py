@@ -7,6 +7,7 @@ from .mean_teacher import MeanTeacherLossHead
 from .pseudo_label import PseudoLabelLossHead
 from .rotation_prediction import RotationPredictionLossHead
 from .supervised import SupervisedLossHead
+from .vat import VATLossHead
 
 __all__ = [
     "ConsistencyLossHead",
@@ -23,4 +24,5 @@ __all__ = [
     "RotationPredictionLossHead",
     "Step",
     "SupervisedLossHead",
+    "VATLossHead",
 ]
