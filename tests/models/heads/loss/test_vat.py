@@ -142,10 +142,10 @@ def test_no_rows_are_a_zero_in_the_graph() -> None:
 def test_the_direction_is_found_in_float32_in_mixed_precision() -> None:
     networks, rows = networks_of(NormedNetwork()).eval(), images(16).float()
     head, directions = VATLossHead(), []
+    network = networks["classifier"]
     for is_mixed in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
             clean = outputs_of(head, networks, rows)["clean"]["logits"]
-            network = networks["classifier"]
             found = head._direction(lambda x: network(x)["logits"], rows, clean, drawn_for(16))
         directions.append(found.flatten(1))
     cosines = (directions[0] * directions[1]).sum(dim=1)
