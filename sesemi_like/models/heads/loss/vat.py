@@ -162,7 +162,7 @@ class VATLossHead(LossHead):
                 probe = (self.xi * direction).requires_grad_()
                 divergence = softmax_kl(predict(rows + probe), target).sum()
                 direction = _unit(*torch.autograd.grad(divergence, probe))
-        return direction.to(inputs.dtype)
+        return direction.to(inputs)
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -171,4 +171,5 @@ def _unit(rows: Tensor) -> Tensor:
     # Gradients can be so small that their squares vanish.
     flat = flat / flat.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
     flat = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return flat.view_as(rows)
+    unit: Tensor = flat.view_as(rows)
+    return unit

@@ -145,4 +145,5 @@ def test_the_teacher_normalizes_by_its_batch_and_who_moves_statistics_is_chosen(
     by_hand = (weak_2.numpy() - weak_2.numpy().mean(0)) / np.sqrt(weak_2.numpy().var(0) + 1e-5)
     np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-5)
     assert bool(student.norm.running_mean.abs().sum() > 0) == moves
-    assert not networks["teacher"].module.norm.running_mean.any()
+    teacher: Any = networks.module("teacher")
+    assert not teacher.module.norm.running_mean.any()

@@ -82,7 +82,7 @@ def test_losses_are_those_of_the_equations(
     rows: int, steps: int, xi: float, epsilon: float
 ) -> None:
     networks = networks_of(LinearNetwork()).double()
-    layer: Any = networks["classifier"].layer
+    layer: Any = networks.module("classifier").layer
     head = VATLossHead(epsilon=epsilon, xi=xi, power_iterations=steps, entropy_weight=0.5)
     found = apply(head, networks, images(rows)).terms
     weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
@@ -100,7 +100,7 @@ def test_losses_are_those_of_the_equations(
 
 def test_gradients_are_those_of_the_moved_rows_alone() -> None:
     networks = networks_of(LinearNetwork()).double()
-    layer: Any = networks["classifier"].layer
+    layer: Any = networks.module("classifier").layer
     apply(VATLossHead(epsilon=2, entropy_weight=0), networks, images(4)).terms[
         "divergence"
     ].losses.sum().backward()
@@ -123,7 +123,7 @@ def test_the_entropy_is_left_out_with_weight_zero() -> None:
 
 def test_norms_take_the_batch_and_no_statistics_move() -> None:
     networks = networks_of(NormedNetwork()).train()
-    norm: Any = networks["classifier"].norm
+    norm: Any = networks.module("classifier").norm
     apply(VATLossHead(), networks, 3 + images(6).float())
     assert not norm.running_mean.any() and not norm.num_batches_tracked
     assert norm.training and norm.track_running_stats
@@ -136,7 +136,8 @@ def test_no_rows_are_a_zero_in_the_graph() -> None:
     loss = reduce_terms(apply(VATLossHead(), networks, images(0).float()), "mean").loss
     loss.backward()
     assert loss.item() == 0
-    assert not networks["classifier"].layer.weight.grad.any()
+    layer: Any = networks.module("classifier").layer
+    assert not layer.weight.grad.any()
 
 
 def test_the_direction_is_found_in_float32_in_mixed_precision() -> None:
