@@ -26,7 +26,10 @@ SIZES = {
     "torchvision": 512,
     "wrn_28_10": 640,
     "wrn_28_2": 128,
+    "wrn_28_2_usb": 128,
     "wrn_28_8": 512,
+    "wrn_28_8_usb": 512,
+    "wrn_37_2_usb": 256,
 }
 
 
@@ -38,7 +41,7 @@ def settings_of(name: str) -> DictConfig:
 
 def test_every_backbone_config_is_known_here() -> None:
     assert sorted(SIZES) == NAMES
-    assert len(NAMES) == 12
+    assert len(NAMES) == 15
 
 
 @pytest.mark.parametrize("name", NAMES)
