@@ -1,7 +1,7 @@
-"""The wide residual network of semilearn as a function of its weights, written from its description.
+"""The wide residual network of semilearn as a function of its weights, from its description.
 
-Sources: TorchSSL (arXiv 2110.08263) and USB (arXiv 2208.07204), appendix; semilearn 0.3.2. Shapes: N
-images, C channels of H x W pixels.
+Sources: TorchSSL (arXiv 2110.08263) and USB (arXiv 2208.07204), appendix; semilearn 0.3.2.
+Shapes: N images, C channels of H x W pixels.
 """
 
 from __future__ import annotations

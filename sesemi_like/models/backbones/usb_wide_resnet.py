@@ -142,7 +142,9 @@ class USBWideResNet(Backbone):
             is_changed = channels != width or stride != 1
             active = "residual" if not is_changed else others if number else "both"
             blocks = [_Block(channels, width, stride, active, layers)]
-            blocks += [_Block(width, width, 1, "residual", layers) for _ in range((depth - 10) // 6)]
+            blocks += [
+                _Block(width, width, 1, "residual", layers) for _ in range((depth - 10) // 6)
+            ]
             self.add_module(name, _Group(blocks))
             channels = width
         self.bn1 = nn.BatchNorm2d(channels, last_norm_eps, norm_momentum)
