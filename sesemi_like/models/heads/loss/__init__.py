@@ -4,6 +4,7 @@ from .entropy_minimization import EntropyMinimizationLossHead
 from .fixmatch import FixMatchLossHead
 from .jigsaw_prediction import JigsawPredictionLossHead
 from .mean_teacher import MeanTeacherLossHead
+from .mixmatch import MixMatchLossHead
 from .pseudo_label import PseudoLabelLossHead
 from .rotation_prediction import RotationPredictionLossHead
 from .supervised import SupervisedLossHead
@@ -20,6 +21,7 @@ __all__ = [
     "LossOutputs",
     "LossValues",
     "MeanTeacherLossHead",
+    "MixMatchLossHead",
     "PseudoLabelLossHead",
     "RotationPredictionLossHead",
     "Step",

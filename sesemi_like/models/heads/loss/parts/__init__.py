@@ -4,6 +4,7 @@ from .base import Part, Reads
 from .distances import DISTANCES, Distance, distance_function, entropy, softmax_kl, softmax_mse
 from .masks import Mask, TrainingSignalAnnealing
 from .metrics import confidence, top1
+from .mixing import Mixing, Mixup, ResizeMix
 from .policies import CurriculumPolicy, FixedPolicy, Policy, policy_module
 from .prediction import Prediction, PseudoLabels
 from .targets import HardTargets, SharpenedTargets
@@ -22,11 +23,14 @@ __all__ = [
     "HardTargets",
     "Marginal",
     "Mask",
+    "Mixing",
+    "Mixup",
     "Part",
     "Policy",
     "Prediction",
     "PseudoLabels",
     "Reads",
+    "ResizeMix",
     "RunningAverage",
     "SharpenedTargets",
     "Term",

@@ -1,0 +1,49 @@
+"""Methods that mix rows, in NumPy, row by row and class by class, as their papers write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from references.losses import cross_entropy, one_hot, softmax
+
+Array = NDArray[np.float64]
+
+
+def sharpen(probabilities: ArrayLike, temperature: float) -> Array:
+    """p_c^(1/T) / sum_k p_k^(1/T): arXiv 1905.02249, equation 7."""
+    rows = [np.asarray(p) ** (1 / temperature) for p in np.asarray(probabilities)]
+    return np.array([row / row.sum() for row in rows])
+
+
+def mixmatch_guess(views: Sequence[ArrayLike], temperature: float) -> Array:
+    """arXiv 1905.02249, algorithm 1, lines 7 and 8, from the logits of the views."""
+    predicted = [softmax(logits) for logits in views]
+    return sharpen(sum(predicted[1:], predicted[0]) / len(predicted), temperature)
+
+
+def mix_rows(rows: ArrayLike, shares: ArrayLike, others: ArrayLike) -> Array:
+    """share_i row_i + (1 - share_i) row_others(i)."""
+    given, mixed = np.asarray(rows, dtype=np.float64), []
+    for i, (share, other) in enumerate(zip(np.asarray(shares), np.asarray(others), strict=True)):
+        mixed.append(share * given[i] + (1 - share) * given[other])
+    return np.array(mixed).reshape(given.shape)
+
+
+def labels_of(target: ArrayLike, guess: ArrayLike, views: int) -> Array:
+    """The labels of labeled rows, then those of each view."""
+    guessed = np.asarray(guess)
+    return np.concatenate([one_hot(target, guessed.shape[1]), *[guessed] * views])
+
+
+def mean_cross_entropy(target: ArrayLike, logits: ArrayLike) -> float:
+    """1/N sum of H(q, p); zero for no rows."""
+    return float(cross_entropy(target, logits).sum() / max(len(np.asarray(logits)), 1))
+
+
+def mean_squared_difference(target: ArrayLike, logits: ArrayLike) -> float:
+    """1/(N C) sum over rows and classes of (q - p)^2; zero for no rows."""
+    pairs = zip(np.asarray(target), softmax(logits), strict=True)
+    total = sum((q[c] - p[c]) ** 2 for q, p in pairs for c in range(len(p)))
+    return float(total / max(np.asarray(logits).size, 1))
