@@ -35,7 +35,7 @@ from sesemi_like.learners.reductions import reduce_terms
 from sesemi_like.models.backbones.base import Backbone
 from sesemi_like.models.heads.loss.base import Step
 
-CLASSES, FEATURES, LABELED, UNLABELED, SAMPLES = 10, 16, 8, 24, 200
+CLASSES, FEATURES, LABELED, UNLABELED, SAMPLES = 10, 16, 8, 24, 100
 STEPS_PER_EPOCH = 10
 HEADS = "learner.hparams.model.regularization_loss_heads"
 
@@ -97,8 +97,48 @@ class Case:
     match: Callable[[Any, Classifier], None] | None = None
 
 
+RAMP = (
+    "{_target_: sesemi_like.schedulers.LinearSchedule, delay: 0, duration: 40%, max_iterations: 50}"
+)
+"""What the peer multiplies a weight by: the share of 40 % of the steps."""
+
+
+def ramped(head: str, weight: float) -> tuple[str, ...]:
+    """Overrides that give a head the peer's ramp and weight."""
+    return f"{HEADS}.{head}.scheduler={RAMP}", f"{HEADS}.{head}.scale_factor={weight}"
+
+
 CASES: dict[str, Case] = {
+    "pseudo_label": Case(
+        "pseudolabel",
+        {"p_cutoff": 0.95, "unsup_warm_up": 0.4},
+        ours=(*ramped("pseudo_label", 1), f"{HEADS}.pseudo_label.head.policy=0.95"),
+        differs="a threshold and the ramp of 40 %, which the paper has not",
+    ),
+    "pi_model": Case(
+        "pimodel",
+        {"ulb_loss_ratio": 10, "unsup_warm_up": 0.4},
+        ours=(
+            *ramped("consistency", 10),
+            f"{HEADS}.consistency.head.first=strong",
+            f"{HEADS}.consistency.head.second=weak",
+            f"{HEADS}.consistency.head.target_grad=false",
+        ),
+        differs="one view is the target, without gradients; ramp and weight",
+    ),
+    "mean_teacher": Case(
+        "meanteacher",
+        {"ulb_loss_ratio": 50, "unsup_warm_up": 0.4},
+        ours=(
+            *ramped("mean_teacher", 50),
+            f"{HEADS}.mean_teacher.head.student_view=strong",
+            f"{HEADS}.mean_teacher.head.teacher_view=weak",
+        ),
+        differs="ramp and weight",
+        start=lambda built: built.call_hook("before_run"),
+    ),
     "fixmatch": Case("fixmatch", {"p_cutoff": 0.95, "hard_label": True}),
+    "flexmatch": Case("flexmatch", {"p_cutoff": 0.95, "hard_label": True, "thresh_warmup": True}),
 }
 
 
@@ -109,15 +149,16 @@ def directions() -> Tensor:
 
 
 def batches(steps: int) -> list[dict[str, Tensor]]:
-    """Makes the fields of every step; rows are more typical of a class from step to step."""
+    """Makes the fields of every step; rows grow more typical of a class, some sooner."""
     generator = torch.Generator().manual_seed(1)
     made = []
     for number in range(steps):
         target = torch.randint(CLASSES, (LABELED,), generator=generator)
         hidden = torch.randint(CLASSES, (UNLABELED,), generator=generator)
-        clarity = (number + 1) / steps
+        clarity = 0.2 + 0.8 * (number + 1) / steps
 
-        def rows(classes: Tensor, noise: float, share: float = clarity) -> Tensor:
+        def rows(classes: Tensor, noise: float, clarity: float = clarity) -> Tensor:
+            share = clarity * torch.rand(len(classes), 1, generator=generator, dtype=torch.float64)
             drawn = torch.randn(len(classes), FEATURES, generator=generator, dtype=torch.float64)
             return share * directions()[classes] + noise * drawn
 
@@ -138,7 +179,8 @@ def our_learner(name: str, overrides: tuple[str, ...], steps: int) -> Classifier
         iterations_per_epoch=STEPS_PER_EPOCH, max_iterations=steps, num_gpus=0, num_nodes=1
     )
     words = (
-        f"method={name}", "backbone=mlp", "learner.hparams.model.forward=separate", *overrides,
+        f"method={name}", "backbone=mlp", "learner.hparams.model.forward=separate",
+        *(f"++{word}" if not word.startswith("~") else word for word in overrides),
         f"learner.hparams.num_classes={CLASSES}", "optimizer=sgd",
         "++learner.hparams.model.supervised_loss.callable._target_=torch.nn.CrossEntropyLoss",
     )  # fmt: skip
@@ -250,18 +292,20 @@ def compare(name: str, case: Case, steps: int) -> dict[str, float]:
     with without_cuda(), redirect_stdout(StringIO()), catch_warnings():
         simplefilter("ignore")
         built = their_algorithm(case, steps)
-        if case.start is not None:
-            case.start(built)
     learner = our_learner(name, case.ours, steps)
     layer: Any = learner.networks.module("classifier").head  # type: ignore[union-attr]
     peers = next(part for part in built.model.modules() if isinstance(part, PeersRows)).fc
     with torch.no_grad():
-        peers.weight.copy_(directions() / 2)
+        peers.weight.copy_(directions())
         layer.load_state_dict(peers.state_dict())
         if case.match is not None:
             case.match(built, learner)
         for average in learner.averages():
-            learner.networks.module(average).update(learner.networks.module("classifier"), 0)
+            teacher: Any = learner.networks.module(average)
+            teacher.module.load_state_dict(learner.networks.module("classifier").state_dict())
+    if case.start is not None:
+        with without_cuda():
+            case.start(built)
     worst = {"mask": 0.0, "loss": 0.0, "gradient": 0.0}
     kept = []
     for number, batch in enumerate(batches(steps)):
