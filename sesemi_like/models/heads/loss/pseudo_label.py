@@ -225,16 +225,15 @@ class PseudoLabelLossHead(LossHead):
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The weighted loss of the pseudo-labels, and the further terms."""
-        judged, learner = outputs["judged"], outputs["learner"]["logits"]
-        if self.alignment is not None:
-            learner = self.alignment.of_learner(learner)
+        judged = outputs["judged"]
+        learner = self._of_learner(outputs["learner"]["logits"])
         losses = self.loss(learner, judged["targets"])
         if not self._terms:
             return LossOutputs(losses, judged["weights"])
         terms = {"pseudo_label": LossValues(losses, judged["weights"])}
         needed = {n: outputs[f"need.{n}"] for n in ("labelled", "target") if n in self._needs}
         judge = partial(self._judge_others, **needed)
-        labels = PseudoLabels(**judged, learner=learner, judge=judge)
+        labels = PseudoLabels(**judged, learner=learner, judge=judge, compare=self._compare)
         for name, term in self._terms.items():
             begin = f"{name}."
             given = {k.removeprefix(begin): v for k, v in outputs.items() if k.startswith(begin)}
@@ -242,6 +241,12 @@ class PseudoLabelLossHead(LossHead):
             values = values if isinstance(values, LossValues) else LossValues(values)
             terms[name] = replace(values, coefficient=term.coefficient)
         return LossOutputs(terms)
+
+    def _of_learner(self, logits: Tensor) -> Tensor:
+        return logits if self.alignment is None else self.alignment.of_learner(logits)
+
+    def _compare(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return self.loss(self._of_learner(logits), targets)
 
     @torch.no_grad()
     def _judge_others(self, logits: Tensor, **needed: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from .mixing import Mixing, Mixup, ResizeMix
 from .policies import CurriculumPolicy, FixedPolicy, Policy, policy_module
 from .prediction import Prediction, PseudoLabels
 from .targets import HardTargets, SharpenedTargets
-from .terms import Term
+from .terms import LabelledTerm, Term, ViewKLTerm
 from .thresholds import FixedThreshold, threshold_module
 from .transformation_prediction import TransformationPredictionLossHead
 
@@ -21,6 +21,7 @@ __all__ = [
     "FixedPolicy",
     "FixedThreshold",
     "HardTargets",
+    "LabelledTerm",
     "Marginal",
     "Mask",
     "Mixing",
@@ -36,6 +37,7 @@ __all__ = [
     "Term",
     "TrainingSignalAnnealing",
     "TransformationPredictionLossHead",
+    "ViewKLTerm",
     "confidence",
     "distance_function",
     "entropy",

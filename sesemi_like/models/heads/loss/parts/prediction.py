@@ -70,6 +70,8 @@ class PseudoLabels:
             zeros, because such rows need not be run.
         judge: From further logits (K, C) of the teacher, such as those of labeled rows, to their
             targets (K, C) and weights (K,); changes no state.
+        compare: From further logits (K, C) of the learner and targets (K, C) to the head's loss of
+            each row (K,).
     """
 
     logits: Tensor
@@ -78,3 +80,4 @@ class PseudoLabels:
     weights: Tensor
     learner: Tensor
     judge: Callable[[Tensor], tuple[Tensor, Tensor]]
+    compare: Callable[[Tensor, Tensor], Tensor]
