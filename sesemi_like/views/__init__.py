@@ -12,6 +12,7 @@ from sesemi_like.views.permutations import permutation_set
 from sesemi_like.views.pretext import Jigsaw, Rotation
 from sesemi_like.views.rand_augment import RandAugment
 from sesemi_like.views.recipes import strong, weak
+from sesemi_like.views.usb import USBCutout, usb_strong
 
 __all__ = [
     "CenterCrop",
@@ -34,8 +35,10 @@ __all__ = [
     "Resize",
     "Rotation",
     "TensorView",
+    "USBCutout",
     "View",
     "permutation_set",
     "strong",
+    "usb_strong",
     "weak",
 ]

@@ -70,13 +70,22 @@ def random_sides(
     return (areas / ratios).sqrt().round(), (areas * ratios).sqrt().round()
 
 
-def fill_boxes(images: Tensor, boxes: Boxes, value: float) -> Tensor:
-    """Sets the pixels of one rectangle per image, which may reach beyond it, to a value."""
+def fill_boxes(images: Tensor, boxes: Boxes, value: float | Tensor) -> Tensor:
+    """Sets the pixels of one rectangle per image, which may reach beyond it, to a value.
+
+    Args:
+        images: (N, C, H, W).
+        boxes: The rectangles.
+        value: One number, or one for each channel (C, 1, 1).
+    """
     rows = torch.arange(images.shape[-2], device=images.device)
     columns = torch.arange(images.shape[-1], device=images.device)
     in_rows = positions_inside(rows, boxes.top, boxes.height)
     in_columns = positions_inside(columns, boxes.left, boxes.width)
-    return images.masked_fill(in_rows[:, None, :, None] & in_columns[:, None, None, :], value)
+    inside = in_rows[:, None, :, None] & in_columns[:, None, None, :]
+    if isinstance(value, Tensor):
+        return torch.where(inside, value, images)
+    return images.masked_fill(inside, value)
 
 
 def positions_inside(positions: Tensor, start: Tensor, length: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Shapes: N images, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -142,9 +142,16 @@ class RandAugment(TensorView):
         return chosen.masked_fill(left_alone, len(self.pool))
 
 
-def operations_named(names: Sequence[str] | None) -> list[Operation]:
-    """Looks operations up by name; None takes all. Raises ValueError for unknown names."""
-    pool = fixmatch_pool()
+def operations_named(
+    names: Sequence[str] | None, pool: Mapping[str, Operation] | None = None
+) -> list[Operation]:
+    """Looks operations up by name; None takes all. Raises ValueError for unknown names.
+
+    Args:
+        names: Their names.
+        pool: Operations by name; None is FixMatch's.
+    """
+    pool = fixmatch_pool() if pool is None else pool
     names = list(pool) if names is None else list(names)
     check(len(names) > 0, "operations", names, "at least one name")
     for name in names:
