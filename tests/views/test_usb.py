@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageOps
-from test_operations import batch, largest_difference, pil_images
+from views.test_operations import batch, largest_difference, pil_images
 
 from sesemi_like import views
 from sesemi_like.views.base import single_tensor
