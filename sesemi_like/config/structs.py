@@ -232,6 +232,9 @@ class DataConfig:
         label_fraction: Share of labels kept, in (0, 1].
         label_seed: Seeds the choice of labels.
         image_size: Side in pixels of the images, where a built-in data config resizes them.
+        mean: Subtracted from pixels in [0, 1], one number or one per channel, where a built-in data
+            config normalizes images.
+        std: What they are divided by afterwards.
         evaluation: Further loaders by name that evaluators read: a gallery, prompts, other data.
         predict: The loader of what is predicted, in its order.
     """
@@ -244,6 +247,8 @@ class DataConfig:
     label_fraction: float | None = None
     label_seed: int = 0
     image_size: int | None = None
+    mean: Any = None
+    std: Any = None
     evaluation: dict[str, DataLoaderConfig | None] | None = None
     predict: DataLoaderConfig | None = None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from ...errors import suggest
 from .base import Backbone, feature_shape, reject_head_settings, rejection
-from .local_files import load_local_file
+from .local_files import Convert, load_local_file
 from .pretrained import skips_initial_weights
 
 
@@ -25,8 +27,10 @@ class PyTorchImageModels(Backbone):
         drop_path_rate: Stochastic depth, in [0, 1); null leaves it out.
         in_chans: Channels of the images.
         img_size: Side of the images, for models that are built for one (transformers).
-        checkpoint_path: A local file of the model's weights, which must fit exactly (a classifier
-            in it is left out); it takes precedence over `pretrained`.
+        checkpoint_path: A local file of the model's weights, or a folder as the hub of models has
+            them (``model.safetensors``, also in shards); it takes precedence over `pretrained`. It
+            must fit, but for a classifier or decoder in it, which is left out, and position
+            embeddings for another `img_size`, which timm resizes.
         **settings: Anything else that the model takes.
 
     Raises:
@@ -64,7 +68,8 @@ class PyTorchImageModels(Backbone):
         if is_left_out:
             skips_initial_weights(self.network)
         elif checkpoint_path is not None:
-            load_local_file(self.network, checkpoint_path, _classifier(self.network))
+            network = self.network
+            load_local_file(network, checkpoint_path, _classifier(network), _conversion(network))
         if freeze:
             self.freeze()
 
@@ -120,3 +125,12 @@ def _classifier(network: Any) -> tuple[str, ...]:
     """The names of the layers that a model without classifier has lost."""
     names = network.pretrained_cfg.get("classifier") or ()
     return tuple(f"{n}." for n in ([names] if isinstance(names, str) else names))
+
+
+def _conversion(network: Any) -> Convert | None:
+    """Timm's own conversion of other people's files to the names and sizes of a model.
+
+    It is what timm applies to weights that it downloads; its modules have it under this name.
+    """
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    return None if convert is None else partial(convert, model=network)

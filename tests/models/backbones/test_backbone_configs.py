@@ -12,6 +12,9 @@ from sesemi_like.models.backbones import Backbone
 NAMES = sorted(path.stem for path in (builtin_configs() / "backbone").glob("*.yaml"))
 OVERRIDES = {
     "timm": ["learner.hparams.model.backbone.name=test_resnet"],
+    "vit_base_16": ["data.image_size=32"],
+    "vit_small_14_dinov2": ["data.image_size=28"],
+    "vit_small_16": ["data.image_size=32"],
     "mlp": ["learner.hparams.model.backbone.in_features=3072"],  # 3 x 32 x 32
 }
 SIZES = {
@@ -24,6 +27,12 @@ SIZES = {
     "small_cnn": 128,
     "timm": 96,
     "torchvision": 512,
+    "vit_base_16": 768,
+    "vit_base_16_96": 768,
+    "vit_small_14_dinov2": 384,
+    "vit_small_16": 384,
+    "vit_small_2_32": 384,
+    "vit_tiny_2_32": 192,
     "wrn_28_10": 640,
     "wrn_28_2": 128,
     "wrn_28_2_usb": 128,
@@ -41,7 +50,7 @@ def settings_of(name: str) -> DictConfig:
 
 def test_every_backbone_config_is_known_here() -> None:
     assert sorted(SIZES) == NAMES
-    assert len(NAMES) == 15
+    assert len(NAMES) == 21
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,7 +60,8 @@ def test_builds_from_its_own_settings(name: str) -> None:
     assert isinstance(backbone, Backbone)
     assert not backbone.is_frozen
     assert backbone.out_features == SIZES[name]
-    images = torch.randn(1, settings.get("in_chans", 3), 32, 32)
+    side = settings.get("img_size") or 32
+    images = torch.randn(1, settings.get("in_chans", 3), side, side)
     with torch.no_grad():
         assert backbone.eval()(images).shape == (1, SIZES[name])
 
