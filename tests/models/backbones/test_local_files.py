@@ -57,14 +57,18 @@ def assert_same_features(own: Any, network: Any, side: int = SIDE) -> None:
 def write_folder(folder: Path, tensors: Tensors, *, shards: int = 1) -> Path:
     """A folder as a hub lays it out."""
     folder.mkdir()
-    described = {"num_classes": 7, "input_size": [3, SIDE, SIDE], "first_conv": "patch_embed.proj"}
+    described: dict[str, Any] = {
+        "num_classes": 7,
+        "input_size": [3, SIDE, SIDE],
+        "first_conv": "patch_embed.proj",
+    }
     described |= {"classifier": "head", "tag": "random"}
     config = {"architecture": "test_vit", "num_classes": 7, "pretrained_cfg": described}
     (folder / "config.json").write_text(json.dumps(config))
     if shards == 1:
         save_file(tensors, folder / "model.safetensors")
         return folder
-    places = {}
+    places: dict[str, str] = {}
     for number in range(shards):
         file = f"model-{number + 1:05}-of-{shards:05}.safetensors"
         part = {name: tensors[name] for name in sorted(tensors)[number::shards]}
@@ -170,7 +174,7 @@ def test_position_embeddings_are_resized_as_timm_resizes_them(
     tokens = (side // 16) ** 2 + 1
     assert f"resized pos_embed from (1, 5, 64) to (1, {tokens}, 64)" in caplog.text
     overlay = {"file": str(path), "num_classes": 7}
-    settings = {"img_size": side, "num_classes": 0, "global_pool": "token"}
+    settings: dict[str, Any] = {"img_size": side, "num_classes": 0, "global_pool": "token"}
     by_timm = timm.create_model(
         "test_vit", pretrained=True, pretrained_cfg_overlay=overlay, **settings
     )
