@@ -1,4 +1,4 @@
-from .alignments import Alignment, AverageAlignment, Marginal
+from .alignments import Alignment, AverageAlignment, DebiasedLogits, Marginal, QueueAlignment
 from .averages import RunningAverage, mean_of_all
 from .base import Part, Reads
 from .distances import DISTANCES, Distance, distance_function, entropy, softmax_kl, softmax_mse
@@ -17,6 +17,7 @@ __all__ = [
     "Alignment",
     "AverageAlignment",
     "CurriculumPolicy",
+    "DebiasedLogits",
     "Distance",
     "FixedPolicy",
     "FixedThreshold",
@@ -30,6 +31,7 @@ __all__ = [
     "Policy",
     "Prediction",
     "PseudoLabels",
+    "QueueAlignment",
     "Reads",
     "ResizeMix",
     "RunningAverage",
