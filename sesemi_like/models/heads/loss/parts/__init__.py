@@ -5,7 +5,17 @@ from .distances import DISTANCES, Distance, distance_function, entropy, softmax_
 from .masks import Mask, TrainingSignalAnnealing
 from .metrics import confidence, top1
 from .mixing import Mixing, Mixup, ResizeMix
-from .policies import CurriculumPolicy, FixedPolicy, Policy, policy_module
+from .policies import (
+    ClassSamplingPolicy,
+    ComplementPolicy,
+    CurriculumPolicy,
+    FixedPolicy,
+    LossPolicy,
+    Policy,
+    ProductPolicy,
+    RelativePolicy,
+    policy_module,
+)
 from .prediction import Prediction, PseudoLabels
 from .targets import HardTargets, SharpenedTargets
 from .terms import LabelledTerm, Term, ViewKLTerm
@@ -16,6 +26,8 @@ __all__ = [
     "DISTANCES",
     "Alignment",
     "AverageAlignment",
+    "ClassSamplingPolicy",
+    "ComplementPolicy",
     "CurriculumPolicy",
     "DebiasedLogits",
     "Distance",
@@ -23,6 +35,7 @@ __all__ = [
     "FixedThreshold",
     "HardTargets",
     "LabelledTerm",
+    "LossPolicy",
     "Marginal",
     "Mask",
     "Mixing",
@@ -30,9 +43,11 @@ __all__ = [
     "Part",
     "Policy",
     "Prediction",
+    "ProductPolicy",
     "PseudoLabels",
     "QueueAlignment",
     "Reads",
+    "RelativePolicy",
     "ResizeMix",
     "RunningAverage",
     "SharpenedTargets",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .....distributed import all_sum
+from .settings import one_of
 
 Initial = Literal["batch", "uniform"]
 
@@ -30,16 +31,6 @@ def mean_of_all(rows: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Te
     sums = all_sum(torch.cat([weights @ rows, weights.sum()[None]]))
     total, count = sums[:-1], sums[-1]
     return total / count.masked_fill(count == 0, 1), count
-
-
-def one_of(key: str, found: str, known: tuple[str, ...]) -> None:
-    """Refuses a setting that there is not.
-
-    Raises:
-        ValueError: If it is none of those that are known.
-    """
-    if found not in known:
-        raise ValueError(f"{key}: found {found!r}; needs {' or '.join(known)}")
 
 
 class RunningAverage(nn.Module):

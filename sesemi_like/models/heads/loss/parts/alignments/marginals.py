@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ......config.facts import DataFacts
 from .....networks import Networks
-from ..averages import RunningAverage, one_of
+from ..averages import RunningAverage
 from ..base import Part, Reads
 from ..prediction import Prediction
+from ..settings import one_of
 
 Target = str | Sequence[float]
 """``uniform``, ``labelled``, ``counts``, or C numbers that are proportional to the frequencies."""

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ......config.facts import DataFacts
 from .....networks import Networks
-from ..averages import mean_of_all, one_of
+from ..averages import mean_of_all
 from ..base import Reads
 from ..prediction import Prediction
+from ..settings import one_of
 from .base import Alignment
 from .marginals import Marginal, Target, log_ratio
 

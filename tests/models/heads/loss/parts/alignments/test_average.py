@@ -79,7 +79,9 @@ def test_its_state_round_trips() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="target: found 'even'; needs uniform or labelled"):
+    with pytest.raises(
+        ValueError, match="target: found 'even'; it may be: counts, labelled, uniform"
+    ):
         AverageAlignment("even")
     with pytest.raises(ValueError, match=r"target: found \[1, -1\]"):
         AverageAlignment([1, -1])

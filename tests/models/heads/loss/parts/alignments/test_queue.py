@@ -48,5 +48,5 @@ def test_before_any_batch_uniform_changes_nothing() -> None:
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(ValueError, match="length: found 0"):
         QueueAlignment(length=0)
-    with pytest.raises(ValueError, match="initial: found 'batch'; needs uniform or empty"):
+    with pytest.raises(ValueError, match="initial: found 'batch'; it may be: empty, uniform"):
         QueueAlignment(initial="batch")  # type: ignore[arg-type]
