@@ -10,15 +10,17 @@ from .policies import (
     ComplementPolicy,
     CurriculumPolicy,
     FixedPolicy,
+    GaussianPolicy,
     LossPolicy,
     Policy,
     ProductPolicy,
     RelativePolicy,
+    SelfAdaptivePolicy,
     policy_module,
 )
 from .prediction import Prediction, PseudoLabels
 from .targets import HardTargets, SharpenedTargets
-from .terms import LabelledTerm, Term, ViewKLTerm
+from .terms import EntropyTerm, FairnessTerm, LabelledTerm, Term, ViewKLTerm
 from .thresholds import FixedThreshold, threshold_module
 from .transformation_prediction import TransformationPredictionLossHead
 
@@ -31,8 +33,11 @@ __all__ = [
     "CurriculumPolicy",
     "DebiasedLogits",
     "Distance",
+    "EntropyTerm",
+    "FairnessTerm",
     "FixedPolicy",
     "FixedThreshold",
+    "GaussianPolicy",
     "HardTargets",
     "LabelledTerm",
     "LossPolicy",
@@ -50,6 +55,7 @@ __all__ = [
     "RelativePolicy",
     "ResizeMix",
     "RunningAverage",
+    "SelfAdaptivePolicy",
     "SharpenedTargets",
     "Term",
     "TrainingSignalAnnealing",

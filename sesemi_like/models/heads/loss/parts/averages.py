@@ -28,7 +28,9 @@ def mean_of_all(rows: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Te
         dimension; both the same on every process.
     """
     weights = rows.new_ones(len(rows)) if weights is None else weights.to(rows.dtype)
-    sums = all_sum(torch.cat([weights @ rows, weights.sum()[None]]))
+    # Not a product of matrices, which mixed precision would make in bfloat16.
+    own = (weights[:, None] * rows).sum(dim=0)
+    sums = all_sum(torch.cat([own, weights.sum()[None]]))
     total, count = sums[:-1], sums[-1]
     return total / count.masked_fill(count == 0, 1), count
 

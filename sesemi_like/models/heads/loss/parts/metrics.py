@@ -44,3 +44,18 @@ def confidence(logits: Tensor) -> dict[str, Tensor]:
         ``{"confidence": in [1 / C, 1]}``.
     """
     return {"confidence": logits.detach().softmax(dim=1).amax(dim=1).mean()}
+
+
+def class_thresholds(thresholds: Tensor) -> dict[str, Tensor]:
+    """What is logged of one threshold per class.
+
+    Args:
+        thresholds: The confidence that each class needs (C,).
+
+    Returns:
+        ``{"threshold": their mean, "lowest_threshold": the least, "highest_threshold": the
+        greatest}``.
+    """
+    lowest, highest = thresholds.aminmax()
+    names = ("threshold", "lowest_threshold", "highest_threshold")
+    return dict(zip(names, (thresholds.mean(), lowest, highest), strict=True))

@@ -17,6 +17,7 @@ from ......distributed import gather_rows
 from ......errors import suggest
 from .....networks import Networks
 from ..base import Reads
+from ..metrics import class_thresholds
 from ..prediction import Prediction
 from .base import Policy
 
@@ -124,10 +125,6 @@ class CurriculumPolicy(Policy):
         return self.threshold * self.mapping(self.learned)
 
     def metrics(self) -> dict[str, Tensor]:
-        """The mean `threshold` of a class, the `lowest_threshold`, and the share `ever_sure`."""
-        thresholds = self._thresholds()
-        return {
-            "threshold": thresholds.mean(),
-            "lowest_threshold": thresholds.min(),
-            "ever_sure": (self.label >= 0).sum() / self.num_rows,
-        }
+        """Those of :func:`~..metrics.class_thresholds`, and the share of rows `ever_sure`."""
+        ever_sure = (self.label >= 0).sum() / self.num_rows
+        return {**class_thresholds(self._thresholds()), "ever_sure": ever_sure}

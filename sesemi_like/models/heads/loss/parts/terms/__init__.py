@@ -1,5 +1,7 @@
 from .base import Term
+from .entropy import EntropyTerm
+from .fairness import FairnessTerm
 from .labelled import LabelledTerm
 from .view_kl import ViewKLTerm
 
-__all__ = ["LabelledTerm", "Term", "ViewKLTerm"]
+__all__ = ["EntropyTerm", "FairnessTerm", "LabelledTerm", "Term", "ViewKLTerm"]

@@ -90,10 +90,13 @@ def test_what_is_logged() -> None:
     found = policy(warm_up=False, mapping="linear")
     weigh(found, sure([0, 0, 1], [0, 1, 2]))
     logged = {name: value.item() for name, value in found.metrics().items()}
-    mean, share = THRESHOLD * 1.5 / CLASSES, 3 / 20
-    assert logged == pytest.approx(
-        {"threshold": mean, "lowest_threshold": 0, "ever_sure": share}, rel=1e-6
-    )
+    expected = {
+        "threshold": THRESHOLD * 1.5 / CLASSES,
+        "lowest_threshold": 0,
+        "highest_threshold": THRESHOLD,
+        "ever_sure": 3 / 20,
+    }
+    assert logged == pytest.approx(expected, rel=1e-6)
 
 
 def test_its_state_round_trips() -> None:
