@@ -13,8 +13,8 @@ table; what then still differs is in its last column, and is not hidden by a tol
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
@@ -37,6 +37,7 @@ from sesemi_like.models.heads.loss.base import Step
 
 CLASSES, FEATURES, LABELED, UNLABELED, SAMPLES = 10, 16, 8, 24, 100
 STEPS_PER_EPOCH = 10
+PARTS = "sesemi_like.models.heads.loss.parts"
 HEADS = "learner.hparams.model.regularization_loss_heads"
 
 
@@ -137,7 +138,19 @@ CASES: dict[str, Case] = {
         differs="ramp and weight",
         start=lambda built: built.call_hook("before_run"),
     ),
+    "mixmatch": Case(
+        "mixmatch",
+        {"ulb_loss_ratio": 100, "unsup_warm_up": 0.4, "T": 0.5, "mixup_alpha": 0.5},
+        ours=(
+            f"{HEADS}.mixmatch.head.views=[weak,strong]",
+            f"{HEADS}.mixmatch.head.weight=100",
+            f"{HEADS}.mixmatch.head.schedule={RAMP}",
+            f"{HEADS}.mixmatch.head.batches=separate",
+        ),
+        differs="given draws, one share a batch; ramp and weight",
+    ),
     "fixmatch": Case("fixmatch", {"p_cutoff": 0.95, "hard_label": True}),
+    "defixmatch": Case("defixmatch", {"p_cutoff": 0.95, "hard_label": True, "ulb_loss_ratio": 0.5}),
     "flexmatch": Case("flexmatch", {"p_cutoff": 0.95, "hard_label": True, "thresh_warmup": True}),
 }
 
@@ -286,6 +299,27 @@ def our_step(
     return total.detach(), gradient, masks
 
 
+@contextmanager
+def given_draws(number: int) -> Iterator[None]:
+    """Has both sides mix rows with the same partners, by one share for all of a batch."""
+    share = float(np.random.default_rng(number).beta(0.5, 0.5))
+    draw = torch.randperm
+
+    def partners(count: int, **_: Any) -> Tensor:
+        return draw(count, generator=torch.Generator().manual_seed(number))
+
+    def shares(count: int, *_: Any) -> Tensor:
+        return torch.full((count,), share, dtype=torch.float64)
+
+    with (
+        patch("numpy.random.beta", lambda *_: share),
+        patch("torch.randperm", partners),
+        patch(f"{PARTS}.mixing.draw_beta", shares),
+        patch(f"{PARTS}.mixed_rows.partners_within", lambda rows, _: partners(len(rows))),
+    ):
+        yield
+
+
 def compare(name: str, case: Case, steps: int) -> dict[str, float]:
     """Runs both for so many steps; returns the largest difference of masks, loss and gradient."""
     torch.manual_seed(0)
@@ -309,9 +343,10 @@ def compare(name: str, case: Case, steps: int) -> dict[str, float]:
     worst = {"mask": 0.0, "loss": 0.0, "gradient": 0.0}
     kept = []
     for number, batch in enumerate(batches(steps)):
-        with without_cuda():
+        with without_cuda(), given_draws(number):
             loss, gradient, masks = their_step(built, batch, number)
-        our_loss, our_gradient, our_masks = our_step(learner, batch, number, steps)
+        with given_draws(number):
+            our_loss, our_gradient, our_masks = our_step(learner, batch, number, steps)
         worst["loss"] = max(worst["loss"], float((loss - our_loss).abs()))
         worst["gradient"] = max(worst["gradient"], float((gradient - our_gradient).abs().max()))
         for mask, ours in zip(masks, our_masks, strict=False):
