@@ -42,15 +42,15 @@ HEADS = "learner.hparams.model.regularization_loss_heads"
 
 
 class Rows(Backbone):
-    """A backbone whose features are the rows it is given (N, D)."""
+    """A backbone whose features are the rows it is given, images (N, D, 1, 1)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.out_features = FEATURES
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the rows."""
-        return images
+        """Returns the rows (N, D)."""
+        return images.flatten(start_dim=1)
 
 
 class PeersRows(nn.Module):
@@ -64,9 +64,10 @@ class PeersRows(nn.Module):
 
     def forward(self, x: Tensor, only_fc: bool = False, only_feat: bool = False, **_: Any) -> Any:
         """Returns logits and features, or one of the two."""
-        if only_feat:
-            return x
-        return self.fc(x) if only_fc else {"logits": self.fc(x), "feat": x}
+        if only_fc:
+            return self.fc(x)
+        x = x.flatten(start_dim=1)
+        return x if only_feat else {"logits": self.fc(x), "feat": x}
 
     def extract(self, x: Tensor) -> Tensor:
         """Returns the features."""
@@ -107,6 +108,19 @@ RAMP = (
 def ramped(head: str, weight: float) -> tuple[str, ...]:
     """Overrides that give a head the peer's ramp and weight."""
     return f"{HEADS}.{head}.scheduler={RAMP}", f"{HEADS}.{head}.scale_factor={weight}"
+
+
+def draw_as_given(built: Any, learner: Classifier) -> None:
+    """Has both sides begin a virtual adversarial direction with the same numbers."""
+    head: Any = learner.terms["vat"].head
+    head.draw = lambda inputs, step: torch.randn(inputs.shape, generator=seeded(step.index)).to(
+        inputs
+    )
+
+
+def seeded(number: int) -> torch.Generator:
+    """The generator of a step, for draws that both sides make."""
+    return torch.Generator().manual_seed(number)
 
 
 CASES: dict[str, Case] = {
@@ -150,6 +164,20 @@ CASES: dict[str, Case] = {
         differs="given draws, one share a batch; ramp and weight",
     ),
     "fixmatch": Case("fixmatch", {"p_cutoff": 0.95, "hard_label": True}),
+    "vat": Case(
+        "vat",
+        {"ulb_loss_ratio": 1, "unsup_warm_up": 0.4, "vat_eps": 6, "ent_loss_ratio": 0.06},
+        ours=(
+            *ramped("vat", 1),
+            f"{HEADS}.vat.head.epsilon=6",
+            f"{HEADS}.vat.head.xi=1e-6",
+            f"{HEADS}.vat.head.entropy_weight=0",
+            f"{HEADS}.entropy.head._target_=sesemi_like.models.heads.loss.EntropyMinimizationLossHead",
+            f"{HEADS}.entropy.scale_factor=0.06",
+        ),
+        differs="given draws, which the peer normalizes in float32; ramp on the divergence alone",
+        match=draw_as_given,
+    ),
     "defixmatch": Case("defixmatch", {"p_cutoff": 0.95, "hard_label": True, "ulb_loss_ratio": 0.5}),
     "flexmatch": Case("flexmatch", {"p_cutoff": 0.95, "hard_label": True, "thresh_warmup": True}),
 }
@@ -173,7 +201,7 @@ def batches(steps: int) -> list[dict[str, Tensor]]:
         def rows(classes: Tensor, noise: float, clarity: float = clarity) -> Tensor:
             share = clarity * torch.rand(len(classes), 1, generator=generator, dtype=torch.float64)
             drawn = torch.randn(len(classes), FEATURES, generator=generator, dtype=torch.float64)
-            return share * directions()[classes] + noise * drawn
+            return (share * directions()[classes] + noise * drawn)[:, :, None, None]
 
         batch = {f"unlabeled.{view}": rows(hidden, 0.5) for view in ("weak", "weak_2")}
         for view in ("medium", "strong", "strong_2"):
@@ -306,12 +334,16 @@ def given_draws(number: int) -> Iterator[None]:
     draw = torch.randperm
 
     def partners(count: int, **_: Any) -> Tensor:
-        return draw(count, generator=torch.Generator().manual_seed(number))
+        return draw(count, generator=seeded(number))
 
     def shares(count: int, *_: Any) -> Tensor:
         return torch.full((count,), share, dtype=torch.float64)
 
+    def normal(tensor: Tensor) -> Tensor:
+        return tensor.copy_(torch.randn(tensor.shape, generator=seeded(number)))
+
     with (
+        patch.object(Tensor, "normal_", normal),
         patch("numpy.random.beta", lambda *_: share),
         patch("torch.randperm", partners),
         patch(f"{PARTS}.mixing.draw_beta", shares),
