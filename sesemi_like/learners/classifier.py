@@ -15,12 +15,14 @@ from ..config.instantiate import instantiate
 from ..errors import ConfigProblem, Problems
 from ..models.heads.linear import LinearHead
 from ..models.heads.loss import SupervisedLossHead
-from ..models.heads.loss.base import Forward, LossHead
+from ..models.heads.loss.base import Fields, Forward, LossHead
+from ..models.heads.loss.requests import Given
 from ..models.networks import ClassificationNetwork, Networks
 from ..views.image_inputs import Inputs
 from .averages import Average
 from .base import Learner
 from .evaluated_layers import AS_LOGITS, as_logits, evaluated_layers
+from .frozen_part import FrozenPart
 from .more_networks import add_networks
 from .predicted import Columns, Labelled
 from .terms import LossTerm
@@ -179,6 +181,20 @@ class Classifier(Learner):
         if "teacher" in self.networks:
             evaluated["ema"] = Forward(self.input_field, "teacher", grad=False)
         return evaluated
+
+    @property
+    def frozen_part(self) -> FrozenPart | None:
+        """The backbone, where `model.frozen_features` says so."""
+        draws = self.settings["model"].get("frozen_features")
+        if draws is None:
+            return None
+        averaged = self.averaged_networks().items()
+        teachers = (n for n, of in averaged if self.networks.canonical(of) == "classifier")
+        return FrozenPart(("classifier", *teachers), draws, f"{self.key}.model.frozen_features")
+
+    def given(self, fields: Fields) -> Given:
+        """Names what the features of a frozen backbone answer."""
+        return {} if (part := self.frozen_part) is None else part.given(fields)
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Takes what a layer answers for logits, as evaluators do what a classifier answers."""

@@ -12,8 +12,10 @@ from ..config.facts import DataFacts
 from ..config.headline import Headline
 from ..errors import ConfigProblem
 from ..models.heads.loss.base import Fields, Forward
+from ..models.heads.loss.requests import Given
 from ..models.networks import Networks
 from .averages import Average
+from .frozen_part import FrozenPart
 from .predicted import Columns, leaves_of
 from .terms import LossTerm
 
@@ -106,7 +108,12 @@ class LearnerDefinition(pl.LightningModule):
         """
         return {}
 
-    def given(self, fields: Fields) -> dict[Forward, str]:
+    @property
+    def frozen_part(self) -> FrozenPart | None:
+        """What of the networks is run once for each sample; None runs all of them in each step."""
+        return None
+
+    def given(self, fields: Fields) -> Given:
         """Names the requests that a batch field already answers, such as cached latents.
 
         Args:
@@ -114,7 +121,9 @@ class LearnerDefinition(pl.LightningModule):
                 loader, whatever it is called, so that loaders are best gone through.
 
         Returns:
-            ``{request: full name of the field}``: such a request is read and not run.
+            ``{request: full name of the field}``: such a request is read and not run. One that a
+            field answers in part is answered by another request, for the rest of the way:
+            ``{Forward("a.image"): Forward("a.features", "classifier.of_features")}``.
         """
         return {}
 

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from ..distributed import rank, world_size
 from ..gathering import gather
 from ..models.heads.loss.base import Step
-from ..models.heads.loss.requests import Fields, Forward
+from ..models.heads.loss.requests import Fields, Forward, Given
 from ..models.networks import Networks
 from ..predictions import LOSSES, Predictions, rows_of
 from ..trees import to_device
 from .evaluated_losses import EvaluatedLosses
 from .forwards import ForwardPlan, fields_of
-from .forwards.requests import read_by, with_fields
+from .forwards.callables import Callables
+from .forwards.canonical import CanonicalRequests
+from .forwards.requests import with_fields
 from .steps import next_step
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class EvaluatedForwards:
         requests: The requests by name, the headline last; data are fields of the evaluated loader.
         networks: The networks they go through.
         functions: The functions that they go through, by name.
-        given: ``{loader: its fields} -> {request: full name of the field that answers it}``, see
+        given: ``{loader: its fields} -> {request: what answers it}``, see
             :meth:`LearnerDefinition.given`.
         losses: The losses of the heads.
 
@@ -55,7 +57,7 @@ class EvaluatedForwards:
         requests: Mapping[str, Forward],
         networks: Networks,
         functions: Mapping[str, Callable[..., Any]],
-        given: Callable[[Fields], Mapping[Forward, str]],
+        given: Callable[[Fields], Given],
         losses: EvaluatedLosses,
     ) -> None:
         self.requests, self.losses = dict(requests), losses
@@ -69,21 +71,44 @@ class EvaluatedForwards:
         """Those of a learner whose networks and loss heads are built."""
         losses = EvaluatedLosses(learner.terms, learner.shared_parts)
         requests, functions = learner.evaluated_forwards(), learner.functions()
-        return cls(requests, learner.networks, functions, learner.given, losses)
+        found = cls(requests, learner.networks, functions, learner.given, losses)
+        losses.canonical = found.canonical
+        return found
 
     @property
     def fields(self) -> set[str]:
         """The fields that all requests together read, where none is given."""
         return {field for request in self.requests.values() for field in fields_of(request)}
 
-    def given(self, fields: Collection[str]) -> dict[Forward, str]:
-        """The requests that a field of an evaluated loader answers: ``{request: field}``."""
+    def given(self, fields: Collection[str]) -> Given:
+        """The requests that a field of an evaluated loader answers, or another request of it."""
         found = self._given({_LOADER: set(fields)})
         return {
-            with_fields(request, _bare): _bare(field)
-            for request, field in found.items()
-            if field.startswith(f"{_LOADER}.")
+            with_fields(request, _bare): _with_bare_fields(answer)
+            for request, answer in found.items()
+            if all(field.startswith(f"{_LOADER}.") for field in _fields_of(answer))
         }
+
+    def canonical(
+        self, fields: Collection[str], heads: Mapping[str, Any] | None = None
+    ) -> CanonicalRequests:
+        """What brings requests of a loader with some fields into canonical form.
+
+        Args:
+            fields: The names of its fields.
+            heads: Those who ask that have methods to go through.
+        """
+        callables = Callables(self._networks, heads, self._functions)
+        return CanonicalRequests(callables, self.given(fields))
+
+    def fields_read(self, fields: Collection[str], *, has_losses: bool) -> set[str]:
+        """The fields that are read of a loader's batches.
+
+        Args:
+            fields: The names of its fields.
+            has_losses: Whether the losses of the heads are wanted too.
+        """
+        return {*self._plan(frozenset(fields), self.names(fields), has_losses).fields}
 
     def names(self, fields: Collection[str], needs: Needs = None) -> Names:
         """Names the requests that fields allow, and that answer something needed.
@@ -104,8 +129,8 @@ class EvaluatedForwards:
     def _fields_read(self, fields: frozenset[str]) -> dict[str, list[str]]:
         """The fields that each possible request reads, by request."""
         if fields not in self._read:
-            given = self.given(fields)
-            read = {name: _fields_of(request, given) for name, request in self.requests.items()}
+            asked = self.canonical(fields).of({_EVALUATED: self.requests})[_EVALUATED]
+            read = {name: fields_of(request) for name, request in asked.items()}
             self._read[fields] = {n: names for n, names in read.items() if fields.issuperset(names)}
         return self._read[fields]
 
@@ -171,13 +196,12 @@ class EvaluatedForwards:
         return {name: rows for name, rows in found if rows is not None}
 
 
-def _fields_of(request: Forward, given: Mapping[Forward, str]) -> list[str]:
-    """The fields that a request reads, where some requests are answered by one."""
-    wanted = replace(request, grad=True)  # whether gradients flow makes no other forward
-    if field := next((f for r, f in given.items() if replace(r, grad=True) == wanted), None):
-        return [field]
-    inner = [_fields_of(i, given) if isinstance(i, Forward) else [i] for i in read_by(request)]
-    return [field for fields in inner for field in fields]
+def _fields_of(answer: str | Forward) -> list[str]:
+    return fields_of(answer) if isinstance(answer, Forward) else [answer]
+
+
+def _with_bare_fields(answer: str | Forward) -> str | Forward:
+    return with_fields(answer, _bare) if isinstance(answer, Forward) else _bare(answer)
 
 
 def _bare(field: str) -> str:

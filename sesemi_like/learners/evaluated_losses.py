@@ -17,6 +17,7 @@ from ..distributed import world_size
 from ..models.heads.loss.base import LossHead, LossValues, Step
 from ..models.heads.loss.requests import Forward
 from .forwards import ask, fields_of
+from .forwards.canonical import CanonicalRequests
 from .forwards.requests import with_fields
 from .terms import LossTerm
 
@@ -34,7 +35,10 @@ class EvaluatedLosses:
 
     Attributes:
         left_out: Why heads were left out, by their names, of the data that were asked for last.
+        canonical: What brings requests of a loader with some fields into canonical form.
     """
+
+    canonical: Callable[[Collection[str], Mapping[str, Any]], CanonicalRequests]
 
     def __init__(self, terms: Mapping[str, LossTerm], shared: nn.Module) -> None:
         self.terms, self._shared = dict(terms), shared
@@ -59,9 +63,10 @@ class EvaluatedLosses:
         for name, term in self.terms.items():
             asked, problems = ask({name: term}, _SameFields(fields))
             requests = asked.get(name, {})
-            read = {field for request in requests.values() for field in fields_of(request)}
-            loaders = {field.partition(".")[0] for field in read}
-            lacking = {field.partition(".")[2] for field in read} - fields
+            named = {field for request in requests.values() for field in fields_of(request)}
+            loaders = {field.partition(".")[0] for field in named}
+            requests = {key: with_fields(r, _bare) for key, r in requests.items()}
+            lacking = self._read(name, requests, fields) - fields
             if problems:
                 left_out[name] = problems[0].expected
             elif lacking:
@@ -70,8 +75,14 @@ class EvaluatedLosses:
                 left_out[name] = f"it reads several loaders: {', '.join(sorted(loaders))}"
             else:
                 self._loaders[name] = next(iter(loaders), "")
-                found[name] = {key: with_fields(r, _bare) for key, r in requests.items()}
+                found[name] = requests
         return found, left_out
+
+    def _read(self, name: str, requests: Mapping[str, Forward], fields: Set[str]) -> set[str]:
+        """The fields that a head's requests read, where some are answered by others."""
+        canonical = self.canonical(fields, {name: self.terms[name].head})
+        asked = canonical.of({name: requests})[name]
+        return {field for request in asked.values() for field in fields_of(request)}
 
     def of(
         self, outputs: Mapping[str, Mapping[str, Any]], batch: Mapping[str, Any], step: Step

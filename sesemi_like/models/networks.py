@@ -61,7 +61,10 @@ class ClassificationNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """Computes ``{"features": (N, D), "logits": (N, C)}``; logits are float32 throughout."""
-        features = self.backbone(inputs)
+        return self.of_features(self.backbone(inputs))
+
+    def of_features(self, features: Tensor) -> dict[str, Tensor]:
+        """The same for features (N, D) that the backbone has answered before."""
         return {"features": features, "logits": in_float32(self.head, features)}
 
 

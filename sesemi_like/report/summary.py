@@ -86,7 +86,7 @@ def print_summary(
 
     Args:
         content: What `write_summary` wrote: `judged_by`, `headline`, `metrics`, `measured`, `best`,
-            `seconds`, `steps`, `folder`, `skipped`.
+            `seconds`, `steps`, `folder`, `skipped`, `frozen_features`.
         confusion: Counts (C, C), rows true and columns predicted.
         classes: The names of the classes.
         console: Where to; None is standard output.
@@ -109,6 +109,8 @@ def print_summary(
         named = classes or []  # a learner may distinguish more classes than its data name
         names = [*named, *(str(number) for number in range(len(named), len(confusion)))]
         rows |= _by_class(confusion, names)
+    if fields := content.get("frozen_features"):
+        rows["frozen backbone"] = _kept_features(fields)
     for name, files in content.get("skipped", {}).items():
         rows[f"unreadable in {name}"] = f"{len(files)}, skipped; the first is {files[0]}"
     if (status := content.get("status", "finished")) != "finished":
@@ -165,6 +167,17 @@ def _weights(content: Mapping[str, Any], headline: Headline, split: str) -> str:
         metric = f"validation {headline.words}" if monitor == headline.name else monitor
         shown += f", {metric} {best['score']:.3f}"
     return shown
+
+
+def _kept_features(fields: list[dict[str, Any]]) -> str:
+    """On how much a frozen backbone was run before training, in place of in each step."""
+    computed = sum(field["computed"] * field["views"] for field in fields)
+    read = sum((field["samples"] - field["computed"]) * field["views"] for field in fields)
+    if not computed:
+        return f"features of {read:,} views of samples read from run.cache_dir"
+    seconds = sum(field["seconds"] for field in fields)
+    shown = f"run once for {computed:,} views of samples in {seconds:.0f} s"
+    return shown + (f", {read:,} read from run.cache_dir" if read else "")
 
 
 def _by_class(confusion: npt.NDArray[np.int64], names: list[str]) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ..data import DataModule
 from ..data.batches import Batch
@@ -13,10 +13,16 @@ from ..learners import Learner
 from ..learners.dry_run import explain_first_calls
 from ..learners.outline import is_outline, needs_values
 from ..trees import to_device
+from .frozen_features import use_frozen_features
 
 
 def dry_run_problems(
-    learner: Learner, data: DataModule, *, trains: bool, rehearse: str = "full"
+    learner: Learner,
+    data: DataModule,
+    *,
+    trains: bool,
+    rehearse: str = "full",
+    needs: Collection[str] = (),
 ) -> list[ConfigProblem]:
     """Runs a step and an evaluation on a few samples, and reports what fails.
 
@@ -28,6 +34,7 @@ def dry_run_problems(
         trains: Whether the run trains; otherwise only an evaluation is run.
         rehearse: `run.rehearse`: with `none` nothing is run; an outline is given samples without
             values.
+        needs: The names of fields and outputs that evaluators read.
 
     Returns:
         The problems; those of samples whose image is none come first, as the likely cause.
@@ -35,6 +42,7 @@ def dry_run_problems(
     problems = Problems()
     with problems.collecting():
         if trains:
+            use_frozen_features(learner, data, needs)
             data.keep(learner.make_plan(data.fields).fields)
             if rehearse == "none":
                 explain_first_calls(learner)

@@ -24,6 +24,7 @@ from ..data.loading.keys import EVALUATED, EVALUATION, TRAIN, short_name
 from ..devices import Devices, choose_devices
 from ..errors import ConfigError, ConfigProblem, Problems
 from ..evaluation import Evaluation
+from ..evaluation.callback import needs_of
 from ..learners import Learner
 from ..learners.checkpoints.resume_checks import check_resuming
 from ..learners.checkpoints.starting import (
@@ -240,7 +241,8 @@ class _Preparation:
 
     def _trial_problems(self, learner: Learner, data: DataModule) -> list[ConfigProblem]:
         trains, rehearse = self.mode.trains, self._rehearse
-        problems = dry_run_problems(learner, data, trains=trains, rehearse=rehearse)
+        needs = needs_of(build_evaluators(self.run.evaluators, Problems()).values())
+        problems = dry_run_problems(learner, data, trains=trains, rehearse=rehearse, needs=needs)
         if problems or rehearse != "full":
             return problems
         return [*writing_problems(learner, data, self.run.predict)]

@@ -81,6 +81,7 @@ def summarize(
         "precision": trainer.precision,
         "forward": prepared.learner.forward_in_use,
         "rows_left_out": prepared.learner.rows_in_use,
+        "frozen_features": [field.opened for field in prepared.data.frozen_fields],
         "predictions": next((str(path) for path in folder.glob(f"{PREDICTIONS}*")), None),
         "folder": str(folder),
         "training": dict(training),

@@ -31,6 +31,7 @@ from ..learners.nonfinite import NonFiniteLosses
 from ..models.weights import read_metadata
 from ..report import ProgressBar, TensorBoardImages, metrics_loggers
 from .checkpoints import add_checkpoints
+from .frozen_features import FrozenFeatures
 from .signal_handlers import KeepSignalHandlers
 
 
@@ -86,6 +87,7 @@ def build_trainer(
     run = config.run
     callbacks = [
         KeepSignalHandlers(),
+        FrozenFeatures(run),
         ProgressBar(headline=headline),
         evaluation,
         TensorBoardImages(),

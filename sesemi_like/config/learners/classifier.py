@@ -75,6 +75,8 @@ class ClassifierModelConfig:
         teachers: Further EMA teachers by name, beside `ema`.
         evaluated: Layers by name that are evaluated as classifiers of the features, such as
             `heads.abc.classifier`, or lists of the network that answers features and the layer.
+        frozen_features: Draws of each random view that a frozen backbone is run on once, before
+            training, and whose features are kept for later runs; null runs it in each step.
     """
 
     backbone: Any = MISSING
@@ -88,6 +90,7 @@ class ClassifierModelConfig:
     networks: dict[str, Any] | None = None
     teachers: dict[str, TeacherConfig | None] | None = None
     evaluated: dict[str, Any] | None = None
+    frozen_features: int | None = None
 
 
 @dataclass
@@ -150,6 +153,7 @@ def classifier_problems(learner: DictConfig, trains: bool) -> Iterator[ConfigPro
 
 def _model_problems(model: DictConfig, key: str) -> Iterator[ConfigProblem]:
     yield from needed(model, key, "backbone", ClassifierModelConfig)
+    yield from at_least(model, key, "frozen_features", 1)
     yield from one_of(model, key, "forward", FORWARD_SETTINGS)
     yield from one_of({"rows": on_or_off(model.rows)}, key, "rows", ROWS_SETTINGS)
     if model.forward == "together" and on_or_off(model.rows) == "on":

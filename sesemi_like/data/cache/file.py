@@ -12,11 +12,11 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,10 @@ _CHECKED, _BATCH = 64, 64
 
 Digests = npt.NDArray[np.bytes_]
 Rows = npt.NDArray[np.int64]
+
+Make = Callable[[Rows], Iterable[tuple[Pixels, Any, Any]]]
+"""Makes the content of rows of a cache in their order, in batches of flat uint8 values, the shapes
+of the rows, int64 (rows, 3), and their checksums, int64 (rows,)."""
 
 log = logging.getLogger(__name__)
 
@@ -133,22 +137,15 @@ def _is_unchanged(pixels: PixelCache, checks: npt.NDArray[np.int64]) -> bool:
 
 
 def write_cache(
-    path: Path,
-    key: CacheKey,
-    decode: Decode,
-    earlier: Iterable[CachedImages] = (),
-    workers: int = 0,
-    progress: Progress = log_task,
+    path: Path, key: CacheKey, make: Make, earlier: Iterable[CachedImages] = ()
 ) -> None:
     """Writes the files of a cache.
 
     Args:
         path: An empty folder.
         key: The files to decode.
-        decode: Reads the image of a row.
+        make: Makes the content of rows.
         earlier: Caches of the same settings: images whose files have not changed are copied.
-        workers: Processes that decode; 0 decodes in this one.
-        progress: Shows how many images have been decoded.
 
     Raises:
         OSError: The folder cannot be written, or the disk is full.
@@ -166,7 +163,7 @@ def write_cache(
                 len(key.files),
             )
         begin = 0
-        for batch in decode_batches(_Rows(decode, rows), len(rows), workers, progress):
+        for batch in make(rows):
             writer.write(rows[begin : begin + len(batch[1])], *batch)
             begin += len(batch[1])
         file.flush()
@@ -211,6 +208,20 @@ def _copy(cache: CachedImages, files: Digests, writer: _Writer) -> None:
         if parts:
             shapes = cache.pixels.shapes[found[batch[is_right]]]
             writer.write(batch[is_right], np.concatenate(parts), shapes, sums[is_right])
+
+
+def decode_rows(
+    decode: Decode, rows: Rows, *, workers: int = 0, progress: Progress = log_task
+) -> Iterator[tuple[Pixels, Any, Any]]:
+    """Decodes the images of some rows, see :func:`decode_batches`.
+
+    Args:
+        decode: Reads the image of a row.
+        rows: The rows.
+        workers: Processes that decode; 0 decodes in this one.
+        progress: Shows how many images have been decoded.
+    """
+    return decode_batches(_Rows(decode, rows), len(rows), workers, progress)
 
 
 class _Rows:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,16 @@ from ...config.sizes import format_bytes
 from ...locks import Claim, is_claimed, locked, remove_unlocked
 from ..progress import Progress, log_task
 from .decode import Decode
-from .file import INDEX, PIXELS, CachedImages, CacheKey, open_cache, write_cache
+from .file import (
+    INDEX,
+    PIXELS,
+    CachedImages,
+    CacheKey,
+    Make,
+    decode_rows,
+    open_cache,
+    write_cache,
+)
 from .pixels import PixelCache
 
 _NAME = re.compile(r"(?:[0-9a-f]{16}-)?[0-9a-f]{32}")  # without settings: before format 3
@@ -75,12 +85,7 @@ class CacheFolder:
         workers: int = 0,
         progress: Progress = log_task,
     ) -> PixelCache:
-        """Opens a cache, after building it if it is not there or damaged.
-
-        Of runs that start together one builds, and the others wait for it. A build that is killed
-        leaves nothing that looks whole, and the next one removes it. Images whose files have not
-        changed are copied from earlier caches. Caches that no process uses are removed, those
-        first that have not been used for longest, until the limit is kept to.
+        """Opens a cache of images, after decoding them if it is not there or damaged.
 
         Args:
             key: What it depends on.
@@ -94,6 +99,28 @@ class CacheFolder:
             OSError: The folder cannot be written, the disk is full, or the limit is reached.
             RuntimeError: A process that decodes has ended; nothing is left behind.
         """
+        make = partial(decode_rows, decode, workers=workers, progress=progress)
+        return self.open_or_make(key, make, size=size, is_bounded=is_bounded)
+
+    def open_or_make(
+        self, key: CacheKey, make: Make, *, size: int = 0, is_bounded: bool = True
+    ) -> PixelCache:
+        """Opens a cache, after building it if it is not there or damaged.
+
+        Of runs that start together one builds, and the others wait for it. A build that is killed
+        leaves nothing that looks whole, and the next one removes it. Images whose files have not
+        changed are copied from earlier caches. Caches that no process uses are removed, those
+        first that have not been used for longest, until the limit is kept to.
+
+        Args:
+            key: What it depends on.
+            make: Makes the content of rows; what it raises is passed on, and nothing is left.
+            size: Bytes that it is going to take.
+            is_bounded: Whether nothing is built where the limit cannot be kept to.
+
+        Raises:
+            OSError: The folder cannot be written, the disk is full, or the limit is reached.
+        """
         cache = self._open(key)
         if cache is not None:
             return cache
@@ -101,7 +128,7 @@ class CacheFolder:
         lock = self.path / f"{key.name}{_LOCK}"
         try:
             with locked(lock):
-                cache = self._build(key, decode, size, is_bounded, workers, progress)
+                cache = self._build(key, make, size, is_bounded)
         finally:
             remove_unlocked(lock)  # whoever waits for it still gets it, one after the other
         if cache is None:
@@ -124,15 +151,7 @@ class CacheFolder:
             os.utime(path / INDEX)
         return cache.pixels
 
-    def _build(
-        self,
-        key: CacheKey,
-        decode: Decode,
-        size: int,
-        is_bounded: bool,
-        workers: int,
-        progress: Progress,
-    ) -> PixelCache | None:
+    def _build(self, key: CacheKey, make: Make, size: int, is_bounded: bool) -> PixelCache | None:
         """Builds a cache, unless another run has by now; None if it cannot be read afterwards."""
         with locked(self.path / _FOLDER_LOCK) as is_alone:
             cache = self._open_while_locked(key)
@@ -147,7 +166,7 @@ class CacheFolder:
             unfinished.chmod(self.path.stat().st_mode)  # who may read the folder may read the cache
             claim = Claim(unfinished)
         try:
-            write_cache(unfinished, key, decode, earlier, workers, progress)
+            write_cache(unfinished, key, make, earlier)
             with suppress(OSError):  # without locks another run may have been faster
                 unfinished.rename(self.path / key.name)
         finally:

@@ -52,8 +52,8 @@ def batches_in_order(
     if own := loaders.get(EVALUATION + name, loaders.get(name)):
         built, views = own.build(seed, *share), own.views
     else:
-        own = loaders[TRAIN + name]
-        views = next((loaders[n] for n in EVALUATED if n in loaders), own).views
+        own = loaders[TRAIN + name].reading
+        views = next((loaders[n] for n in EVALUATED if n in loaders), own).reading.views
         built = own.build_in_order(seed, loaders.get("val", own).batch_size, *share)
     for batch in built:
         yield views.apply(batch, share=share)

@@ -45,6 +45,7 @@ class LoaderParts:
         workers: The number of its worker processes.
         sample_batch: A few samples with all their views, as a step would see them.
         partial: The fields that only some samples have.
+        source: The parts that read the data set itself, where these read stored features.
     """
 
     name: str
@@ -57,6 +58,12 @@ class LoaderParts:
     workers: int = 0
     sample_batch: Batch = field(default_factory=dict)
     partial: PartialFields = field(default_factory=PartialFields)
+    source: LoaderParts | None = None
+
+    @property
+    def reading(self) -> LoaderParts:
+        """The parts that read the data set itself."""
+        return self.source or self
 
     @property
     def key(self) -> str:

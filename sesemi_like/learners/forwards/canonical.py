@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ...models.heads.loss.requests import Forward
+from ...models.heads.loss.requests import Forward, Given
 from ...models.norm import has_norms
 from .callables import Callables
 from .requests import Requests, items, read_by
@@ -45,14 +45,14 @@ class CanonicalRequests:
 
     Attributes:
         callables: What requests go through.
-        given: The fields that answer a request.
+        given: The fields, or other requests, that answer a request.
         selecting: The networks of which only the rows that weigh something are run.
         seeds: What seeds the draws of each distinct request: a number of its own.
         weighed: The networks that some request need not run all rows of.
     """
 
     callables: Callables
-    given: Mapping[Forward, str]
+    given: Given
     selecting: Collection[str] = ()
     seeds: dict[Forward, int] = field(default_factory=dict)
 
@@ -70,9 +70,12 @@ class CanonicalRequests:
             for reader, asked in requests.items()
         }
 
-    def answer_to(self, request: Forward, reader: str) -> str | None:
-        """The field that answers a request of a reader, where there is one."""
-        return self._given.get(self._plain(request, reader)) if self._given else None
+    def answer_to(self, request: Forward, reader: str) -> Forward | None:
+        """The request for what answers a request of a reader, where there is such a thing."""
+        answer = self._given.get(self._plain(request, reader)) if self._given else None
+        if isinstance(answer, Forward):  # of the same rows, for the same reader
+            return replace(answer, grad=request.grad, rows=request.rows)
+        return None if answer is None else Forward.field(answer)
 
     def _asked_in_full(self, requests: Requests) -> set[Forward]:
         """Forwards that some reader wants all rows of: the others then take theirs from it."""
@@ -88,7 +91,7 @@ class CanonicalRequests:
         if request.through is None:
             return self._read(request, reader)
         if answer := self.answer_to(request, reader):
-            return Forward.field(answer)
+            return self._canonical(answer, reader)
         data = tuple(self._item(item, reader) for item in items(request))
         through = self.callables.canonical(request.through, reader)
         is_network = self.callables.is_network(through)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...models.heads.loss.requests import Forward
+from ...models.heads.loss.requests import Given
 from ...models.networks import Networks
 from ...models.norm import batch_norm
 from ...trees import tree_map
@@ -45,7 +45,7 @@ class ForwardPlan:
         apart: Networks, as requests name them, whose rows are not stacked all the same.
         heads: Those of the readers that have methods which requests go through.
         functions: The functions that requests go through, by name.
-        given: The batch fields that answer a request, which is not run.
+        given: The batch fields, or other requests, that answer a request, which is not run.
         selecting: The networks, as requests name them, of which only the rows are run that weigh
             something, where a request says so.
         half: For trials: every second row counts as one that weighs something, the first included.
@@ -65,7 +65,7 @@ class ForwardPlan:
         apart: Collection[str] = (),
         heads: Mapping[str, Any] | None = None,
         functions: Mapping[str, Callable[..., Any]] | None = None,
-        given: Mapping[Forward, str] | None = None,
+        given: Given | None = None,
         selecting: Collection[str] = (),
         half: bool = False,
     ) -> None:

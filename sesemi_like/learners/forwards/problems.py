@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigProblem, suggest
-from ...models.heads.loss.requests import Fields, Forward
+from ...models.heads.loss.requests import Fields, Forward, Given
 from ...models.networks import Networks
 from ...models.norm import POLICIES
 from .callables import Callables
@@ -23,7 +23,7 @@ def request_problems(
     *,
     heads: Mapping[str, Any] | None = None,
     functions: Mapping[str, Callable[..., Any]] | None = None,
-    given: Mapping[Forward, str] | None = None,
+    given: Given | None = None,
 ) -> list[ConfigProblem]:
     """Finds requests for fields, networks or functions that do not exist.
 
@@ -34,7 +34,7 @@ def request_problems(
         keys: The config key of each reader.
         heads: Those of the readers that have methods to go through.
         functions: The functions there are.
-        given: The fields that answer a request, which need not be possible otherwise.
+        given: What answers a request, which need not be possible otherwise.
 
     Returns:
         The problems, each told once, at the first of those who ask for the same; empty when all
@@ -63,7 +63,7 @@ class _Known:
 
 def _problems_of(request: Forward, known: _Known, reader: str, key: str) -> Iterator[ConfigProblem]:
     if answer := known.canonical.answer_to(request, reader):
-        yield from _field_problems(answer, known.fields, key)
+        yield from _problems_of(answer, known, reader, key)
         return
     yield from _own_problems(request, known.canonical.callables, reader, key)
     for item in read_by(request):

@@ -12,6 +12,9 @@ from typing import Any, Literal
 Fields = Mapping[str, Collection[str]]
 """The field names each train loader offers: ``{"unlabeled": {"image", "index", "weak", ...}}``."""
 
+Given = Mapping["Forward", "str | Forward"]
+"""What answers requests in their place: the full name of a field, or another request."""
+
 
 @dataclass(frozen=True)
 class Forward:
