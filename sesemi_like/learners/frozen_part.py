@@ -101,7 +101,8 @@ class FrozenPart:
             others = teacher.module.backbone.state_dict()  # type: ignore[union-attr]
             if not all(torch.equal(tensors[key], others[key]) for key in tensors):
                 expected = f"the backbone of {name!r} has other weights than that of "
-                expected += f"{self.networks[0]!r}, so that they share no features; needs null"
+                expected += f"{self.networks[0]!r}: run.pretrained_checkpoint_path needs {{path, "
+                expected += "prefix, into} that loads the latter alone; or give null here"
                 raise ConfigError([ConfigProblem(self.key, self.draws, expected)])
         return [digest_of(tensors, tensors), repr(backbone), code_of(backbone.modules())]
 

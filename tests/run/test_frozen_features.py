@@ -72,16 +72,14 @@ def test_fixed_views_give_the_losses_and_weights_of_the_network_itself(
     assert "40readfromrun.cache_dir" in table
     again, summary = fit(tmp_path / "again", *FIXED, *kept(tmp_path / "cache"), LOW)
     assert opened(summary) == {name: (rows, 1, 0) for name, rows in FIELDS.items()}
-    assert "4,671 views of samples read from run.cache_dir" in capsys.readouterr().out
+    table = "".join(capsys.readouterr().out.replace("│", "").split())
+    assert "4,671viewsofsamplesreadfromrun.cache_dir" in table
     for name, value in expected["training"].items():
         assert summary["training"][name] == pytest.approx(value, abs=1e-5), name
     assert summary["training"]["train/fixmatch/mask_rate"] > 0
     assert expected["metrics"] == pytest.approx(summary["metrics"], abs=1e-5)
     assert_close(weights(first), weights(plain))
     assert_close(weights(again), weights(first), atol=0)
-    begin = torch.zeros(())
-    moved = {n: v for n, v in weights(plain).items() if "head" in n}
-    assert any(not torch.equal(value, begin) for value in moved.values())
 
 
 def test_a_resumed_run_reads_the_same_draws(tmp_path: Path) -> None:
@@ -101,8 +99,12 @@ def test_a_resumed_run_reads_the_same_draws(tmp_path: Path) -> None:
 
 def test_other_seeds_and_smaller_choices_read_what_there_is(tmp_path: Path) -> None:
     begin, _ = fit(tmp_path / "begin")
-    path = f"run.pretrained_checkpoint_path='{begin / 'checkpoints' / 'last.ckpt'}'"
-    own = [*kept(tmp_path / "cache", 2), path]
+    path = begin / "checkpoints" / "last.ckpt"
+    with pytest.raises(ConfigError, match="backbone of 'teacher' has other weights"):
+        fit(tmp_path / "both", *kept(tmp_path), f"run.pretrained_checkpoint_path='{path}'")
+    place = "networks.modules_by_name.classifier.backbone"
+    part = f"{{path: '{path}', prefix: {place}, into: {place}}}"
+    own = [*kept(tmp_path / "cache", 2), f"run.pretrained_checkpoint_path={part}"]
     fit(tmp_path / "first", *own)
     _, summary = fit(tmp_path / "second", *own, "run.seed=7")
     assert all(computed == 0 for _, _, computed in opened(summary).values())
