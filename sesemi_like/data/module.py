@@ -17,7 +17,6 @@ from ..errors import Problems
 from .batches import Batch
 from .checks.labels import class_problems
 from .checks.warnings import data_warnings
-from .features.field import FrozenField
 from .loading.evaluated import batches_in_order, is_loaded
 from .loading.keys import EVALUATED, PREDICT, TRAIN
 from .loading.named_loaders import NamedLoaders
@@ -55,7 +54,6 @@ class DataModule(pl.LightningDataModule):
         iterations_per_epoch: Steps of an epoch; None where that is not known.
         predicted_batches: Names the batches that this process predicts, once all processes have
             been joined; None where nothing is predicted.
-        frozen_fields: The fields whose features are computed before training.
 
     Raises:
         ConfigError: With every mistake found in all loaders.
@@ -77,7 +75,6 @@ class DataModule(pl.LightningDataModule):
         self.read, self.labeled_loader = read, labeled_loader
         self.predicted_batches: Callable[[], Sampler[Rows]] | None = None
         self.loaders: dict[str, LoaderParts] = {}
-        self.frozen_fields: list[FrozenField] = []
         builder = PartsBuilder(run, world_size=world_size, seed=seed)
         problems = Problems()
         for key, config in named_loaders(data):
@@ -110,18 +107,6 @@ class DataModule(pl.LightningDataModule):
         problems.raise_if_any()
         # Where `auto` found no place after all, workers have to decode.
         set_workers(self.loaders, not_kept, self.cpus)
-
-    def read_features(self, name: str, parts: LoaderParts, fields: Iterable[FrozenField]) -> None:
-        """Has a loader read features in place of fields of its samples.
-
-        Args:
-            name: Its split and name.
-            parts: Its parts from now on.
-            fields: The fields.
-        """
-        self.loaders[name] = parts
-        self.frozen_fields += fields
-        set_workers(self.loaders, self.loaders, self.cpus)
 
     @property
     def datasets(self) -> dict[str, Samples | StreamedSamples]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from ..data import DataModule
 from ..data.batches import num_rows
-from ..data.features.field import FieldSource, FrozenField, with_features
+from ..data.features.field import FieldSource, FrozenField, frozen_fields, with_features
 from ..data.features.view import StoredFeatures
 from ..data.loading.keys import PREDICT, TRAIN, short_name
-from ..data.loading.parts import LoaderParts
+from ..data.loading.parts import LoaderParts, set_workers
 from ..data.samples import Samples
 from ..errors import ConfigError, ConfigProblem
 from ..learners import Learner
@@ -52,7 +53,8 @@ def use_frozen_features(learner: Learner, data: DataModule, needs: Collection[st
             continue
         draws = part.draws if name.startswith(TRAIN) else 1
         _use_in(data, name, _reading(learner, data, name, needs), draws, embed)
-    if not any(found.source.parts.name.startswith(TRAIN) for found in data.frozen_fields):
+    set_workers(data.loaders, data.loaders, data.cpus)
+    if not any(found.source.parts.name.startswith(TRAIN) for found in frozen_fields(data.loaders)):
         expected = "no field of a train loader goes through the backbone alone; needs null"
         raise ConfigError([ConfigProblem(part.key, part.draws, expected)])
 
@@ -73,11 +75,11 @@ def _use_in(data: DataModule, name: str, read: Read, draws: int, embed: Any) -> 
     values = {field: parts.sample_batch[field] for field in kept}
     samples = {field: embed(value) for field, value in values.items()}
     needed = found - {features[field] for field in kept}
-    source, reader = FieldSource(parts), with_features(parts, views, samples, needed)
-    if reader.cache_plan is not None or reader.dataset is parts.dataset:
-        source.reader = reader
+    source = FieldSource(parts)
     made = [FrozenField(source, field, draws, views[field], values[field]) for field in kept]
-    data.read_features(name, reader, made)
+    reader = replace(with_features(parts, views, samples, needed), frozen_fields=made)
+    source.reader = reader if reader.dataset is parts.dataset else None
+    data.loaders[name] = reader
 
 
 def _may_be_kept(parts: LoaderParts, field: str) -> bool:

@@ -17,6 +17,7 @@ from ..config.headline import Headline
 from ..config.tags import tags_of
 from ..config.weights import WeightsSource
 from ..data.counts import gather_skipped
+from ..data.features.field import frozen_fields
 from ..evaluation import wilson_interval
 from ..learners.checkpoints.saving import LastCheckpoint
 from ..learners.nonfinite import skipped_steps
@@ -81,7 +82,7 @@ def summarize(
         "precision": trainer.precision,
         "forward": prepared.learner.forward_in_use,
         "rows_left_out": prepared.learner.rows_in_use,
-        "frozen_features": [field.opened for field in prepared.data.frozen_fields],
+        "frozen_features": [field.opened for field in frozen_fields(prepared.data.loaders)],
         "predictions": next((str(path) for path in folder.glob(f"{PREDICTIONS}*")), None),
         "folder": str(folder),
         "training": dict(training),

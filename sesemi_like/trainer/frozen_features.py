@@ -16,6 +16,7 @@ from ..compat.lightning import shards_weights
 from ..config.sizes import parse_bytes
 from ..data.cache.folder import CacheFolder
 from ..data.cache.plan import default_folder
+from ..data.features.field import frozen_fields
 from ..errors import ConfigError, ConfigProblem
 from ..learners import Learner
 from ..learners.frozen_part import FrozenPart, code_of
@@ -43,7 +44,7 @@ class FrozenFeatures(pl.Callback):
         """
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         learner: Any = pl_module
-        if not data.frozen_fields:
+        if not (fields := frozen_fields(data.loaders)):
             return
         part: FrozenPart = learner.frozen_part
         if shards_weights(trainer):
@@ -51,7 +52,7 @@ class FrozenFeatures(pl.Callback):
             raise ConfigError([ConfigProblem(part.key, part.draws, expected)])
         settings = [*part.settings(learner.networks), str(trainer.precision), __version__]
         folder = self._folder()
-        for field in data.frozen_fields:
+        for field in fields:
             try:
                 field.open(
                     partial(_embed, learner, part),

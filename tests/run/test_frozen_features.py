@@ -142,7 +142,7 @@ def test_a_damaged_file_is_noticed_and_made_anew(
     expected, _ = fit(tmp_path / "first", *own)
     for path in (tmp_path / "cache").glob("*/pixels.bin"):
         content = np.fromfile(path, np.uint8)
-        path.write_bytes(255 - content)
+        path.write_bytes((255 - content).tobytes())
     with caplog.at_level(logging.WARNING):
         found, summary = fit(tmp_path / "second", *own)
     assert "is damaged and is not used" in caplog.text

@@ -191,6 +191,15 @@ def _computed(
             advance(len(content))
 
 
+def frozen_fields(loaders: Mapping[str, LoaderParts]) -> list[FrozenField]:
+    """The fields of all loaders whose features are computed once.
+
+    Args:
+        loaders: The parts of all loaders.
+    """
+    return [found for parts in loaders.values() for found in parts.frozen_fields]
+
+
 class NothingRead:
     """Reads no fields: what a step needs of the samples is their features."""
 

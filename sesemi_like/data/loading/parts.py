@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Sampler
 
@@ -29,6 +29,9 @@ from .partial_fields import PartialFields
 from .samplers import Rows
 from .workers import AUTO, assign_workers
 
+if TYPE_CHECKING:
+    from ..features.field import FrozenField
+
 
 @dataclass
 class LoaderParts:
@@ -46,6 +49,7 @@ class LoaderParts:
         sample_batch: A few samples with all their views, as a step would see them.
         partial: The fields that only some samples have.
         source: The parts that read the data set itself, where these read stored features.
+        frozen_fields: The fields whose features are read.
     """
 
     name: str
@@ -59,6 +63,7 @@ class LoaderParts:
     sample_batch: Batch = field(default_factory=dict)
     partial: PartialFields = field(default_factory=PartialFields)
     source: LoaderParts | None = None
+    frozen_fields: Sequence[FrozenField] = ()
 
     @property
     def reading(self) -> LoaderParts:
