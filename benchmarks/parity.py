@@ -183,6 +183,24 @@ CASES: dict[str, Case] = {
         match=draw_as_given,
     ),
     "defixmatch": Case("defixmatch", {"p_cutoff": 0.95, "hard_label": True, "ulb_loss_ratio": 0.5}),
+    "softmatch": Case(
+        "softmatch",
+        {"hard_label": True, "dist_align": True, "dist_uniform": True, "ema_p": 0.9, "n_sigma": 2},
+        ours=(
+            f"{HEADS}.softmatch.head.alignment.momentum=0.9",
+            f"{HEADS}.softmatch.head.policy.momentum=0.9",
+        ),
+        differs="momentum 0.9 on both sides, so that 50 steps move it",
+    ),
+    "freematch": Case(
+        "freematch",
+        {"hard_label": True, "ema_p": 0.9, "use_quantile": False, "ent_loss_ratio": 0.01},
+        ours=(
+            f"{HEADS}.freematch.head.policy.momentum=0.9",
+            f"{HEADS}.freematch.head.terms.fairness.momentum=0.9",
+        ),
+        differs="momentum 0.9 on both sides, so that 50 steps move it",
+    ),
     "flexmatch": Case("flexmatch", {"p_cutoff": 0.95, "hard_label": True, "thresh_warmup": True}),
 }
 
