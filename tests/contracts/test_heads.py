@@ -138,9 +138,10 @@ def answers(head: LossHead, rows: int, networks: Networks) -> dict[str, Any]:
 def built(name: str, dtype: torch.dtype = torch.float32) -> tuple[LossHead, Networks]:
     torch.manual_seed(0)
     network, teacher = AnswersRows(), AnswersRows()
-    networks = Networks({"classifier": network, "teacher": teacher}, {"backbone": "classifier"})
+    by_name = {"classifier": network, "teacher": teacher, "projector": nn.Linear(4, 5)}
+    networks = Networks(by_name, {"backbone": "classifier"})
     head = build_head(name)
-    head.build(networks, DataFacts(largest_index={"train.unlabeled": 9}))
+    head.build(networks, DataFacts(largest_index={"train.unlabeled": 9, "train.supervised": 9}))
     return head.to(dtype), networks.to(dtype)
 
 

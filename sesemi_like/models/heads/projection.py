@@ -16,6 +16,9 @@ class MLPHead(nn.Sequential):
         norm: Whether hidden layers are normalized over the batch.
         drop_rate: Dropout after hidden layers, in [0, 1).
 
+    Attributes:
+        out_features: The size of the output.
+
     Raises:
         ValueError: If there is no layer, or hidden ones have no units.
     """
@@ -42,3 +45,4 @@ class MLPHead(nn.Sequential):
             layers += [nn.ReLU(inplace=True), nn.Dropout(drop_rate)]
             size = hidden
         super().__init__(*layers, nn.Linear(size, out_features))
+        self.out_features = out_features

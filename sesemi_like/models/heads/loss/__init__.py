@@ -1,4 +1,5 @@
 from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
+from .comatch import CoMatchLossHead
 from .consistency import ConsistencyLossHead
 from .entropy_minimization import EntropyMinimizationLossHead
 from .fixmatch import FixMatchLossHead
@@ -7,10 +8,12 @@ from .mean_teacher import MeanTeacherLossHead
 from .mixmatch import MixMatchLossHead
 from .pseudo_label import PseudoLabelLossHead
 from .rotation_prediction import RotationPredictionLossHead
+from .simmatch import SimMatchLossHead
 from .supervised import SupervisedLossHead
 from .vat import VATLossHead
 
 __all__ = [
+    "CoMatchLossHead",
     "ConsistencyLossHead",
     "EntropyMinimizationLossHead",
     "Fields",
@@ -24,6 +27,7 @@ __all__ = [
     "MixMatchLossHead",
     "PseudoLabelLossHead",
     "RotationPredictionLossHead",
+    "SimMatchLossHead",
     "Step",
     "SupervisedLossHead",
     "VATLossHead",

@@ -19,7 +19,7 @@ from ....errors import suggest
 from ...networks import Networks
 from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
 from .parts.alignments import Alignment
-from .parts.base import Norm, Part, Reads
+from .parts.base import Norm, Part, Reads, UniformDraws
 from .parts.metrics import confidence
 from .parts.policies import policy_module
 from .parts.prediction import NEEDS, Prediction, PseudoLabels
@@ -59,7 +59,7 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 """From the learner's logits (N, C) and targets (N, C) to one loss per row (N,), by name."""
 
 
-class PseudoLabelLossHead(LossHead):
+class PseudoLabelLossHead(UniformDraws, LossHead):
     """Learns from what a teacher predicts, by exchangeable parts.
 
     The sentence that FixMatch (Sohn et al., 2020, arXiv 2001.07685) and most methods after it are:
@@ -216,12 +216,6 @@ class PseudoLabelLossHead(LossHead):
         is_aligned = self.aligned_targets
         targets: Tensor = self.targets(prediction.aligned if is_aligned else prediction.logits)
         return targets
-
-    def uniform(self, teacher: Mapping[str, Any], generator: torch.Generator) -> Tensor:
-        """Draws a number from [0, 1) for each row (N,), for parts that need it."""
-        logits: Tensor = teacher["logits"]
-        drawn = torch.rand(len(logits), generator=generator)
-        return drawn.to(logits.device, logits.dtype)
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The weighted loss of the pseudo-labels, and the further terms."""

@@ -2,6 +2,7 @@ from .alignments import Alignment, AverageAlignment, DebiasedLogits, Marginal, Q
 from .averages import RunningAverage, mean_of_all
 from .base import Part, Reads
 from .distances import DISTANCES, Distance, distance_function, entropy, softmax_kl, softmax_mse
+from .embedding import EmbeddingLossHead, SmoothedLabels
 from .masks import Mask, TrainingSignalAnnealing
 from .metrics import confidence, top1
 from .mixing import Mixing, Mixup, ResizeMix
@@ -19,6 +20,7 @@ from .policies import (
     policy_module,
 )
 from .prediction import Prediction, PseudoLabels
+from .queues import FeatureQueue, InstanceBank, products, unit_rows
 from .targets import HardTargets, SharpenedTargets
 from .terms import EntropyTerm, FairnessTerm, LabelledTerm, Term, ViewKLTerm
 from .thresholds import FixedThreshold, threshold_module
@@ -33,12 +35,15 @@ __all__ = [
     "CurriculumPolicy",
     "DebiasedLogits",
     "Distance",
+    "EmbeddingLossHead",
     "EntropyTerm",
     "FairnessTerm",
+    "FeatureQueue",
     "FixedPolicy",
     "FixedThreshold",
     "GaussianPolicy",
     "HardTargets",
+    "InstanceBank",
     "LabelledTerm",
     "LossPolicy",
     "Marginal",
@@ -57,6 +62,7 @@ __all__ = [
     "RunningAverage",
     "SelfAdaptivePolicy",
     "SharpenedTargets",
+    "SmoothedLabels",
     "Term",
     "TrainingSignalAnnealing",
     "TransformationPredictionLossHead",
@@ -66,8 +72,10 @@ __all__ = [
     "entropy",
     "mean_of_all",
     "policy_module",
+    "products",
     "softmax_kl",
     "softmax_mse",
     "threshold_module",
     "top1",
+    "unit_rows",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .....config.facts import DataFacts
 from ....networks import Networks
@@ -77,6 +79,16 @@ class Reads:
             "labelled": self.labelled.part("logits"),
             "target": Forward.field(f"{self.labelled_data}.{self.labelled_target}"),
         }[need]
+
+
+class UniformDraws:
+    """The draws that parts may need, for a head to inherit; :meth:`Reads.needed` asks for them."""
+
+    def uniform(self, teacher: Mapping[str, Any], generator: torch.Generator) -> Tensor:
+        """Draws a number from [0, 1) for each row (N,), for parts that need it."""
+        logits: Tensor = teacher["logits"]
+        drawn = torch.rand(len(logits), generator=generator)
+        return drawn.to(logits.device, logits.dtype)
 
 
 class Part(nn.Module):
