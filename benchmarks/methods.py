@@ -148,7 +148,7 @@ def digits_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for seed in arguments.seeds:
             words = [
                 f"run.seed={seed}", f"data.label_seed={seed}", f"data.labels_per_class={labels}",
-                f"run.num_iterations={steps}", "run.precision=32",
+                f"run.num_iterations={steps}", "data.val=null",
             ]  # fmt: skip
             job = {"data": "digits", "labels_per_class": labels, "seed": seed, "steps": steps}
             job |= {"config": "quickstart", "words": words, "threads": arguments.threads}
