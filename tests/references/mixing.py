@@ -47,3 +47,21 @@ def mean_squared_difference(target: ArrayLike, logits: ArrayLike) -> float:
     pairs = zip(np.asarray(target), softmax(logits), strict=True)
     total = sum((q[c] - p[c]) ** 2 for q, p in pairs for c in range(len(p)))
     return float(total / max(np.asarray(logits).size, 1))
+
+
+def remixmatch_guess(
+    weak: ArrayLike, predicted: ArrayLike, labels: ArrayLike, temperature: float, eps: float = 1e-6
+) -> Array:
+    """arXiv 1911.09785, algorithm 1, lines 6 and 7, with the small number of its public code."""
+    ratio = (np.asarray(labels) + eps) / (np.asarray(predicted) + eps)
+    aligned = [p * ratio / (p * ratio).sum() for p in softmax(weak)]
+    return sharpen(aligned, temperature)
+
+
+def turn(image: ArrayLike, turns: int) -> Array:
+    """A quarter turn counter-clockwise, some times: the right column becomes the top row."""
+    turned = np.asarray(image, dtype=np.float64)
+    for _ in range(turns):
+        size = turned.shape[-1]
+        turned = np.stack([turned[..., :, size - 1 - row] for row in range(size)], axis=-2)
+    return turned

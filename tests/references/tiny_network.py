@@ -15,7 +15,7 @@ Parameters = dict[str, Array]
 
 
 class TinyNetwork(nn.Module):
-    """Linear, BatchNorm, tanh, linear: answers rows (N, 4) as a classifier of 3 classes does."""
+    """Linear, BatchNorm, tanh, linear: answers rows of 4 numbers as a classifier of 3 classes."""
 
     out_features, num_classes = 6, 3
 
@@ -26,7 +26,7 @@ class TinyNetwork(nn.Module):
         self.double()
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        features = torch.tanh(self.norm(self.inner(rows)))
+        features = torch.tanh(self.norm(self.inner(rows.flatten(1))))
         return {"features": features, "logits": self.outer(features)}
 
 

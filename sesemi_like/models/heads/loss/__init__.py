@@ -3,10 +3,12 @@ from .comatch import CoMatchLossHead
 from .consistency import ConsistencyLossHead
 from .entropy_minimization import EntropyMinimizationLossHead
 from .fixmatch import FixMatchLossHead
+from .ict import ICTLossHead
 from .jigsaw_prediction import JigsawPredictionLossHead
 from .mean_teacher import MeanTeacherLossHead
 from .mixmatch import MixMatchLossHead
 from .pseudo_label import PseudoLabelLossHead
+from .remixmatch import ReMixMatchLossHead
 from .rotation_prediction import RotationPredictionLossHead
 from .simmatch import SimMatchLossHead
 from .supervised import SupervisedLossHead
@@ -19,6 +21,7 @@ __all__ = [
     "Fields",
     "FixMatchLossHead",
     "Forward",
+    "ICTLossHead",
     "JigsawPredictionLossHead",
     "LossHead",
     "LossOutputs",
@@ -26,6 +29,7 @@ __all__ = [
     "MeanTeacherLossHead",
     "MixMatchLossHead",
     "PseudoLabelLossHead",
+    "ReMixMatchLossHead",
     "RotationPredictionLossHead",
     "SimMatchLossHead",
     "Step",

@@ -117,10 +117,7 @@ class MixMatchLossHead(MixedRowsLossHead):
 
     def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
         """Metrics `top1` of the labeled rows, `confidence` of the guesses, `unlabeled_weight`."""
-        guess: Tensor = outputs["guess"]
-        weight = guess.new_tensor(losses.terms["unlabeled"].coefficient)
-        confidence = {"confidence": guess.amax(dim=1).mean(), "unlabeled_weight": weight}
-        return {**self.mixed_metrics(outputs), **confidence}
+        return self.mixed_metrics(outputs, losses)
 
     def _by_teacher(self, view: str) -> Forward:
         field = f"{self.input_data}.{view}"

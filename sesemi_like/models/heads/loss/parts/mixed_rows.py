@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .....errors import suggest
-from ..base import Forward, LossHead, LossValues, Step
+from ..base import Forward, LossHead, LossOutputs, LossValues, Step
 from .metrics import top1_hits
 from .mixing import Mixing, Mixup, blend, partners_within
 
@@ -155,11 +155,24 @@ class MixedRowsLossHead(LossHead):
             "unlabeled": LossValues(loss(unlabeled, guessed), coefficient=coefficient),
         }
 
-    def mixed_metrics(self, outputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Metric `top1`: how many mixed labeled rows are taken for the class of the row itself."""
-        labels = outputs["labels"]
+    def mixed_metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> dict[str, Tensor]:
+        """Metrics of the mixed rows.
+
+        Args:
+            outputs: What the head received: what :meth:`mixed_forwards` asked for, and the `guess`.
+            losses: What it returned, with :meth:`mixed_terms`.
+
+        Returns:
+            `top1`, how many mixed labeled rows are taken for the class of the row itself;
+            `confidence` of the guessed labels; `unlabeled_weight`.
+        """
+        labels, guess = outputs["labels"], outputs["guess"]
         hits = top1_hits(self._logits(outputs)[0], labels["classes"]) * labels["is_labeled"]
-        return {"top1": hits.sum() / labels["is_labeled"].sum()}
+        return {
+            "top1": hits.sum() / labels["is_labeled"].sum(),
+            "confidence": guess.amax(dim=1).mean(),
+            "unlabeled_weight": guess.new_tensor(losses.terms["unlabeled"].coefficient),
+        }
 
     def _logits(self, outputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         if self.batches == "together":
