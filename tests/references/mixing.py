@@ -65,3 +65,35 @@ def turn(image: ArrayLike, turns: int) -> Array:
         size = turned.shape[-1]
         turned = np.stack([turned[..., :, size - 1 - row] for row in range(size)], axis=-2)
     return turned
+
+
+def regmixmatch(
+    weak: ArrayLike,
+    strong: ArrayLike,
+    mixed: ArrayLike,
+    labels: ArrayLike,
+    shares: ArrayLike,
+    policy: float,
+    threshold: float,
+    by_batch: bool = False,
+) -> dict[str, float]:
+    """The terms of the public code of arXiv 2412.10741, all in logits but labels of partners."""
+    p, q = softmax(weak), softmax(mixed)
+    best, confidence = p.argmax(axis=1), p.max(axis=1)
+    count, classes = p.shape
+    own = one_hot(best, classes)
+    clean = cross_entropy(own, strong)
+    unsure = [i for i in range(count) if confidence[i] < threshold]
+    terms = {"pseudo_label": 0.0, "mixed": 0.0, "unsure": 0.0}
+    given = zip(np.asarray(labels), np.asarray(shares), strict=True)
+    for i, (label, share) in enumerate(given):
+        if confidence[i] >= policy:
+            terms["pseudo_label"] += clean[i] / count
+        target = share * (p[i] if i in unsure else own[i]) + (1 - share) * label
+        if i in unsure:
+            power = np.mean(confidence[unsure] ** 3) if by_batch else confidence[i] ** 3
+            distance = sum((target[c] - q[i, c]) ** 2 for c in range(classes)) / classes
+            terms["unsure"] += power * distance / len(unsure)
+        else:
+            terms["mixed"] += -sum(target[c] * np.log(q[i, c]) for c in range(classes)) / count
+    return terms

@@ -8,6 +8,7 @@ from .jigsaw_prediction import JigsawPredictionLossHead
 from .mean_teacher import MeanTeacherLossHead
 from .mixmatch import MixMatchLossHead
 from .pseudo_label import PseudoLabelLossHead
+from .regmixmatch import RegMixMatchLossHead
 from .remixmatch import ReMixMatchLossHead
 from .rotation_prediction import RotationPredictionLossHead
 from .simmatch import SimMatchLossHead
@@ -30,6 +31,7 @@ __all__ = [
     "MixMatchLossHead",
     "PseudoLabelLossHead",
     "ReMixMatchLossHead",
+    "RegMixMatchLossHead",
     "RotationPredictionLossHead",
     "SimMatchLossHead",
     "Step",

@@ -112,7 +112,8 @@ class MixedRowsLossHead(LossHead):
         Raises:
             ValueError: If a view has rows of another shape.
         """
-        self._check_shapes(labeled, views)
+        named = zip((f"{self.input_data}.{view}" for view in self.views), views, strict=True)
+        check_shapes(dict(named), labeled, f"{self.labelled_data}.{self.labelled_view}")
         is_labeled = target >= 0
         classes = target.clamp(min=0)
         known = F.one_hot(classes, guess.shape[1]).to(guess.dtype)
@@ -182,13 +183,23 @@ class MixedRowsLossHead(LossHead):
         views = [outputs[f"rows.view.{view}"]["logits"] for view in self.views]
         return outputs["rows.labeled"]["logits"], torch.cat(views)
 
-    def _check_shapes(self, labeled: Tensor, views: Sequence[Tensor]) -> None:
-        expected = tuple(labeled.shape[1:])
-        for name, view in zip(self.views, views, strict=True):
-            if tuple(view.shape[1:]) != expected:
-                found = f"{self.input_data}.{name}: found rows of shape {tuple(view.shape[1:])}"
-                given = f"{self.labelled_data}.{self.labelled_view}"
-                raise ValueError(f"{found}; mixing needs the shape of {given}, {expected}")
+
+def check_shapes(rows: Mapping[str, Tensor], like: Tensor, of: str) -> None:
+    """Refuses rows that cannot be mixed because their shapes differ.
+
+    Args:
+        rows: Rows (N, ...) by the names of their fields.
+        like: Rows of the shape that they need.
+        of: The field of these.
+
+    Raises:
+        ValueError: If a field has rows of another shape.
+    """
+    expected = tuple(like.shape[1:])
+    for name, found in rows.items():
+        if tuple(found.shape[1:]) != expected:
+            shape = f"found rows of shape {tuple(found.shape[1:])}"
+            raise ValueError(f"{name}: {shape}; mixing needs the shape of {of}, {expected}")
 
 
 def at_step(schedule: Callable[[int], float] | None, step: Step) -> float:
