@@ -127,8 +127,11 @@ def test_losses_and_gradients_are_those_of_the_rule(same: bool, weighed_by: str)
         def by_hand(learned: Parameters, hand: Any = hand) -> dict[str, float]:
             weak, strong, rows, labels, shares = hand
             logits = predict(learned, strong), predict(learned, rows)
-            how = (POLICY, THRESHOLD, weighed_by == "batch")
-            return regmixmatch(weak, *logits, labels, shares, *how)
+            by_batch = weighed_by == "batch"
+            return regmixmatch(weak, *logits, labels, shares, POLICY, THRESHOLD, by_batch)
+
+        def total(learned: Parameters, by_hand: Any = by_hand) -> float:
+            return sum(by_hand(learned).values())
 
         losses = head(outputs, Step(step, 10, learner.networks, {}))
         reduced = reduce_terms(losses, "mean")
@@ -136,7 +139,7 @@ def test_losses_and_gradients_are_those_of_the_rule(same: bool, weighed_by: str)
         assert found_terms == pytest.approx(by_hand(given), rel=1e-9)
         learner.zero_grad()
         reduced.loss.backward()
-        expected = gradient(lambda learned, by=by_hand: sum(by(learned).values()), given)
+        expected = gradient(total, given)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 assert parameter.grad is not None
