@@ -116,7 +116,7 @@ def test_a_teacher_is_merged_by_its_own_adapters(peft: Any) -> None:
     both = nn.ModuleDict({"student": network, "teacher": teacher}).eval()
     with torch.no_grad():
         expected = [module(images) for module in both.values()]
-        assert not torch.allclose(*expected, rtol=1e-3, atol=1e-5)
+        assert not torch.allclose(expected[0], expected[1], rtol=1e-3, atol=1e-5)
         assert merge_adapters(both) == 48
         for module, output in zip(both.values(), expected, strict=True):
             torch.testing.assert_close(module(images), output, rtol=1e-4, atol=1e-5)
