@@ -6,17 +6,15 @@ Shapes: N unlabeled rows, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from ......errors import suggest
 from ...base import LossValues
 from ...requests import Forward
 from ..base import Reads
 from ..distances import entropy
 from ..prediction import PseudoLabels
 from .base import Term
-
-Rows = Literal["all", "kept", "left_out"]
+from .rows import known_rows, weights_of
 
 
 class EntropyTerm(Term):
@@ -27,7 +25,7 @@ class EntropyTerm(Term):
     pseudo-label does (``kept``), as much as that lacks to 1 (``left_out``), or 1 (``all``). With
     the reduction ``mean`` each divides by all rows, as the pseudo-labels' own loss does.
 
-    All rows of the learner's view are run for it, those of weight zero as well.
+    Other rows than those kept have all of the learner's view run, those of weight zero as well.
 
     Args:
         coefficient: Multiplies the reduced term.
@@ -37,21 +35,15 @@ class EntropyTerm(Term):
         ValueError: If there are no such rows.
     """
 
-    def __init__(self, coefficient: float = 1.0, rows: Rows = "all") -> None:
+    def __init__(self, coefficient: float = 1.0, rows: str = "all") -> None:
         super().__init__(coefficient)
-        known = ("all", "kept", "left_out")
-        if rows not in known:
-            raise ValueError(f"rows: found {rows!r}; {suggest(rows, known, noun='rows')}")
-        self.rows = rows
+        self.rows = known_rows(rows)
 
     def forwards(self, reads: Reads) -> dict[str, Forward]:
-        """Asks for all of the learner's rows."""
-        return {"learner": reads.learner}
+        """Asks for the learner's rows that the head need not run."""
+        return {} if self.rows == "kept" else {"learner": reads.learner}
 
     def forward(self, labels: PseudoLabels, outputs: Mapping[str, Any]) -> LossValues:
         """The entropy of each row."""
-        losses = entropy(outputs["learner"]["logits"])
-        if self.rows == "all":
-            return LossValues(losses)
-        kept = labels.weights
-        return LossValues(losses, kept if self.rows == "kept" else (1 - kept).clamp_min(0))
+        learner = outputs["learner"]["logits"] if "learner" in outputs else labels.learner
+        return LossValues(entropy(learner), weights_of(self.rows, labels.weights))

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ......errors import suggest
 from ...base import LossValues
 from ...requests import Forward
 from ..base import Reads
@@ -18,9 +17,7 @@ from ..distances import softmax_kl
 from ..prediction import PseudoLabels
 from ..thresholds import threshold_module
 from .base import Term
-
-ROWS = ("all", "kept", "left_out")
-"""The rows that a term may be of, by what the policy says of them."""
+from .rows import known_rows, weights_of
 
 
 class ViewKLTerm(Term):
@@ -61,13 +58,11 @@ class ViewKLTerm(Term):
         super().__init__(coefficient)
         if temperature <= 0:
             raise ValueError(f"temperature: found {temperature}; needs a number above 0")
-        if rows not in ROWS:
-            raise ValueError(f"rows: found {rows!r}; {suggest(rows, ROWS, noun='rows')}")
         if rows == "all" and threshold is not None:
             raise ValueError(f"threshold: found {threshold}; all rows count, set rows: kept")
         self.source, self.target = source, target
         self.temperature = temperature
-        self.rows = rows
+        self.rows = known_rows(rows)
         self.threshold = None if threshold is None else threshold_module(threshold)
 
     def forwards(self, reads: Reads) -> dict[str, Forward]:
@@ -89,9 +84,7 @@ class ViewKLTerm(Term):
         return LossValues(losses, self._weights(labels, source))
 
     def _weights(self, labels: PseudoLabels, source: Tensor) -> Tensor | None:
-        if self.rows == "all":
-            return None
-        weights = labels.weights
+        kept = labels.weights
         if self.threshold is not None:
-            weights = self.threshold(source.softmax(dim=1))
-        return weights if self.rows == "kept" else (1 - weights).clamp(min=0)
+            kept = self.threshold(source.softmax(dim=1))
+        return weights_of(self.rows, kept)

@@ -51,4 +51,4 @@ def test_no_rows_are_a_zero_in_the_graph(play: Any, rows: str) -> None:
 
 def test_other_rows_are_refused() -> None:
     with pytest.raises(ValueError, match=r"rows: found 'left'; .*left_out"):
-        EntropyTerm(rows="left")  # type: ignore[arg-type]
+        EntropyTerm(rows="left")
