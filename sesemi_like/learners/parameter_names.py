@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 
 from torch import nn
 
 from ..errors import ConfigProblem, suggest
 from ..models.backbones.base import Backbone
 from ..models.ema import EMATeacher
+from ..models.name_patterns import matches_name
 
 Names = tuple[str, ...]
 """The names one parameter goes by: the one shown to users first, the one in `state_dict` last."""
@@ -64,12 +63,7 @@ def matches(pattern: str, names: Names) -> bool:
             ``*.bias``.
         names: The parameter's names.
     """
-    return any(_compiled(pattern).fullmatch(name) for name in names)
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(?:.*\.)?{fnmatch.translate(pattern)[:-2]}(?:\..*)?")
+    return any(matches_name(pattern, name) for name in names)
 
 
 def as_patterns(given: str | Iterable[str]) -> list[str]:

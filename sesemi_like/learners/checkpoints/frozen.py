@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,11 +31,18 @@ class FrozenSource:
         names: Their names in the learner's state dict.
         digest: The SHA-256 of their names, types, shapes and values.
         given: `run.pretrained_checkpoint_path` of the run, for what came from there; else None.
+        copies: What EMA teachers hold of them: the name of each, and of what it is equal to.
     """
 
     names: list[str]
     digest: str
     given: Any = None
+    copies: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def every_name(self) -> list[str]:
+        """The names of all that is left out."""
+        return [*self.names, *self.copies]
 
 
 def digest_of(tensors: Mapping[str, Tensor], names: Iterable[str]) -> str:
@@ -82,7 +89,20 @@ def find_source(
     names = [n for n in frozen_names(learner) if n in from_file or torch.equal(own[n], other[n])]
     if not names:
         return None
-    return FrozenSource(sorted(names), digest_of(own, names), given if from_file else None)
+    copies = _copies(learner, own, set(names))
+    return FrozenSource(sorted(names), digest_of(own, names), given if from_file else None, copies)
+
+
+def _copies(learner: Learner, own: Mapping[str, Tensor], names: set[str]) -> dict[str, str]:
+    """What EMA teachers hold of frozen tensors, which no average moves."""
+    paths = {id(module): f"{name}." for name, module in learner.named_modules()}
+    found: dict[str, str] = {}
+    for teacher, source in learner.averaged_networks().items():
+        average: Any = learner.networks.module(teacher)
+        to, of = paths[id(average.module)], paths[id(learner.networks.module(source))]
+        pairs = {to + name.removeprefix(of): name for name in names if name.startswith(of)}
+        found |= {c: name for c, name in pairs.items() if torch.equal(own[c], own[name])}
+    return found
 
 
 def leave_out(checkpoint: dict[str, Any], source: FrozenSource) -> None:
@@ -92,7 +112,7 @@ def leave_out(checkpoint: dict[str, Any], source: FrozenSource) -> None:
         checkpoint: What is about to be saved.
         source: The identity.
     """
-    left_out = set(source.names)
+    left_out = set(source.every_name)
     state = checkpoint["state_dict"]
     checkpoint["state_dict"] = {n: tensor for n, tensor in state.items() if n not in left_out}
     checkpoint[KEY] = asdict(source)
@@ -142,7 +162,8 @@ def frozen_tensors(learner: Learner, source: FrozenSource) -> dict[str, Tensor]:
         expected = f"a checkpoint was saved without its {len(source.names)} frozen tensors, and "
         expected += f"{origin} gives others now, whose SHA-256 differs"
         raise ConfigError([ConfigProblem(f"{learner.key}.save_frozen", False, expected)])
-    return {name: own[name].detach() for name in source.names}
+    found = {name: own[name].detach() for name in source.names}
+    return found | {copy: found[name] for copy, name in source.copies.items()}
 
 
 def _is_of(source: FrozenSource, tensors: Mapping[str, Tensor]) -> bool:

@@ -97,7 +97,7 @@ class Checkpoint:
         return found if isinstance(found, Mapping) else {}
 
     def completed(self, learner: Learner) -> Checkpoint:
-        """The checkpoint with the frozen tensors that were left out of it.
+        """The checkpoint with the frozen tensors that were left out of it, named as they are here.
 
         Args:
             learner: A learner built with its initial weights, which may be another one.
@@ -106,11 +106,11 @@ class Checkpoint:
             ConfigError: If the learner has such tensors, and their source gives others now.
         """
         source, own = source_in(self.content), learner.state_dict()
-        if source is None or not set(source.names) & set(own):
-            return self
+        if source is None or not set(source.every_name) & set(own):
+            return replace(self, tensors=tensor_names.beside_adapters(own, self.tensors))
         outlined = is_outline(learner)  # it is loaded in the run
         found = own if outlined else frozen_tensors(learner, source)
-        left_out = {name: found[name] for name in source.names if name in found}
+        left_out = {name: found[name] for name in source.every_name if name in found}
         return replace(self, tensors={**self.tensors, **left_out})
 
     def problem(self, expected: str) -> ConfigError:

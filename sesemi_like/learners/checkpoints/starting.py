@@ -20,6 +20,7 @@ from ..outline import is_outline
 from .frozen import find_source
 from .matching import Match
 from .reading import Checkpoint, load_weights
+from .tensor_names import beside_adapters
 
 
 def weights_path(run: Mapping[str, Any], *, trains: bool) -> tuple[Any, str] | None:
@@ -121,7 +122,8 @@ def _provides_weights(
         given = Checkpoint.read(path, key=key)
     except ConfigError:  # reported when it is loaded
         return True
-    loaded = set(Match.between(learner.state_dict(), given.tensors).loaded)
+    own = learner.state_dict()
+    loaded = set(Match.between(own, beside_adapters(own, given.tensors)).loaded)
     names = {id(module): name for name, module in learner.named_modules()}
     return all(
         f"{names[id(network)]}.{tensor}" in loaded
@@ -201,7 +203,8 @@ def misfit_of_previous(
         tensors: The earlier learner's tensors by name; only their shapes matter.
         strict: `run.strict_loading`; anything but True takes any share of them.
     """
-    match = Match.between(learner.state_dict(), tensors)
+    own = learner.state_dict()
+    match = Match.between(own, beside_adapters(own, tensors))
     if not match.loaded:
         return f"nothing of the stage before fits the model: {match}"
     if strict and not match.is_whole:

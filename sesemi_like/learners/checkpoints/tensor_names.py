@@ -18,6 +18,9 @@ RENAMED: tuple[tuple[str, str], ...] = (
 )
 """Patterns of names that tensors had, and what they are called since: all reading goes by them."""
 
+_ADAPTED = ".base_layer."
+"""What lies between a layer's name and its weight's where it has an adapter."""
+
 
 def translated(tensors: Mapping[str, Value]) -> dict[str, Value]:
     """Gives tensors of a checkpoint, however old, the names that they have today.
@@ -32,6 +35,19 @@ def _name_today(name: str) -> str:
     for pattern, replacement in RENAMED:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def beside_adapters(own: Iterable[str], tensors: Mapping[str, Value]) -> dict[str, Value]:
+    """Gives weights of layers that have an adapter here alone the names that they have here.
+
+    Weights of layers that had an adapter keep theirs: without it they are not what was trained.
+
+    Args:
+        own: The names of a learner's tensors.
+        tensors: Anything by the names of a checkpoint's tensors.
+    """
+    adapted = {name.replace(_ADAPTED, "."): name for name in own if _ADAPTED in name}
+    return {adapted.get(name, name): value for name, value in tensors.items()}
 
 
 def tensors_of(learner: Learner, names: Iterable[str]) -> set[str]:

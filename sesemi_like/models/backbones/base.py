@@ -31,6 +31,31 @@ class Backbone(nn.Module):
         self.is_frozen = True
         freeze(self)
 
+    def adapt(
+        self, adapter: Mapping[str, Any] | None, image_size: tuple[int, int, int] = (3, 224, 224)
+    ) -> None:
+        """Freezes the weights there are and trains adapters beside them.
+
+        A backbone calls it at the end of its construction, once it has its weights.
+
+        Args:
+            adapter: See :func:`~sesemi_like.models.backbones.adapters.add_adapters`; None changes
+                nothing.
+            image_size: Channels, height and width of images that it takes.
+
+        Raises:
+            ValueError: If the settings are not possible, or the backbone is frozen as a whole.
+        """
+        if adapter is None:
+            return
+        if self.is_frozen:
+            raise ValueError(
+                "freeze: found true; an adapter freezes all but itself, give freeze: false"
+            )
+        from .adapters import add_adapters
+
+        add_adapters(self, adapter, image_size)
+
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (N, C, H, W) to features (N, D)."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")

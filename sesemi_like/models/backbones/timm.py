@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,8 @@ class PyTorchImageModels(Backbone):
             them (``model.safetensors``, also in shards); it takes precedence over `pretrained`. It
             must fit, but for a classifier or decoder in it, which is left out, and position
             embeddings for another `img_size`, which timm resizes.
+        adapter: Adapters that are trained in place of the weights, such as ``{kind: lora, rank:
+            8}``, see :func:`~sesemi_like.models.backbones.adapters.add_adapters`.
         **settings: Anything else that the model takes.
 
     Raises:
@@ -49,6 +52,7 @@ class PyTorchImageModels(Backbone):
         in_chans: int = 3,
         img_size: int | None = None,
         checkpoint_path: str | None = None,
+        adapter: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__()
@@ -64,7 +68,8 @@ class PyTorchImageModels(Backbone):
         is_left_out = begins and skips_initial_weights()
         downloads = pretrained and checkpoint_path is None and not is_left_out
         self.network = _create(name, downloads, settings)
-        self.out_features = _feature_size(self.network, name, settings)
+        size = _image_size(self.network, settings)
+        self.out_features = _feature_size(self.network, name, settings, size)
         if is_left_out:
             skips_initial_weights(self.network)
         elif checkpoint_path is not None:
@@ -72,6 +77,7 @@ class PyTorchImageModels(Backbone):
             load_local_file(network, checkpoint_path, _classifier(network), _conversion(network))
         if freeze:
             self.freeze()
+        self.adapt(adapter, size)
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (N, C, H, W) to features (N, D)."""
@@ -104,13 +110,20 @@ def _check_name(name: str) -> None:
         raise ValueError(f"name: found {name!r}; {suggest(name, known, noun='timm models')}")
 
 
-def _feature_size(network: Any, name: str, settings: dict[str, Any]) -> int:
-    """The size D of a model's features; timm's own figure leaves out layers after the pooling."""
+def _image_size(network: Any, settings: dict[str, Any]) -> tuple[int, int, int]:
+    """Channels, height and width of images that a model takes."""
     _, height, width = network.pretrained_cfg.get("input_size", (3, 224, 224))
     if side := settings.get("img_size"):
         height = width = side
+    return settings["in_chans"], height, width
+
+
+def _feature_size(
+    network: Any, name: str, settings: dict[str, Any], image_size: tuple[int, int, int]
+) -> int:
+    """The size D of a model's features; timm's own figure leaves out layers after the pooling."""
     try:
-        shape = feature_shape(network, (settings["in_chans"], height, width))
+        shape = feature_shape(network, image_size)
     except Exception as error:
         raise ValueError(rejection(name, error)) from None
     if len(shape) != 2:

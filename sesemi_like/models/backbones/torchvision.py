@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ class TorchvisionModels(Backbone):
         name: The model, such as ``resnet18`` or ``convnext_tiny``.
         weights: The weights torchvision downloads, such as ``DEFAULT``; null draws them.
         freeze: Whether the backbone keeps its weights.
+        adapter: Adapters that are trained in place of the weights, such as ``{kind: lora, rank:
+            8}``, see :func:`~sesemi_like.models.backbones.adapters.add_adapters`.
         **settings: Anything else that the model takes.
 
     Raises:
@@ -30,7 +33,12 @@ class TorchvisionModels(Backbone):
     """
 
     def __init__(
-        self, name: str, weights: str | None = None, freeze: bool = False, **settings: Any
+        self,
+        name: str,
+        weights: str | None = None,
+        freeze: bool = False,
+        adapter: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__()
         reject_head_settings(settings)
@@ -44,6 +52,8 @@ class TorchvisionModels(Backbone):
         self.out_features = _cut_classifier(self.network, name)
         if freeze:
             self.freeze()
+        side = settings.get("image_size", 224)
+        self.adapt(adapter, (3, side, side))
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (N, C, H, W) to features (N, D)."""
