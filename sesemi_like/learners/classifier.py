@@ -16,6 +16,7 @@ from ..errors import ConfigProblem, Problems
 from ..models.heads.linear import LinearHead
 from ..models.heads.loss import SupervisedLossHead
 from ..models.heads.loss.base import Fields, Forward, LossHead
+from ..models.heads.loss.parts import INTERPOLATE, interpolate_logits
 from ..models.heads.loss.requests import Given
 from ..models.networks import ClassificationNetwork, Networks
 from ..views.image_inputs import Inputs
@@ -142,6 +143,7 @@ class Classifier(Learner):
             views=config.get("views"),
             target=config.get("target", "target"),
             mask=instantiate(config.get("mask"), key=f"{key}.mask"),
+            interpolated=config.get("interpolated", False),
         )
 
     @property
@@ -197,8 +199,9 @@ class Classifier(Learner):
         return {} if (part := self.frozen_part) is None else part.given(fields)
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """Takes what a layer answers for logits, as evaluators do what a classifier answers."""
-        return {AS_LOGITS: partial(as_logits, num_classes=self.settings["num_classes"])}
+        """Takes what a layer answers for logits, as evaluators do; draws logits between two."""
+        layer_as_logits = partial(as_logits, num_classes=self.settings["num_classes"])
+        return {AS_LOGITS: layer_as_logits, INTERPOLATE: interpolate_logits}
 
     def predicted_columns(self, outputs: Mapping[str, Any]) -> Columns:
         """Names the class of each row, its probability, and those of all classes.

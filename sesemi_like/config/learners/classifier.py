@@ -41,6 +41,8 @@ class SupervisedLossConfig:
             over several.
         target: The field of the loader with the labels.
         mask: A part that weighs labeled rows by what is predicted for them; null weighs all alike.
+        interpolated: Whether logits are drawn between those of the labeled rows alone and those
+            among all rows of a step, which `model.forward` together runs at once (AdaMatch).
     """
 
     callable: Any = MISSING
@@ -52,6 +54,7 @@ class SupervisedLossConfig:
     views: list[str] | None = None
     target: str = "target"
     mask: Any = None
+    interpolated: bool = False
 
 
 @dataclass

@@ -93,6 +93,8 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
         labelled_data: The loader of labeled images, for parts that read them.
         labelled_view: Its view.
         labelled_target: Its field of classes.
+        labelled_interpolated: Whether labeled logits are those that the supervised loss draws where
+            it is `interpolated` as well (AdaMatch).
 
     Raises:
         ValueError: If the policy is a number outside [0, 1], there is no such loss, or a term is
@@ -129,6 +131,7 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
         labelled_data: str = "supervised",
         labelled_view: str = "image",
         labelled_target: str = "target",
+        labelled_interpolated: bool = False,
     ) -> None:
         super().__init__()
         if loss not in LOSSES:
@@ -146,6 +149,7 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
             labelled_target,
             teacher_norm,
             learner_norm,
+            labelled_interpolated,
         )
         self.policy = policy_module(policy)
         self.alignment = alignment

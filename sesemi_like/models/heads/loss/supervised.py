@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
+from .parts.interpolation import interpolated
 from .parts.masks import Mask
 from .parts.metrics import top1_hits
 
@@ -35,6 +36,9 @@ class SupervisedLossHead(LossHead):
     Several `views` are a term each, with the same labels and the coefficient 1/V: the loss is the
     mean of what each view alone would give, in every reduction, and each is logged by its name.
 
+    With `interpolated` the logits are drawn, in training, between those of the labeled rows alone
+    and those of the same rows among all of the step, see `parts.interpolate_logits` (AdaMatch).
+
     Args:
         callable: (logits (N, C), targets (N,)) -> losses (N,). If it has an attribute `reduction`
             that is set to ``"none"``.
@@ -47,6 +51,7 @@ class SupervisedLossHead(LossHead):
         target: The field with the labels.
         mask: A part that weighs the rows, such as `parts.TrainingSignalAnnealing`: (logits (N, C),
             classes (N,), step) -> weights (N,). Null weighs all rows alike.
+        interpolated: Whether logits are drawn between two; needs a second forward.
 
     Raises:
         ValueError: If a class weight is negative, or there is no view or one twice.
@@ -72,6 +77,7 @@ class SupervisedLossHead(LossHead):
         views: Sequence[str] | None = None,
         target: str = "target",
         mask: Mask | None = None,
+        interpolated: bool = False,
     ) -> None:
         super().__init__()
         if hasattr(callable, "reduction"):
@@ -87,6 +93,7 @@ class SupervisedLossHead(LossHead):
         self.views = [input_field] if views is None else [*views]
         self.target = target
         self.mask = mask
+        self.interpolated = interpolated
         if not self.views or len(set(self.views)) < len(self.views):
             raise ValueError(f"views: found {self.views}; needs one at least, and each once")
 
@@ -96,6 +103,8 @@ class SupervisedLossHead(LossHead):
             f"view.{view}": Forward(f"{self.input_data}.{view}", self.network)
             for view in self.views
         }
+        if self.interpolated:
+            views |= {f"drawn.{view}": interpolated(views[f"view.{view}"]) for view in self.views}
         return {**views, "target": Forward.field(f"{self.input_data}.{self.target}")}
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
@@ -128,7 +137,8 @@ class SupervisedLossHead(LossHead):
         return {"top1": torch.stack(hits).sum() / (labeled.sum() * len(hits))}
 
     def _logits(self, outputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        return {view: outputs[f"view.{view}"]["logits"] for view in self.views}
+        kind = "drawn" if self.interpolated and self.training else "view"
+        return {view: outputs[f"{kind}.{view}"]["logits"] for view in self.views}
 
     def _weights(
         self, logits: Tensor, target: Tensor, labeled: Tensor, step: Step

@@ -3,6 +3,7 @@ from .averages import RunningAverage, mean_of_all
 from .base import Part, Reads
 from .distances import DISTANCES, Distance, distance_function, entropy, softmax_kl, softmax_mse
 from .embedding import EmbeddingLossHead, SmoothedLabels
+from .interpolation import INTERPOLATE, interpolate_logits, interpolated
 from .masks import Mask, TrainingSignalAnnealing
 from .metrics import confidence, top1
 from .mixing import Mixing, Mixup, ResizeMix
@@ -28,6 +29,7 @@ from .transformation_prediction import TransformationPredictionLossHead
 
 __all__ = [
     "DISTANCES",
+    "INTERPOLATE",
     "Alignment",
     "AverageAlignment",
     "ClassSamplingPolicy",
@@ -70,6 +72,8 @@ __all__ = [
     "confidence",
     "distance_function",
     "entropy",
+    "interpolate_logits",
+    "interpolated",
     "mean_of_all",
     "policy_module",
     "products",

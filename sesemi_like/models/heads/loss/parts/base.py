@@ -13,6 +13,7 @@ from .....config.facts import DataFacts
 from ....networks import Networks
 from ..base import Step
 from ..requests import Forward
+from .interpolation import interpolated
 from .prediction import Prediction
 
 Norm = Literal["update", "batch", "eval"]
@@ -33,6 +34,7 @@ class Reads:
         labelled_target: Its field of classes.
         teacher_norm: What BatchNorm does in the teacher's forward.
         learner_norm: What BatchNorm does in the learner's forward.
+        labelled_interpolated: Whether labeled logits are drawn as the supervised loss draws them.
     """
 
     input_data: str = "unlabeled"
@@ -45,6 +47,7 @@ class Reads:
     labelled_target: str = "target"
     teacher_norm: Norm = "update"
     learner_norm: Norm = "update"
+    labelled_interpolated: bool = False
 
     @property
     def teacher(self) -> Forward:
@@ -60,7 +63,8 @@ class Reads:
     def labelled(self) -> Forward:
         """The forward of the labeled rows, that of the supervised loss, without gradients."""
         field = f"{self.labelled_data}.{self.labelled_view}"
-        return Forward(field, self.network, grad=False)
+        request = Forward(field, self.network, grad=False)
+        return interpolated(request) if self.labelled_interpolated else request
 
     def by_teacher(self, view: str) -> Forward:
         """The teacher's forward of a view of the unlabeled rows, without gradients."""
