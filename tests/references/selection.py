@@ -52,3 +52,12 @@ def own_losses(logits: ArrayLike, temperature: float | None) -> Floats:
 def abc_rates(counts: Sequence[int], share: float) -> Floats:
     """1 - a (1 - min_k n_k / n_c), arXiv 2110.10368, section 3.3."""
     return np.array([1 - share * (1 - min(counts) / count) for count in counts])
+
+
+def uda(weak: ArrayLike, strong: ArrayLike, threshold: float, temperature: float) -> Floats:
+    """1[max p_w >= tau] KL(sharpened p_w || p_s) for every row, arXiv 1904.12848."""
+    losses = []
+    for p, q, s in zip(softmax(weak), sharpened(weak, temperature), softmax(strong), strict=True):
+        divergence = sum(q[c] * np.log(q[c] / s[c]) for c in range(len(q)))
+        losses.append(divergence if max(p) >= threshold else 0.0)
+    return np.array(losses)
