@@ -28,6 +28,7 @@ PRETEXT = ("rotation.image", "rotation.target", "jigsaw.image", "jigsaw.target")
 OFFERED = {f"unlabeled.{field}" for field in (*VIEWS, *PRETEXT)}
 OFFERED |= {f"supervised.{field}" for field in ("image", "strong", "target", "index")}
 NETWORKS = {None, "classifier", "backbone", "teacher"}
+FUNCTIONS = {"interpolate_logits"}  # of the classifier
 HEADS = "learner.hparams.model.regularization_loss_heads"
 # A loss weight's final value and ramp-up steps: in the code of Laine & Aila and of Tarvainen &
 # Valpola, with a supervised loss divided by the labeled rows as ours is; and in the quickstart.
@@ -58,7 +59,7 @@ def test_heads_and_schedules_build_and_request_views_that_data_configs_define(
         assert {field for request in requests for field in fields_of(request)} <= OFFERED
         throughs = {r.through for request in requests for r in within(request)}
         own = {t for t in throughs if str(t).startswith(("self.", "."))}
-        assert throughs - own <= NETWORKS | set(model(f"method={method}").networks or {})
+        assert throughs - own - FUNCTIONS <= NETWORKS | set(model(f"method={method}").networks or {})
         schedule = instantiate(config.scheduler, key=f"{HEADS}.{name}.scheduler")
         if schedule is not None:
             assert 0 <= schedule(0) < schedule(PAPERS[method][2] if method in PAPERS else 99)
