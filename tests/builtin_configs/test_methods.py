@@ -59,7 +59,9 @@ def test_heads_and_schedules_build_and_request_views_that_data_configs_define(
         assert {field for request in requests for field in fields_of(request)} <= OFFERED
         throughs = {r.through for request in requests for r in within(request)}
         own = {t for t in throughs if str(t).startswith(("self.", "."))}
-        assert throughs - own - FUNCTIONS <= NETWORKS | set(model(f"method={method}").networks or {})
+        assert throughs - own - FUNCTIONS <= NETWORKS | set(
+            model(f"method={method}").networks or {}
+        )
         schedule = instantiate(config.scheduler, key=f"{HEADS}.{name}.scheduler")
         if schedule is not None:
             assert 0 <= schedule(0) < schedule(PAPERS[method][2] if method in PAPERS else 99)
