@@ -160,7 +160,12 @@ def frozen_tensors(learner: Learner, source: FrozenSource) -> dict[str, Tensor]:
     if not _is_of(source, own):
         origin = as_yaml(source.given) if source.given else "the settings of its networks"
         expected = f"a checkpoint was saved without its {len(source.names)} frozen tensors, and "
-        expected += f"{origin} gives others now, whose SHA-256 differs"
+        lacking = [name for name in source.names if name not in own]
+        expected += (
+            f"this model has none of the name {lacking[0]} ({len(lacking)} in all)"
+            if lacking
+            else f"{origin} gives others now, whose SHA-256 differs"
+        )
         raise ConfigError([ConfigProblem(f"{learner.key}.save_frozen", False, expected)])
     found = {name: own[name].detach() for name in source.names}
     return found | {copy: found[name] for copy, name in source.copies.items()}
