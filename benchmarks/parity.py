@@ -87,6 +87,7 @@ class Case:
         settings: Further keys of its config: those of its published CIFAR-10 config.
         ours: Overrides that set our method to the peer's rule where that differs from the paper's.
         differs: What differs all the same, or which of our settings the overrides change, and why.
+        order: Of each of our mixed rows, the position among the peer's; None is the same.
         scale: Multiplies the layer, which makes it more or less sure.
         start: Prepares the peer's algorithm, such as a warm-up that its own loop makes.
         match: Copies further weights of the peer's algorithm to ours.
@@ -96,11 +97,13 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
     ours: tuple[str, ...] = ()
     differs: str = ""
+    order: Tensor | None = None
     scale: float = 1.0
     start: Callable[[Any], None] | None = None
     match: Callable[[Any, Classifier], None] | None = None
 
 
+AVERAGE = f"{{_target_: {PARTS}.AverageAlignment, target: counts, momentum: 0.999}}"
 RAMP = (
     "{_target_: sesemi_like.schedulers.LinearSchedule, delay: 0, duration: 40%, max_iterations: 50}"
 )
@@ -118,6 +121,36 @@ def draw_as_given(built: Any, learner: Classifier) -> None:
     head.draw = lambda inputs, step: torch.randn(inputs.shape, generator=seeded(step.index)).to(
         inputs
     )
+
+
+def copy_projector(built: Any, learner: Classifier) -> None:
+    """Gives our projector the weights of the peer's."""
+    ours: Any = learner.networks.module("projector")
+    linear = [layer for layer in ours.modules() if isinstance(layer, nn.Linear)]
+    for layer, given in zip(
+        linear, (built.model.mlp_proj[0], built.model.mlp_proj[2]), strict=True
+    ):
+        layer.load_state_dict(given.state_dict())
+
+
+def begin_bank(built: Any) -> None:
+    """Has the peer divide embeddings of its bank by their norms, and begin to average weights."""
+    built.call_hook("before_run")
+
+    def update(features: Tensor, labels: Tensor, index: Tensor) -> None:
+        mixed = 0.7 * built.mem_bank[:, index] + 0.3 * features.t().detach()
+        built.mem_bank[:, index] = nn.functional.normalize(mixed, dim=0)
+        built.labels_bank[index] = labels
+
+    built.update_bank = update
+
+
+def copy_bank(built: Any, learner: Classifier) -> None:
+    """Begins our bank with the embeddings and labels of the peer's."""
+    copy_projector(built, learner)
+    bank: Any = learner.terms["simmatch"].head.bank
+    bank.features.copy_(built.mem_bank.t())
+    bank.label.copy_(built.labels_bank)
 
 
 def seeded(number: int) -> torch.Generator:
@@ -166,6 +199,50 @@ CASES: dict[str, Case] = {
         differs="given draws, one share a batch; ramp and weight",
     ),
     "fixmatch": Case("fixmatch", {"p_cutoff": 0.95, "hard_label": True}),
+    "remixmatch": Case(
+        "remixmatch",
+        {"ulb_loss_ratio": 1.5, "kl_loss_ratio": 0.5, "rot_loss_ratio": 0, "unsup_warm_up": 0.4},
+        ours=(
+            f"{HEADS}.remixmatch.head.batches=separate",
+            f"{HEADS}.remixmatch.head.labelled_view=image",
+            f"{HEADS}.remixmatch.head.rotation_weight=0",
+            f"{HEADS}.remixmatch.head.schedule={RAMP}",
+            f"~{HEADS}.remixmatch.head.alignment",
+            f"{HEADS}.remixmatch.head.alignment={AVERAGE}",
+        ),
+        differs="given draws, one share a batch; alignment by a running average; labeled weak "
+        "view; ramp; without rotation, whose turns the peer's data set draws",
+        order=torch.cat([torch.arange(8), torch.arange(56, 80), torch.arange(8, 56)]),
+    ),
+    "comatch": Case(
+        "comatch",
+        {
+            "T": 0.2,
+            "p_cutoff": 0.7,
+            "contrast_p_cutoff": 0.8,
+            "queue_batch": 5,
+            "proj_size": 64,
+            "smoothing_alpha": 0.9,
+            "da_len": 32,
+            "contrast_loss_ratio": 1,
+        },
+        ours=(
+            f"{HEADS}.comatch.head.queue_length=160",
+            f"{HEADS}.comatch.head.smoothing_start=9",
+            f"{HEADS}.comatch.head.policy=0.7",
+        ),
+        differs="smoothing from the second epoch on, as the peer has it; a threshold of 0.7",
+        match=copy_projector,
+    ),
+    "simmatch": Case(
+        "simmatch",
+        {"T": 0.1, "p_cutoff": 0.7, "proj_size": 128, "in_loss_ratio": 1, "da_len": 32},
+        ours=(f"{HEADS}.simmatch.head.policy=0.7",),
+        differs="a threshold of 0.7; the same bank to begin with; the peer's is divided by the norm "
+        "of each embedding, not along the batch",
+        start=begin_bank,
+        match=copy_bank,
+    ),
     "vat": Case(
         "vat",
         {"ulb_loss_ratio": 1, "unsup_warm_up": 0.4, "vat_eps": 6, "ent_loss_ratio": 0.06},
@@ -290,6 +367,9 @@ def their_algorithm(case: Case, steps: int) -> Any:
     }  # fmt: skip
     built = algorithm(case.peer, images, targets, steps, builder=PeersRows, **settings)
     built.model.double().train()
+    for hook in built.hooks_dict.values():  # some keep float32 by name
+        state = {n: v.double() for n, v in vars(hook).items() if isinstance(v, Tensor)}
+        vars(hook).update({n: v for n, v in state.items() if vars(hook)[n].is_floating_point()})
     built.epoch = 0
     built.masks = []
     call_hook = built.call_hook
@@ -350,13 +430,17 @@ def our_step(
 
 
 @contextmanager
-def given_draws(number: int) -> Iterator[None]:
+def given_draws(number: int, order: Tensor | None = None) -> Iterator[None]:
     """Has both sides mix rows with the same partners, by one share for all of a batch."""
     share = float(np.random.default_rng(number).beta(0.5, 0.5))
     draw = torch.randperm
 
     def partners(count: int, **_: Any) -> Tensor:
         return draw(count, generator=seeded(number))
+
+    def our_partners(chosen: Tensor, _: Any) -> Tensor:
+        theirs = partners(len(chosen))
+        return theirs if order is None else order.argsort()[theirs[order]]
 
     def shares(count: int, *_: Any) -> Tensor:
         return torch.full((count,), share, dtype=torch.float64)
@@ -369,7 +453,7 @@ def given_draws(number: int) -> Iterator[None]:
         patch("numpy.random.beta", lambda *_: share),
         patch("torch.randperm", partners),
         patch(f"{PARTS}.mixing.draw_beta", shares),
-        patch(f"{PARTS}.mixed_rows.partners_within", lambda rows, _: partners(len(rows))),
+        patch(f"{PARTS}.mixed_rows.partners_within", our_partners),
     ):
         yield
 
@@ -377,6 +461,7 @@ def given_draws(number: int) -> Iterator[None]:
 def compare(name: str, case: Case, steps: int) -> dict[str, float]:
     """Runs both for so many steps; returns the largest difference of masks, loss and gradient."""
     torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)  # of the state that the peer keeps as well
     with without_cuda(), redirect_stdout(StringIO()), catch_warnings():
         simplefilter("ignore")
         built = their_algorithm(case, steps)
@@ -399,7 +484,7 @@ def compare(name: str, case: Case, steps: int) -> dict[str, float]:
     for number, batch in enumerate(batches(steps)):
         with without_cuda(), given_draws(number):
             loss, gradient, masks = their_step(built, batch, number)
-        with given_draws(number):
+        with given_draws(number, case.order):
             our_loss, our_gradient, our_masks = our_step(learner, batch, number, steps)
         worst["loss"] = max(worst["loss"], float((loss - our_loss).abs()))
         worst["gradient"] = max(worst["gradient"], float((gradient - our_gradient).abs().max()))
