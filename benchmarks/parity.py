@@ -145,6 +145,12 @@ def begin_bank(built: Any) -> None:
     built.update_bank = update
 
 
+def after_warmup(built: Any, learner: Classifier) -> None:
+    """Has our policy be where the peer begins."""
+    policy: Any = learner.terms["dash"].head.policy
+    policy.num_steps.fill_(1)
+
+
 def copy_bank(built: Any, learner: Classifier) -> None:
     """Begins our bank with the embeddings and labels of the peer's."""
     copy_projector(built, learner)
@@ -231,17 +237,54 @@ CASES: dict[str, Case] = {
             f"{HEADS}.comatch.head.smoothing_start=9",
             f"{HEADS}.comatch.head.policy=0.7",
         ),
-        differs="smoothing from the second epoch on, as the peer has it; a threshold of 0.7",
+        differs="smoothing from the second epoch on, as the peer has it; a threshold of 0.7; its "
+        "alignment counts empty places of the queue (1e-6 of eps)",
         match=copy_projector,
     ),
     "simmatch": Case(
         "simmatch",
         {"T": 0.1, "p_cutoff": 0.7, "proj_size": 128, "in_loss_ratio": 1, "da_len": 32},
         ours=(f"{HEADS}.simmatch.head.policy=0.7",),
-        differs="a threshold of 0.7; the same bank to begin with; the peer's is divided by the norm "
-        "of each embedding, not along the batch",
+        differs="a threshold of 0.7; the same bank to begin with; the peer's is divided by the "
+        "norms of embeddings, not along the batch; its alignment counts empty places (1e-6 of eps)",
         start=begin_bank,
         match=copy_bank,
+    ),
+    "uda": Case(
+        "uda",
+        {"p_cutoff": 0.8, "T": 0.4, "tsa_schedule": "none"},
+        ours=(f"{HEADS}.uda.head.targets.temperature=1", f"{HEADS}.uda.head.loss=cross_entropy"),
+        differs="targets that are not sharpened; cross-entropy, whose gradient is that of KL",
+    ),
+    "adamatch": Case(
+        "adamatch",
+        {"p_cutoff": 0.95, "hard_label": True, "ema_p": 0.999},
+        ours=(
+            "learner.hparams.model.supervised_loss.views=[image]",
+            "learner.hparams.model.supervised_loss.interpolated=false",
+            f"{HEADS}.adamatch.head.labelled_interpolated=false",
+            f"~{HEADS}.adamatch.head.alignment",
+            f"{HEADS}.adamatch.head.alignment={AVERAGE.replace('counts', 'labelled')}",
+            f"{HEADS}.adamatch.head.policy.threshold=0.95",
+            f"{HEADS}.adamatch.scheduler=null",
+        ),
+        differs="labeled weak view alone, no interpolated logits, no ramp, running averages, 0.95",
+    ),
+    "dash": Case(
+        "dash",
+        {"T": 0.5, "gamma": 3, "C": 1.0001, "rho_min": 0.05, "num_wu_iter": 0, "epoch": 50},
+        ours=(
+            f"{HEADS}.dash.head.policy.warmup=1",
+            f"{HEADS}.dash.head.policy.interval=10",
+            f"{HEADS}.dash.head.policy.gamma=3",
+            f"{HEADS}.dash.head.policy.estimate=1.5",
+            f"{HEADS}.dash.head.policy.loss=soft",
+            f"{HEADS}.dash.reduction=mean",
+        ),
+        differs="after the warm-up; rho is given, 1.5, and falls by 3 every 10 steps; the loss of "
+        "soft targets selects; mean of all rows",
+        start=lambda built: setattr(built, "rho_init", 1.5),
+        match=after_warmup,
     ),
     "vat": Case(
         "vat",
