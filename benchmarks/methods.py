@@ -2,12 +2,16 @@
 
     python benchmarks/methods.py digits --labels 1 4 10 --seeds 0 1 2 3 4
     python benchmarks/methods.py cifar --root CIFAR10/train --labels 4 40 --seeds 0 1 2
+    python benchmarks/methods.py steps --repeats 3
 
 `digits` runs the quickstart with each config of the group `method`, beside scikit-learn's
 semi-supervised classifiers, which learn from the same labels; accuracy is that on the 360 test
 digits. `cifar` trains a small network on CIFAR-10's training images, of which the last 500 of each
 class, by file name, are set aside for testing; with `--peers` semilearn's own algorithms are
 trained too, on the same images, labels, network, batches, optimizer and steps.
+
+`steps` trains each method for a few steps on the digits, in turn, and compares a step with that of
+FixMatch.
 
 Of the last fifth of a run are given, where a head makes pseudo-labels: the share of rows that were
 used, how many of these pseudo-labels were right, both weighted, and their balance, the entropy of
@@ -29,6 +33,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -275,10 +280,50 @@ def mean_of(results: list[dict[str, Any]], key: str) -> str:
     return f"{np.mean(values):.2f}" if values else ""
 
 
+def step_times(arguments: argparse.Namespace) -> None:
+    """Prints what a step of each method costs, as a multiple of FixMatch's."""
+    import torch
+    from common import print_machine, runs_in_turn
+
+    torch.set_num_threads(arguments.threads)
+    steps = arguments.steps or 40
+    names = ["fixmatch", *(name for name in arguments.methods if name != "fixmatch")]
+    with quiet():
+        times = runs_in_turn(
+            {name: partial(seconds_of_steps, name, steps) for name in names},
+            arguments.repeats,
+            steps,
+        )
+    print_machine(f"digits, {arguments.repeats} runs of {steps} steps each, in turn")
+    print("| method | ms a step, median | of FixMatch's |")
+    print("| --- | --- | --- |")
+    base = times["fixmatch"].median()
+    for name in sorted(names, key=lambda name: times[name].median()):
+        median = times[name].median()
+        print(f"| {name} | {1e3 * median:.1f} | {median / base:.2f} |")
+
+
+def seconds_of_steps(method: str, steps: int) -> list[float]:
+    """Runs a method on the digits; returns the seconds of each step but the first ones."""
+    from fixmatch_cases import StepTimes, compose_config, extra_callback
+
+    from sesemi_like.run.execute import run
+
+    folder = tempfile.mkdtemp()
+    words = (f"method={method}", f"run.num_iterations={steps}", f"run.dir={folder}")
+    times = StepTimes()
+    try:
+        with extra_callback(times):
+            run(compose_config("quickstart", *words, "data.val=null", "data.test=null"))
+    finally:
+        shutil.rmtree(folder)
+    return [float(value) for value in np.diff(times.ends[5:])]
+
+
 def main() -> None:
     """Runs everything and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", choices=["digits", "cifar"])
+    parser.add_argument("data", choices=["digits", "cifar", "steps"])
     parser.add_argument("--methods", nargs="+", default=methods())
     parser.add_argument("--labels", type=int, nargs="+", default=[4], help="labels per class")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -288,8 +333,12 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="cifar: semilearn's own as well")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--threads", type=int, default=1, help="threads of a run")
-    parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
+    parser.add_argument("--repeats", type=int, default=3, help="steps: runs of each method")
+    parser.add_argument("--out", type=Path, default=Path("methods.jsonl"), help="lines of JSON")
     arguments = parser.parse_args()
+    if arguments.data == "steps":
+        step_times(arguments)
+        return
     jobs = digits_jobs(arguments) if arguments.data == "digits" else cifar_jobs(arguments)
     run_all(jobs, arguments.out, arguments.workers)
     found = [r for r in read(arguments.out) if r["data"] == arguments.data]
