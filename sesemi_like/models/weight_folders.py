@@ -52,6 +52,12 @@ def architecture_of(folder: str | Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def expected_of(folder: str | Path) -> dict[str, Any]:
+    """What the ``config.json`` of a folder says of its images, as timm's `pretrained_cfg` does."""
+    found = _json(Path(folder) / "config.json").get("pretrained_cfg")
+    return found if isinstance(found, dict) else {}
+
+
 def _read_shards(folder: Path) -> dict[str, Tensor]:
     places = _json(folder / INDEX).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):

@@ -158,10 +158,13 @@ def _are_close(own: tuple[Any, Any], theirs: tuple[Any, Any]) -> bool:
         if mine is None or other is None:
             if mine is not other:
                 return False
-        elif len(mine) != len(other) or any(
-            abs(a - b) > 1e-3 for a, b in zip(mine, other, strict=True)
-        ):
-            return False
+        else:
+            count = max(len(mine), len(other))
+            mine, other = (list(x) * (count if len(x) == 1 else 1) for x in (mine, other))
+            if len(mine) != len(other) or any(
+                abs(a - b) > 1e-3 for a, b in zip(mine, other, strict=True)
+            ):
+                return False
     return True
 
 

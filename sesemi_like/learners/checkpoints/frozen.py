@@ -156,7 +156,7 @@ def frozen_tensors(learner: Learner, source: FrozenSource) -> dict[str, Tensor]:
         from .reading import Checkpoint  # which imports this module
 
         given = Checkpoint.read(source.given, key=f"{learner.key}.save_frozen")
-        own = {**own, **given.tensors}
+        own = {**own, **tensor_names.beside_adapters(own, given.tensors)}
     if not _is_of(source, own):
         origin = as_yaml(source.given) if source.given else "the settings of its networks"
         expected = f"a checkpoint was saved without its {len(source.names)} frozen tensors, and "

@@ -14,12 +14,13 @@ from ...config.facts import DataFacts
 from ...config.instantiate import instantiate, plain
 from ...config.weights import WeightsSource
 from ...errors import ConfigError, ConfigProblem
+from ...models.backbones.base import Backbone
 from ...models.backbones.pretrained import without_initial_weights
 from ..base import Learner
 from ..outline import is_outline
 from .frozen import find_source
 from .matching import Match
-from .reading import Checkpoint, load_weights
+from .reading import Checkpoint, load_weights, log_once
 from .tensor_names import beside_adapters
 
 
@@ -149,6 +150,7 @@ def load_start(learner: Learner, config: DictConfig, *, trains: bool) -> list[st
     """
     named = weights_path(config.run, trains=trains)
     if named is None:
+        _compare_normalization(learner)
         return []
     path, key = named
     checkpoint = Checkpoint.read(path, key=key)
@@ -158,6 +160,17 @@ def load_start(learner: Learner, config: DictConfig, *, trains: bool) -> list[st
         # What is predicted need not know the classes that were learned.
         learner.inputs = replace(learner.inputs, classes=checkpoint.inputs.classes)
     return match.loaded
+
+
+def _compare_normalization(learner: Learner) -> None:
+    """Says where images are normalized otherwise than the first weights of a backbone expect it."""
+    given = [m.normalization for m in learner.modules() if isinstance(m, Backbone)]
+    expected = next((found for found in given if found is not None), None)
+    if learner.inputs is None or expected is None:
+        return
+    mean, std = expected
+    for difference in learner.inputs.differences(replace(learner.inputs, mean=mean, std=std)):
+        log_once("%s, which the backbone's weights expect; see data.mean, data.std", difference)
 
 
 def leave_frozen_out(learner: Learner, config: DictConfig, loaded: Collection[str]) -> None:

@@ -18,9 +18,12 @@ class Backbone(nn.Module):
 
     Attributes:
         out_features: D.
+        normalization: Mean and standard deviation, of pixels in [0, 1], of the images that the
+            weights it begins with are for; None where that is not known.
     """
 
     out_features: int
+    normalization: tuple[list[float], list[float]] | None = None
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import suggest
+from ..weight_folders import expected_of
 from .base import Backbone, feature_shape, reject_head_settings, rejection
 from .local_files import Convert, load_local_file
 from .pretrained import skips_initial_weights
@@ -75,6 +76,9 @@ class PyTorchImageModels(Backbone):
         elif checkpoint_path is not None:
             network = self.network
             load_local_file(network, checkpoint_path, _classifier(network), _conversion(network))
+            self.normalization = _normalization(expected_of(checkpoint_path))
+        elif pretrained:
+            self.normalization = _normalization(self.network.pretrained_cfg)
         if freeze:
             self.freeze()
         self.adapt(adapter, size)
@@ -138,6 +142,12 @@ def _classifier(network: Any) -> tuple[str, ...]:
     """The names of the layers that a model without classifier has lost."""
     names = network.pretrained_cfg.get("classifier") or ()
     return tuple(f"{n}." for n in ([names] if isinstance(names, str) else names))
+
+
+def _normalization(described: Mapping[str, Any]) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation of images as timm describes them."""
+    mean, std = described.get("mean"), described.get("std")
+    return None if mean is None or std is None else (list(mean), list(std))
 
 
 def _conversion(network: Any) -> Convert | None:

@@ -1,5 +1,6 @@
 """Weights that a run begins with: what must fit, what is said, and that nothing is downloaded."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from composing import composed
+from safetensors.torch import save_file
 
 from sesemi_like.errors import ConfigError
 from sesemi_like.learners import Classifier
@@ -269,3 +271,22 @@ def test_of_several_processes_one_logs_what_differs(
     with caplog.at_level("INFO", logger="sesemi_like"):
         started(*other)
     assert "of another shape" not in caplog.text
+
+
+def test_images_normalized_otherwise_than_pretrained_weights_expect_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = PyTorchImageModels("test_resnet", in_chans=1).network
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    config = {"pretrained_cfg": {"mean": [0.5], "std": [0.25]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    given = [*TIMM, f"++learner.hparams.model.backbone.checkpoint_path={tmp_path}"]
+    expected = "images normalized by mean [0.3] and std [0.25] instead of mean [0.5] and std [0.25]"
+    started(*given, inputs=Inputs(mean=[0.5], std=[0.25]))
+    assert "images normalized" not in caplog.text
+    started(*given, inputs=Inputs(mean=[0.3], std=[0.25]))
+    assert f"{expected}, which the backbone's weights expect; see data.mean" in caplog.text
+    weights = saved(started(*given), tmp_path / "x.ckpt")
+    caplog.clear()
+    started(*given, weights, inputs=Inputs(mean=[0.3], std=[0.25]))
+    assert "images normalized" not in caplog.text

@@ -105,6 +105,15 @@ def test_timm_reads_the_architecture_of_a_folder_as_well(tmp_path: Path) -> None
     assert_same_features(own, network)
 
 
+def test_a_folder_says_how_images_are_normalized(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", vit().state_dict())
+    assert backbone(folder).normalization is None
+    described = {"pretrained_cfg": {"mean": [0.5] * 3, "std": [0.2] * 3}}
+    (folder / "config.json").write_text(json.dumps(described))
+    assert backbone(folder).normalization == ([0.5] * 3, [0.2] * 3)
+    assert backbone(folder / "model.safetensors").normalization is None
+
+
 def test_a_folder_without_weights_or_with_a_missing_shard_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "it has no .safetensors file; needs model.safetensors" in problem(tmp_path / "empty")
