@@ -144,6 +144,7 @@ class Classifier(Learner):
             target=config.get("target", "target"),
             mask=instantiate(config.get("mask"), key=f"{key}.mask"),
             interpolated=config.get("interpolated", False),
+            mixing=instantiate(config.get("mixing"), key=f"{key}.mixing"),
         )
 
     @property

@@ -8,11 +8,12 @@ from tiny_runs import TINY, fit
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
-from sesemi_like.models.heads.loss.parts import TrainingSignalAnnealing
+from sesemi_like.models.heads.loss.parts import Mixup, TrainingSignalAnnealing
 from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare
 
 LOSS = "learner.hparams.model.supervised_loss"
+PARTS = "sesemi_like.models.heads.loss.parts"
 WEAK = "{_target_: sesemi_like.views.weak}"
 ANNEALED = (
     f"{LOSS}.mask={{_target_: sesemi_like.models.heads.loss.parts.TrainingSignalAnnealing, "
@@ -36,14 +37,25 @@ def test_two_views_and_a_mask_from_the_config(tmp_path: Path) -> None:
     assert logged <= set(header)
 
 
+def test_labeled_rows_are_mixed_from_the_config(tmp_path: Path) -> None:
+    overrides = ["method=supervised", f"{LOSS}.mixing={{_target_: {PARTS}.Mixup, alpha: 0.2}}"]
+    config = composed("quickstart", *TINY, *overrides)
+    head = prepare(config, check(config, MODES)).learner.terms["supervised"].head
+    assert isinstance(head.mixing, Mixup)
+    assert head.mixing.alpha == 0.2
+    _, summary = fit(tmp_path, *overrides, "evaluation=losses")
+    assert summary["steps"] == 10
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        (f"{LOSS}.views=[strong]", r"found 'supervised\.strong'.*offers no 'strong'"),
+        (f"{LOSS}.views=[weak]", r"found 'supervised\.weak'.*offers no 'weak'"),
         (f"{LOSS}.target=kind", r"found 'supervised\.kind'.*offers no 'kind'"),
         (f"{LOSS}.views=[]", r"supervised_loss\.views: found \[\]"),
         (f"{LOSS}.views=[image,image]", r"supervised_loss\.views: .*each once"),
         (f"{LOSS}.mask={{_target_: NoSuchMask}}", r"supervised_loss\.mask"),
+        (f"{LOSS}.mixing={{_target_: {PARTS}.Mixup, alpha: -1}}", r"mixing.*alpha: found -1"),
     ],
 )
 def test_what_is_not_there_is_named(override: str, expected: str) -> None:

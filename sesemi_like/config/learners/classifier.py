@@ -43,6 +43,8 @@ class SupervisedLossConfig:
         mask: A part that weighs labeled rows by what is predicted for them; null weighs all alike.
         interpolated: Whether logits are drawn between those of the labeled rows alone and those
             among all rows of a step, which `model.forward` together runs at once (AdaMatch).
+        mixing: A part that mixes labeled rows and labels in training, such as `parts.Mixup`; null
+            mixes none.
     """
 
     callable: Any = MISSING
@@ -55,6 +57,7 @@ class SupervisedLossConfig:
     target: str = "target"
     mask: Any = None
     interpolated: bool = False
+    mixing: Any = None
 
 
 @dataclass

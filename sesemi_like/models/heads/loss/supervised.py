@@ -12,6 +12,7 @@ from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
 from .parts.interpolation import interpolated
 from .parts.masks import Mask
 from .parts.metrics import top1_hits
+from .parts.mixing import Mixing, blend, partners_within
 
 _NEEDED = {
     "callable": "one loss per row, shape (N,), as with reduction='none'",
@@ -39,6 +40,10 @@ class SupervisedLossHead(LossHead):
     With `interpolated` the logits are drawn, in training, between those of the labeled rows alone
     and those of the same rows among all of the step, see `parts.interpolate_logits` (AdaMatch).
 
+    With `mixing` each row is mixed, in training, with another labeled one of its process, and loses
+    ``share criterion(z, y) + (1 - share) criterion(z, y of its partner)`` (Zhang et al., "mixup",
+    2018, arXiv 1710.09412); class weights, masks and accuracy go by its own label.
+
     Args:
         callable: (logits (N, C), targets (N,)) -> losses (N,). If it has an attribute `reduction`
             that is set to ``"none"``.
@@ -52,9 +57,11 @@ class SupervisedLossHead(LossHead):
         mask: A part that weighs the rows, such as `parts.TrainingSignalAnnealing`: (logits (N, C),
             classes (N,), step) -> weights (N,). Null weighs all rows alike.
         interpolated: Whether logits are drawn between two; needs a second forward.
+        mixing: How two rows become one, such as `parts.Mixup`; null mixes none.
 
     Raises:
-        ValueError: If a class weight is negative, or there is no view or one twice.
+        ValueError: If a class weight is negative, there is no view or one twice, or rows are to be
+            mixed and logits interpolated.
 
     Example::
 
@@ -78,6 +85,7 @@ class SupervisedLossHead(LossHead):
         target: str = "target",
         mask: Mask | None = None,
         interpolated: bool = False,
+        mixing: Mixing | None = None,
     ) -> None:
         super().__init__()
         if hasattr(callable, "reduction"):
@@ -94,18 +102,42 @@ class SupervisedLossHead(LossHead):
         self.target = target
         self.mask = mask
         self.interpolated = interpolated
+        self.mixing = mixing
+        if interpolated and mixing is not None:
+            raise ValueError("interpolated: found true beside mixing; needs one of them alone")
         if not self.views or len(set(self.views)) < len(self.views):
             raise ValueError(f"views: found {self.views}; needs one at least, and each once")
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
         """Asks for the views through the network, and for their labels."""
-        views = {
-            f"view.{view}": Forward(f"{self.input_data}.{view}", self.network)
-            for view in self.views
-        }
+        target = f"{self.input_data}.{self.target}"
+        views: dict[str, Forward] = {}
+        for view in self.views:
+            rows: str | Forward = f"{self.input_data}.{view}"
+            if self.mixing is not None:
+                mixed = Forward((rows, target), "self.mix", grad=False)
+                views[f"mixed.{view}"], rows = mixed, mixed.part("rows")
+            views[f"view.{view}"] = Forward(rows, self.network)
         if self.interpolated:
             views |= {f"drawn.{view}": interpolated(views[f"view.{view}"]) for view in self.views}
-        return {**views, "target": Forward.field(f"{self.input_data}.{self.target}")}
+        return {**views, "target": Forward.field(target)}
+
+    def mix(self, rows: Tensor, target: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Mixes labeled rows with each other, in training alone.
+
+        Args:
+            rows: (N, ...), floating point.
+            target: Their classes (N,), -1 for none.
+            generator: What is drawn from.
+
+        Returns:
+            `rows` (N, ...), `shares` (N,) that are a row's own, and the partners' `target` (N,).
+        """
+        if self.mixing is None or not self.training:
+            return {"rows": rows, "shares": rows.new_ones(len(rows)), "target": target}
+        others = partners_within(target >= 0, generator)
+        mixed, shares = self.mixing(rows, rows[others], generator)
+        return {"rows": mixed, "shares": shares, "target": target[others]}
 
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The criterion on the labeled rows.
@@ -119,8 +151,11 @@ class SupervisedLossHead(LossHead):
         target, count = outputs["target"].clamp(min=0), labeled.sum()
         terms = {}
         for view, logits in self._logits(outputs).items():
-            losses = self.criterion(logits, target)
-            _check_rows("callable", self.criterion, losses, len(target))
+            losses = self._losses(logits, target)
+            if self.mixing is not None:
+                mixed = outputs[f"mixed.{view}"]
+                partners = self._losses(logits, mixed["target"].clamp(min=0))
+                losses = blend(mixed["shares"], losses, partners)
             losses = torch.where(labeled, losses, 0)
             weights = self._weights(logits, target, labeled, step)
             terms[view] = LossValues(losses, weights, count, 1 / len(self.views))
@@ -139,6 +174,11 @@ class SupervisedLossHead(LossHead):
     def _logits(self, outputs: Mapping[str, Any]) -> dict[str, Tensor]:
         kind = "drawn" if self.interpolated and self.training else "view"
         return {view: outputs[f"{kind}.{view}"]["logits"] for view in self.views}
+
+    def _losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        losses = self.criterion(logits, target)
+        _check_rows("callable", self.criterion, losses, len(target))
+        return losses
 
     def _weights(
         self, logits: Tensor, target: Tensor, labeled: Tensor, step: Step
