@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..compat.torch import copy_tensors
 from ..config.choices import EMA_KINDS, EMA_MODES
+from .freezing import is_frozen
 
 _average_of = lru_cache(maxsize=8)(get_ema_multi_avg_fn)
 """Making torch's function anew in each step would take a tenth of the update."""
@@ -144,13 +145,21 @@ class EMATeacher(nn.Module):
         return self._listed.pairs
 
     def _pairs(self, module: nn.Module) -> tuple[_Pairs, _Pairs]:
-        """Lists (own tensors, given tensors) to average and to copy."""
+        """Lists (own tensors, given tensors) to average and to copy.
+
+        What is frozen stays the same: where its average is that already, there is nothing to move.
+        """
         averaged = _pair(self.module.parameters(), module.parameters())
         copied: list[tuple[Tensor, Tensor]] = []
         for own, given in _pair(self.module.buffers(), module.buffers()):
             is_averaged = self.kind == "states" and own.is_floating_point()
             (averaged if is_averaged else copied).append((own, given))
-        return _unzip(averaged), _unzip(copied)
+        frozen = {id(tensor) for tensor in _frozen_tensors(module)}
+        moving = [
+            [(o, g) for o, g in pairs if id(g) not in frozen or not torch.equal(o, g)]
+            for pairs in (averaged, copied)
+        ]
+        return _unzip(moving[0]), _unzip(moving[1])
 
 
 def _anchor(module: nn.Module) -> list[_Anchor]:
@@ -160,6 +169,14 @@ def _anchor(module: nn.Module) -> list[_Anchor]:
         owner, _, name = path.rpartition(".")
         return [(module.get_submodule(owner), name, tensor)]
     return []
+
+
+def _frozen_tensors(module: nn.Module) -> Iterator[Tensor]:
+    """The parameters and buffers of modules that were frozen for good."""
+    for part in module.modules():
+        if is_frozen(part):
+            yield from part.parameters(recurse=False)
+            yield from part.buffers(recurse=False)
 
 
 def _unzip(pairs: list[tuple[Tensor, Tensor]]) -> _Pairs:

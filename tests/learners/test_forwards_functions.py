@@ -162,6 +162,34 @@ def test_a_field_that_answers_a_request_takes_its_place() -> None:
     torch.testing.assert_close(answers["i"]["r"], torch.ones(2, 1))
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_field_that_answers_a_part_of_a_request_leaves_the_rest_of_the_way(grad: bool) -> None:
+    networks = Networks({"net": Doubler(), "rest": Doubler()})
+    rest = Forward("a.latent", "rest")
+    requests = {
+        "h": {"r": Forward("a.image", "net", grad=grad)},
+        "i": {"r": Forward(Forward("a.image", "net", grad=grad), "rest", grad=grad)},
+    }
+    plan = ForwardPlan(requests, networks, given={Forward("a.image", "net"): rest})
+    assert plan.fields == ["a.latent"]
+    assert plan.called == {"rest"}
+    answers = plan.run({"a.latent": torch.full((2, 1), 3.0)})
+    assert networks.module("net").calls == []
+    expected = networks["rest"](torch.full((2, 1), 3.0))
+    torch.testing.assert_close(answers["h"]["r"], expected)
+    torch.testing.assert_close(answers["i"]["r"], networks["rest"](expected))
+    assert answers["h"]["r"].requires_grad == grad
+
+
+def test_what_answers_a_request_is_reported_where_it_does_not_exist() -> None:
+    requests = {"h": {"r": Forward("a.image", "net")}}
+    given = {Forward("a.image", "net"): Forward("a.latent", "nothing")}
+    problems = request_problems(
+        requests, {"a": {"image"}}, make_networks(), {"h": "heads.h"}, given=given
+    )
+    assert [problem.value for problem in problems] == ["nothing", "a.latent"]
+
+
 def test_a_result_is_dropped_after_its_last_reader() -> None:
     alive: list[Callable[[], Any]] = []
     seen: list[list[bool]] = []

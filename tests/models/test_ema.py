@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sesemi_like.models.ema import EMATeacher
+from sesemi_like.models.freezing import freeze
 
 
 class Network(nn.Module):
@@ -251,6 +252,24 @@ def test_frozen_tensors_stay_exactly_what_they_are() -> None:
         teacher.update(network, step)
     for own, given in zip(teacher.parameters(), network.parameters(), strict=True):
         assert torch.equal(own, given)
+
+
+def test_what_is_frozen_for_good_is_averaged_as_long_as_its_average_is_another() -> None:
+    network = Network()
+    teacher = EMATeacher(network, decay=0.5, warmup=False)
+    freeze(network.first)
+    drift(network)  # as if other weights had been loaded
+    old = [parameter.clone() for parameter in teacher.parameters()]
+    teacher.update(network, 0)
+    for own, begin, new in zip(teacher.parameters(), old, network.parameters(), strict=True):
+        torch.testing.assert_close(own, (begin + new) / 2)
+    teacher = EMATeacher(network, decay=0.5, warmup=False)
+    freeze(network.norm)
+    written = {name: value._version for name, value in teacher.module.state_dict().items()}
+    teacher.update(network, 0)
+    found = {name: value._version for name, value in teacher.module.state_dict().items()}
+    left_alone = {name for name in found if found[name] == written[name]}
+    assert left_alone == {name for name in found if not name.startswith("second")}
 
 
 def test_two_steps_of_a_constant_decay_by_hand() -> None:

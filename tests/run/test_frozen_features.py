@@ -22,6 +22,7 @@ from sesemi_like.models.heads.loss import Forward, LossHead, LossOutputs
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
 
+ROOT = Path(__file__).parents[2]
 MODEL = "learner.hparams.model"
 FROZEN = ["learner.hparams.trainable=[head]"]
 STEPS = "data.train.{}.views.{}.steps=[{}]"
@@ -246,6 +247,28 @@ def test_however_a_step_was_tried_before(tmp_path: Path, rehearse: str) -> None:
     found, summary = fit(tmp_path / "kept", *own, *kept(tmp_path / "cache"))
     assert set(opened(summary)) == set(FIELDS)
     assert_close(weights(found), weights(plain))
+
+
+OTHER_DATA = {"sesemi"}  # written for loaders of other names
+METHODS = sorted(
+    path.stem for path in (ROOT / "builtin_configs" / "method").glob("*.yaml")
+    if path.stem not in OTHER_DATA
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_on_top_or_says_that_it_needs_all_images(
+    tmp_path: Path, method: str
+) -> None:
+    own = [*kept(tmp_path / "cache", 2), f"method={method}", "run.num_iterations=2"]
+    try:
+        _, summary = fit(tmp_path / "runs", *own)
+    except ConfigError as error:
+        assert "no field of a train loader goes through the backbone alone" in str(error)
+        assert method in ("mixmatch", "remixmatch")
+    else:
+        assert {"supervised.image", "val.image"} & {*opened(summary)}
 
 
 def frozen_in_processes(rank: int, folder: Path, processes: Any) -> None:
