@@ -4,10 +4,10 @@
 
 So many images of the folder are trained on, with a network of random weights that stay as they are.
 Without kept features some steps are measured and taken for all; with them all steps are made, by a
-run that computes the features and by one that finds them. Steps are timed in the training loop alone,
-without the first, which tries how forwards are run; runs include everything. All are seconds of CPU
-on one thread, so that other work on the machine does not count. `--fixed` takes views that draw
-nothing, makes the same steps both ways, and compares the losses.
+run that computes the features and by one that finds them. Steps are timed in the training loop
+alone, without the first, which tries how forwards are run; runs include everything. All are seconds
+of CPU on one thread, so that other work on the machine counts little. `--fixed` takes views that
+draw nothing, makes the same steps both ways, and compares the losses.
 """
 
 from __future__ import annotations

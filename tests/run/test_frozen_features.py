@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import torch
 from composing import composed
 from processes import checkpoint, in_processes, train
 from processes import weights as weights_at
-from tiny_runs import fit, weights
+from tiny_runs import fit, small_images, weights
 from torch import Tensor
 
 from sesemi_like.config.check import check
+from sesemi_like.data.cache.plan import CachePlan
 from sesemi_like.data.features.inputs import FieldInputs
 from sesemi_like.errors import ConfigError
 from sesemi_like.models.backbones.small_cnn import SmallConvNet
@@ -203,6 +206,35 @@ def test_a_field_that_more_than_the_backbone_reads_goes_through_it_in_each_step(
     assert set(opened(summary)) == set(FIELDS) - {"unlabeled.weak"}
     expected, _ = fit(tmp_path / "plain", *FIXED, *FROZEN, head, LOW)
     assert_close(weights(found), weights(expected))
+
+
+def test_image_files_are_decoded_for_their_features_alone(
+    tmp_path: Path, cifar10_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "images"
+    shutil.copytree(cifar10_images, root)
+    own = [*small_images(root, tmp_path / "runs"), *kept(tmp_path / "cache", 2), "method=fixmatch"]
+
+    def summary_of(*further: str) -> dict[str, Any]:
+        config = composed("imagewang", *own, *further)
+        return run(config, check(config, MODES))
+
+    first = summary_of("run.seed=0")
+    assert {name: computed for name, (_, _, computed) in opened(first).items()} == {
+        "supervised.image": 400, "unlabeled.strong": 400, "unlabeled.weak": 0, "val.image": 100
+    }  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setattr(CachePlan, "build", None)
+        assert summary_of("run.seed=0")["metrics"] == first["metrics"]
+    shutil.rmtree(tmp_path / "cache")
+    again = summary_of("run.seed=0")
+    assert opened(again) == opened(first)
+    assert again["metrics"] == first["metrics"]
+    image = sorted((root / "train").rglob("*.jpg"))[0]
+    os.utime(image, (1, 1))
+    changed = opened(summary_of("run.seed=0"))
+    assert changed["unlabeled.strong"][2] == 400
+    assert changed["val.image"][2] == 0
 
 
 def test_a_backbone_that_learns_is_refused(tmp_path: Path) -> None:

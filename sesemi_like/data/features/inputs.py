@@ -30,8 +30,8 @@ from ..sources.image_reader import ImageReader, file_loader_of
 BLOCK = 64
 """Rows that are computed at once."""
 
-_SEED, _NAME = 0, "frozen features"
-"""What views draw does not depend on the seed of a run, so that later runs find it."""
+_SEED, _NAME, _VIEW = 0, "frozen features", "view"
+"""What views draw depends neither on the seed of a run nor on names, so that others find it."""
 
 _LOSSY_CACHES = ("disk", "ram")
 
@@ -57,6 +57,13 @@ class FieldInputs:
         self.draws = draws if self.is_random else 1
 
     @property
+    def _twin(self) -> int:
+        """How many views of the loader are like this one and come before it, and draw otherwise."""
+        views = self.parts.config.get("views") or {}
+        alike = [name for name, config in views.items() if config == views.get(self.field)]
+        return alike.index(self.field) if self.field in alike else 0
+
+    @property
     def source(self) -> str:
         """The field of the data set that it is made of."""
         return self.field if self._view is None else str(getattr(self._view, "source", "image"))
@@ -71,13 +78,14 @@ class FieldInputs:
         Yields:
             The K draws of a block, each a tree of B rows.
         """
-        views = LoaderViews(_NAME, self._own_views(self._view), _SEED)
+        views = LoaderViews(f"{_NAME} {self._twin}", self._own_views(self._view), _SEED)
+        name = self.field if self._view is None else _VIEW
         passes = self.draws if self._reads_at_random else 1
         batches = iter(self._loader(rows, passes))
         for block in range(-(-len(rows) // BLOCK)):
             read = [to_device(next(batches), device) for _ in range(passes)]
             yield [
-                views.apply(read[draw % passes], number=block * self.draws + draw)[self.field]
+                views.apply(read[draw % passes], number=block * self.draws + draw)[name]
                 for draw in range(self.draws)
             ]
 
@@ -100,6 +108,7 @@ class FieldInputs:
             "view": (self.parts.config.get("views") or {}).get(self.field),
             "field": self.field if self._view is None else None,
             "draws": self.draws,
+            "twin": self._twin if self.is_random else 0,
             "image_transform": dataset.get("image_transform"),
         }
         if dataset.get("cache") in _LOSSY_CACHES:  # which keep large images smaller than they are
@@ -115,7 +124,7 @@ class FieldInputs:
         return [part for part in found if part is not None]
 
     def _own_views(self, view: Callable[..., Any] | None) -> dict[str, Callable[..., Any]]:
-        return {} if view is None else {self.field: view}
+        return {} if view is None else {_VIEW: view}
 
     def _view_draws(self) -> bool:
         """Whether the view draws from its generator, which is tried on two rows."""
