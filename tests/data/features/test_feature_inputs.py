@@ -41,9 +41,10 @@ def parts_of(root: Path, seed: int = 0, **settings: Any) -> LoaderParts:
         "num_nodes": 1, "batch_size_per_gpu": 4, "data_root": str(root), "cache_limit": None,
         "cache_dir": str(root / "cache"),
     }  # fmt: skip
-    config = OmegaConf.create({"dataset": dataset, "num_workers": 0, **settings})
+    config: Any = OmegaConf.create({"dataset": dataset, "num_workers": 0, **settings})
     builder = PartsBuilder(run, world_size=1, seed=seed)
-    return builder.build("train.unlabeled", OmegaConf.to_container(config))
+    plain: Any = OmegaConf.to_container(config)
+    return builder.build("train.unlabeled", plain)
 
 
 def values(inputs: FieldInputs, rows: Sequence[int] | None = None) -> list[list[Tensor]]:
@@ -59,7 +60,7 @@ def test_a_field_without_a_view_is_read_in_file_order(root: Path) -> None:
     blocks = values(inputs)
     assert [[len(draw) for draw in block] for block in blocks] == [[BLOCK], [5]]
     found = torch.cat([draw for block in blocks for draw in block])
-    expected = [parts.dataset[row]["image"] / 255 for row in range(COUNT)]  # type: ignore[index]
+    expected = [parts.dataset[row]["image"] / 255 for row in range(COUNT)]
     torch.testing.assert_close(found, torch.stack(expected))
     torch.testing.assert_close(values(inputs, [3, 66])[0][0], found[[3, 66]])
 
@@ -131,7 +132,7 @@ def test_rows_are_told_apart_by_their_files_or_their_content(root: Path, tmp_pat
     inputs = FieldInputs(parts_of(root, views={"weak": NOISE}), "weak", 2)
     prints = inputs.fingerprints()
     assert len(set(prints)) == len(prints) == COUNT
-    few = {"dataset": {"num_rows": 9}, "views": {"weak": NOISE}}
+    few: Any = {"dataset": {"num_rows": 9}, "views": {"weak": NOISE}}
     chosen = FieldInputs(parts_of(root, **few), "weak", 2)
     assert set(chosen.fingerprints()) == {prints[position] for position in chosen.positions}
     digits = {"name": "digits", "subset": "test", "num_rows": 30}

@@ -1,8 +1,11 @@
 """Features are read back as they were computed, by position and draw, whatever their type."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
@@ -21,7 +24,7 @@ def store_of(features: Tensor, folder: Path, order: list[int] | None = None) -> 
     """Keeps features (N, K, D) of rows at POSITIONS, computed in some order."""
     content = features.contiguous().view(torch.uint8).numpy()
 
-    def make(rows: np.ndarray) -> object:
+    def make(rows: npt.NDArray[np.int64]) -> Iterator[tuple[Any, Any, Any]]:
         for row in rows:
             shapes = np.array([[*content.shape[1:], 1]])
             yield content[row].reshape(-1), shapes, np.array([checksum(content[row])])
