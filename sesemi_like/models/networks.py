@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, ConfigProblem
+from .backbones.base import Backbone
 from .ema import EMATeacher
 
 HEADS = "heads"
@@ -44,6 +45,7 @@ class ClassificationNetwork(nn.Module):
 
     Attributes:
         num_classes: C; None where the head does not say so either.
+        answers_maps: Whether it answers `map` as well, see :meth:`answer_maps`.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ClassificationNetwork(nn.Module):
         self.backbone = backbone
         self.head = head
         self.num_classes = num_classes or getattr(head, "out_features", None)
+        self.answers_maps = False
 
     @property
     def out_features(self) -> int:
@@ -61,7 +64,24 @@ class ClassificationNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """Computes ``{"features": (N, D), "logits": (N, C)}``; logits are float32 throughout."""
-        return self.of_features(self.backbone(inputs))
+        if not self.answers_maps:
+            return self.of_features(self.backbone(inputs))
+        backbone = cast(Backbone, self.backbone)
+        maps = backbone.maps(inputs)
+        return {**self.of_features(backbone.pool(maps)), "map": maps}
+
+    def answer_maps(self) -> bool:
+        """Has it answer ``"map": (N, D, H, W)`` as well, the features before they are pooled.
+
+        A loss head calls it where it is built, so that no other run keeps maps.
+
+        Returns:
+            Whether it will; a backbone that is frozen or has no maps is left as it is.
+        """
+        backbone = self.backbone
+        if isinstance(backbone, Backbone) and backbone.has_maps and not backbone.is_frozen:
+            self.answers_maps = True
+        return self.answers_maps
 
     def of_features(self, features: Tensor) -> dict[str, Tensor]:
         """The same for features (N, D) that the backbone has answered before."""

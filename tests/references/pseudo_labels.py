@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from references.losses import cross_entropy, fixmatch, one_hot, softmax
 
 
@@ -77,3 +77,10 @@ def sequencematch(
         sure = softmax(source).max(axis=1) >= threshold
         terms[name] = list(np.array(divergence(source, target, temperature)) * sure)
     return {name: sum(rows) / len(rows) for name, rows in terms.items()}
+
+
+def alikeness(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """max(0, cos(a, b)) of each pair of rows: the feature distance of arXiv 2112.05825."""
+    pairs = zip(np.asarray(first), np.asarray(second), strict=True)
+    cosines = [a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in pairs]
+    return np.array([max(0.0, cosine) for cosine in cosines])

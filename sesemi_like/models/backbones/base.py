@@ -16,6 +16,9 @@ from ..freezing import freeze
 class Backbone(nn.Module):
     """Maps images (N, C, H, W) to features (N, D).
 
+    One whose features are pooled maps defines :meth:`maps`, which loss heads can then ask for;
+    any other defines :meth:`forward`.
+
     Attributes:
         out_features: D.
         normalization: Mean and standard deviation, of pixels in [0, 1], of the images that the
@@ -59,9 +62,22 @@ class Backbone(nn.Module):
 
         add_adapters(self, adapter, image_size)
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether its features are pooled maps."""
+        return type(self).maps is not Backbone.maps
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Maps images (N, C, H, W) to feature maps (N, D, H', W')."""
+        raise NotImplementedError(f"{type(self).__name__} has neither maps nor forward")
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Maps feature maps (N, D, H', W') to features (N, D)."""
+        return global_average(maps)
+
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (N, C, H, W) to features (N, D)."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
+        return self.pool(self.maps(images))
 
 
 def global_average(features: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Backbone, global_average
+from .base import Backbone
 from .wide_resnet import draw_convolutions
 
 
@@ -58,9 +58,10 @@ class CIFARResNet(Backbone):
         if freeze:
             self.freeze()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps images (N, C, H, W) to features (N, 64)."""
-        return global_average(self.blocks(F.relu(self.norm(self.stem(images)))))
+    def maps(self, images: Tensor) -> Tensor:
+        """Maps images (N, C, H, W) to feature maps (N, 64, H/4, W/4)."""
+        maps: Tensor = self.blocks(F.relu(self.norm(self.stem(images))))
+        return maps
 
 
 def cifar_resnet20(**settings: Any) -> CIFARResNet:

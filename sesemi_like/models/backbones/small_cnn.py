@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .base import Backbone, global_average
+from .base import Backbone
 
 
 class SmallConvNet(Backbone):
@@ -46,9 +46,14 @@ class SmallConvNet(Backbone):
         if freeze:
             self.freeze()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps images (N, C, H, W) to features (N, D)."""
-        features: Tensor = self.dropout(global_average(self.layers(images)))
+    def maps(self, images: Tensor) -> Tensor:
+        """Maps images (N, C, H, W) to feature maps (N, D, H', W')."""
+        maps: Tensor = self.layers(images)
+        return maps
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Averages the maps and drops some of the averages."""
+        features: Tensor = self.dropout(super().pool(maps))
         return features
 
 

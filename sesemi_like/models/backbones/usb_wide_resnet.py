@@ -11,7 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Backbone, global_average
+from .base import Backbone
 from .wide_resnet import draw_convolutions
 
 
@@ -153,12 +153,12 @@ class USBWideResNet(Backbone):
         if freeze:
             self.freeze()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps images (N, C, H, W) to features (N, D), D the channels of the last group."""
+    def maps(self, images: Tensor) -> Tensor:
+        """Maps images (N, C, H, W) to feature maps (N, D, H', W'), D channels of the last group."""
         maps = self.conv1(images)
         for name in self._groups:
             maps = self.get_submodule(name)(maps)
-        return global_average(F.leaky_relu(self.bn1(maps), self.slope, inplace=True))
+        return F.leaky_relu(self.bn1(maps), self.slope, inplace=True)
 
 
 def _check(depth: int, groups: int, first_blocks: str) -> None:

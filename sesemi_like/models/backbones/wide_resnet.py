@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Backbone, global_average
+from .base import Backbone
 
 
 class _Block(nn.Module):
@@ -74,9 +74,9 @@ class WideResNet(Backbone):
         if freeze:
             self.freeze()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps images (N, C, H, W) to features (N, 64k)."""
-        return global_average(F.relu(self.norm(self.blocks(self.stem(images))), inplace=True))
+    def maps(self, images: Tensor) -> Tensor:
+        """Maps images (N, C, H, W) to feature maps (N, 64k, H/4, W/4)."""
+        return F.relu(self.norm(self.blocks(self.stem(images))), inplace=True)
 
 
 def draw_convolutions(network: nn.Module) -> None:

@@ -181,6 +181,7 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
         asked = {"judged": judged, "learner": learner}
         if self._terms:
             asked |= {f"need.{need}": reads.needed(need) for need in self._needs}
+        reads = replace(reads, weights=judged.part("weights"))
         for name, term in self._terms.items():
             of_term = term.forwards(reads)
             asked |= {f"{name}.{key}": request for key, request in of_term.items()}

@@ -25,9 +25,11 @@ class RotationPredictionLossHead(TransformationPredictionLossHead):
             offers `image` and `target` (N,) in [0, num_rotations).
         input_backbone: The network that returns `features` (N, D).
         num_rotations: How many rotations there are; 4 are the multiples of 90 degrees.
+        hidden_layers: Layers of D units with ReLU before g; CRMatch (Fan et al., 2021,
+            arXiv 2112.05825) has one.
 
     Raises:
-        ValueError: If there are fewer than two rotations.
+        ValueError: If there are fewer than two rotations, or fewer than no hidden layers.
 
     Example::
 
@@ -39,6 +41,10 @@ class RotationPredictionLossHead(TransformationPredictionLossHead):
     """
 
     def __init__(
-        self, input_data: str, input_backbone: str = "backbone", num_rotations: int = 4
+        self,
+        input_data: str,
+        input_backbone: str = "backbone",
+        num_rotations: int = 4,
+        hidden_layers: int = 0,
     ) -> None:
-        super().__init__(input_data, input_backbone, num_rotations)
+        super().__init__(input_data, input_backbone, num_rotations, hidden_layers)

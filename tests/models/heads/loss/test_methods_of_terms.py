@@ -8,13 +8,16 @@ import torch
 from composing import composed
 from references import pseudo_labels as reference
 from references.adaptive import flexmatch
+from references.losses import fixmatch, softmax
 from torch import Tensor, nn
 
 from sesemi_like.config.facts import DataFacts
 from sesemi_like.config.instantiate import instantiate
+from sesemi_like.learners.forwards import ForwardPlan
 from sesemi_like.learners.reductions import reduce_terms
-from sesemi_like.models.heads.loss import PseudoLabelLossHead
-from sesemi_like.models.networks import Networks
+from sesemi_like.models.backbones import SmallConvNet
+from sesemi_like.models.heads.loss import PseudoLabelLossHead, Step
+from sesemi_like.models.networks import ClassificationNetwork, Networks
 
 CLASSES, ROWS = 5, 12
 
@@ -125,3 +128,41 @@ def test_the_middle_of_sequencematch_learns_from_the_weak_view_alone(
     assert weak is None
     assert torch.equal(medium.any(dim=1), sure) and 0 < sure.sum() < ROWS
     assert strong.any()
+
+
+def test_crmatch_is_fixmatch_with_feature_distance_and_a_deeper_rotation_head() -> None:
+    heads = model_of("crmatch").regularization_loss_heads
+    assert list(heads) == ["crmatch", "rotation_prediction"]
+    assert {config.scale_factor for config in heads.values()} == {1.0}
+    head = instantiate(heads.crmatch.head, key="head")
+    assert head.policy.threshold.value == 0.95
+    assert head.terms["distance"].coefficient == 1
+    torch.manual_seed(0)
+    classify = nn.Linear(6, CLASSES)
+    classify.weight.data.mul_(35)
+    network = ClassificationNetwork(SmallConvNet(in_chans=1, widths=(4, 6)), classify)
+    networks = Networks({"classifier": network}).double()
+    head.build(networks, DataFacts())
+    head.double()
+    plan = ForwardPlan({"head": head.forwards({})}, networks, heads={"head": head})
+    for step in range(3):
+        generator = torch.Generator().manual_seed(step)
+        weak, strong = torch.randn(2, 8, 1, 8, 8, generator=generator, dtype=torch.float64)
+        answers = plan.run({"unlabeled.weak": weak, "unlabeled.strong": strong})["head"]
+        reduced = reduce_terms(head(answers, Step(step, 9, networks, {})), "mean")
+        logits = [answers[name]["logits"].detach().numpy() for name in ("judged", "learner")]
+        weight, bias = (p.detach().numpy() for p in head.terms["distance"].parameters())
+        # The maps have 4 x 4 pixels, each of which the grid has four times.
+        maps = [
+            answers[f"distance.{name}"]["map"].detach().numpy().repeat(2, 2).repeat(2, 3)
+            for name in ("teacher", "learner")
+        ]
+        projected = [m.reshape(8, -1) @ weight.T + bias for m in maps]
+        kept = softmax(logits[0]).max(axis=1) >= 0.95
+        assert 0 < kept.sum() < 8
+        expected = {
+            "pseudo_label": fixmatch(logits[0], logits[1], 0.95),
+            "distance": float((reference.alikeness(*projected) * kept).mean()),
+        }
+        assert {n: v.item() for n, v in reduced.terms.items()} == pytest.approx(expected)
+        assert reduced.loss.item() == pytest.approx(sum(expected.values()))

@@ -96,3 +96,26 @@ def test_logits_are_computed_in_float32_in_half_precision(play: Callable[..., An
         np.eye(4)[np.arange(8) % 4], head.classifier(features.float()).detach().numpy()
     )
     np.testing.assert_allclose(losses.detach(), expected, rtol=1e-5)
+
+
+def test_a_hidden_layer_lies_before_the_last_one_on_request(play: Callable[..., Any]) -> None:
+    torch.manual_seed(0)
+    head = built(RotationPredictionLossHead, hidden_layers=1)
+    features = torch.randn(8, 5)
+    outputs = play(head, batch(4, features))
+    first, first_bias, last, last_bias = (p.detach().numpy() for p in head.parameters())
+    assert first.shape == (5, 5)
+    hidden = np.maximum(0, features.numpy() @ first.T + first_bias)
+    target = reference.one_hot(np.arange(8) % 4, 4)
+    expected = reference.cross_entropy(target, hidden @ last.T + last_bias)
+    np.testing.assert_allclose(outputs.losses.detach(), expected, rtol=1e-4)
+
+
+def test_without_hidden_layers_its_parameters_keep_their_names() -> None:
+    head = built(RotationPredictionLossHead)
+    assert set(head.state_dict()) == {"classifier.weight", "classifier.bias"}
+
+
+def test_fewer_than_no_hidden_layers_are_refused() -> None:
+    with pytest.raises(ValueError, match="hidden_layers: found -1; needs 0 or more"):
+        RotationPredictionLossHead("unlabeled.rotation", hidden_layers=-1)

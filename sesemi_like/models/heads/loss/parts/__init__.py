@@ -23,7 +23,14 @@ from .policies import (
 from .prediction import Prediction, PseudoLabels
 from .queues import FeatureQueue, InstanceBank, products, unit_rows
 from .targets import HardTargets, SharpenedTargets
-from .terms import EntropyTerm, FairnessTerm, LabelledTerm, Term, ViewKLTerm
+from .terms import (
+    EntropyTerm,
+    FairnessTerm,
+    FeatureDistanceTerm,
+    LabelledTerm,
+    Term,
+    ViewKLTerm,
+)
 from .thresholds import FixedThreshold, threshold_module
 from .transformation_prediction import TransformationPredictionLossHead
 
@@ -40,6 +47,7 @@ __all__ = [
     "EmbeddingLossHead",
     "EntropyTerm",
     "FairnessTerm",
+    "FeatureDistanceTerm",
     "FeatureQueue",
     "FixedPolicy",
     "FixedThreshold",

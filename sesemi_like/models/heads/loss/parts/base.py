@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -35,6 +35,7 @@ class Reads:
         teacher_norm: What BatchNorm does in the teacher's forward.
         learner_norm: What BatchNorm does in the learner's forward.
         labelled_interpolated: Whether labeled logits are drawn as the supervised loss draws them.
+        weights: The request for how much each unlabeled row counts; None before it is known.
     """
 
     input_data: str = "unlabeled"
@@ -48,6 +49,7 @@ class Reads:
     teacher_norm: Norm = "update"
     learner_norm: Norm = "update"
     labelled_interpolated: bool = False
+    weights: Forward | None = None
 
     @property
     def teacher(self) -> Forward:
@@ -74,6 +76,10 @@ class Reads:
     def by_learner(self, view: str) -> Forward:
         """The learner's forward of a view of the unlabeled rows, with gradients."""
         return Forward(f"{self.input_data}.{view}", self.network, norm=self.learner_norm)
+
+    def kept(self, request: Forward) -> Forward:
+        """The same request where rows that the policy leaves out need not be run."""
+        return replace(request, rows=self.weights)
 
     def needed(self, need: str) -> Forward:
         """The request for one of :data:`~.prediction.NEEDS`."""

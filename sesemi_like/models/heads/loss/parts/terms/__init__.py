@@ -1,7 +1,15 @@
 from .base import Term
 from .entropy import EntropyTerm
 from .fairness import FairnessTerm
+from .feature_distance import FeatureDistanceTerm
 from .labelled import LabelledTerm
 from .view_kl import ViewKLTerm
 
-__all__ = ["EntropyTerm", "FairnessTerm", "LabelledTerm", "Term", "ViewKLTerm"]
+__all__ = [
+    "EntropyTerm",
+    "FairnessTerm",
+    "FeatureDistanceTerm",
+    "LabelledTerm",
+    "Term",
+    "ViewKLTerm",
+]

@@ -70,9 +70,11 @@ class ViewKLTerm(Term):
         asked = {}
         if self.source is not None:
             asked["source"] = reads.by_teacher(self.source)
+        follows_policy = self.rows == "kept" and self.threshold is None
         if self.target is not None:
-            asked["target"] = reads.by_learner(self.target)
-        elif self.rows != "kept" or self.threshold is not None:
+            target = reads.by_learner(self.target)
+            asked["target"] = reads.kept(target) if follows_policy else target
+        elif not follows_policy:
             asked["target"] = reads.learner
         return asked
 
