@@ -31,13 +31,25 @@ def groups_of(name: str) -> set[str]:
     return {word.removeprefix("override ").removeprefix("optional ") for word in words}
 
 
-# Groups that the bare config lacks (`quickstart_method`) belong to the config that names them.
-GROUPS_OF_THE_BARE_CONFIG = groups_of("sesemi_config") & set(GROUPS)
+# Groups that the bare config lacks (`quickstart_method`) belong to the config that names them; those
+# that it composes by the choices of others (`protocol_data`) are not chosen from directly.
+BY_OTHERS = {"protocol_data", "protocol_method", "protocol_case"}
+GROUPS_OF_THE_BARE_CONFIG = groups_of("sesemi_config") & set(GROUPS) - BY_OTHERS
 
 
 def test_every_group_is_chosen_from_by_a_built_in_config() -> None:
     assert len(GROUPS_OF_THE_BARE_CONFIG) >= 6
-    assert set(GROUPS) <= set().union(*map(groups_of, PRIMARY))
+    named = set().union(*map(groups_of, PRIMARY))
+    by_protocols = {"selection"}
+    assert {group.split("/")[0] for group in GROUPS} <= named | by_protocols
+
+
+# What a choice needs beside the bare config: other choices, and the parts that it changes.
+COMPANIONS = {
+    ("protocol", "classic"): ["data=cifar10"],
+    ("protocol_case/classic", "svhn_freematch"): ["method=freematch"],
+    ("protocol_case/classic", "cifar100_mixmatch"): ["method=mixmatch"],
+}
 
 
 @pytest.mark.parametrize("name", PRIMARY)
@@ -53,9 +65,10 @@ def test_each_run_composes_and_only_the_bare_one_lacks_values(name: str) -> None
 def test_each_choice_composes_with_the_bare_config_and_does_something(
     group: str, choice: str
 ) -> None:
-    bare = OmegaConf.to_container(composed("sesemi_config"))
+    companions = COMPANIONS.get((group, choice), [])
+    bare = OmegaConf.to_container(composed("sesemi_config", *companions))
     word = f"{group}={choice}" if group in GROUPS_OF_THE_BARE_CONFIG else f"+{group}={choice}"
-    chosen = OmegaConf.to_container(composed("sesemi_config", word))
+    chosen = OmegaConf.to_container(composed("sesemi_config", *companions, word))
     assert chosen != bare or (group, choice) == ("lr_scheduler", "constant")
 
 
@@ -214,7 +227,7 @@ BUDGETS = ("labels_per_class", "num_labels", "label_fraction")
 
 
 def test_each_group_of_the_bare_config_has_a_place() -> None:
-    assert set(PLACES) == GROUPS_OF_THE_BARE_CONFIG
+    assert set(PLACES) | {"protocol"} == GROUPS_OF_THE_BARE_CONFIG  # which sets values of all
 
 
 def values_of(config: DictConfig, group: str) -> Any:
