@@ -134,6 +134,20 @@ SETTINGS: dict[tuple[str, str], tuple[str, float, str | None, dict[str, Any]]] =
          "targets.temperature": 0.5, "batches": "separate"},
     ),
     ("cifar100", "mixmatch"): ("mixmatch", 1.0, None, {"weight": 150.0}),
+    ("cifar10", "remixmatch"): (
+        "remixmatch", 1.0, None,
+        {"weight": 1.5, "strong_weight": 0.5, "rotation_weight": 0.5, "mixing.alpha": 0.75,
+         "mixing.per_row": False, "schedule.duration": "1.5625%", "labelled_view": "image"},
+    ),
+    ("stl10", "comatch"): ("comatch", 1.0, None, {"contrast_weight": 5.0, "alpha": 0.9}),
+    ("cifar10", "comatch"): (
+        "comatch", 1.0, None,
+        {"contrast_weight": 1.0, "queue_length": 5 * 8 * 64, "alignment.length": 32},
+    ),
+    ("cifar10", "simmatch"): (
+        "simmatch", 1.0, None,
+        {"policy": 0.95, "temperature": 0.1, "instance_weight": 1.0, "alignment.length": 32},
+    ),
     ("cifar10", "fixmatch"): ("fixmatch", 1.0, None, {"threshold": 0.95}),
     ("cifar10", "flexmatch"): (
         "flexmatch", 1.0, None, {"policy.threshold": 0.95, "policy.warm_up": True}

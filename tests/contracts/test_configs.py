@@ -31,8 +31,8 @@ def groups_of(name: str) -> set[str]:
     return {word.removeprefix("override ").removeprefix("optional ") for word in words}
 
 
-# Groups that the bare config lacks (`quickstart_method`) belong to the config that names them; those
-# that it composes by the choices of others (`protocol_data`) are not chosen from directly.
+# Groups that the bare config lacks (`quickstart_method`) belong to the config that names them.
+# `protocol_data` and such are composed by the choices of other groups.
 BY_OTHERS = {"protocol_data", "protocol_method", "protocol_case"}
 GROUPS_OF_THE_BARE_CONFIG = groups_of("sesemi_config") & set(GROUPS) - BY_OTHERS
 
@@ -49,6 +49,7 @@ COMPANIONS = {
     ("protocol", "classic"): ["data=cifar10"],
     ("protocol_case/classic", "svhn_freematch"): ["method=freematch"],
     ("protocol_case/classic", "cifar100_mixmatch"): ["method=mixmatch"],
+    ("protocol_case/classic", "stl10_comatch"): ["method=comatch"],
 }
 
 
