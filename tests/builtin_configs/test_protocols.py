@@ -139,6 +139,13 @@ SETTINGS: dict[tuple[str, str], tuple[str, float, str | None, dict[str, Any]]] =
         {"weight": 1.5, "strong_weight": 0.5, "rotation_weight": 0.5, "mixing.alpha": 0.75,
          "mixing.per_row": False, "schedule.duration": "1.5625%", "labelled_view": "image"},
     ),
+    ("cifar10", "uda"): ("uda", 1.0, None, {"policy": 0.8, "targets.temperature": 1.0}),
+    ("cifar10", "adamatch"): ("adamatch", 1.0, None, {"policy.threshold": 0.95}),
+    ("cifar10", "dash"): (
+        "dash", 1.0, None,
+        {"policy.gamma": 1.27, "policy.c": 1.0001, "policy.rho_min": 0.05, "policy.warmup": 2048,
+         "policy.interval": 10240, "policy.temperature": 0.5},
+    ),
     ("stl10", "comatch"): ("comatch", 1.0, None, {"contrast_weight": 5.0, "alpha": 0.9}),
     ("cifar10", "comatch"): (
         "comatch", 1.0, None,
