@@ -96,7 +96,8 @@ class QueueAlignment(Alignment):
             return self.means.mean(dim=0)
         numbers = torch.arange(self.length, device=self.means.device)
         counts = (numbers < self.num_batches.clamp(min=1)).to(self.means.dtype)
-        return counts @ self.means / counts.sum()
+        # Not a product of matrices, which mixed precision would make in bfloat16.
+        return (counts[:, None] * self.means).sum(dim=0) / counts.sum()
 
     def forward(self, prediction: Prediction) -> Tensor:
         """Aligned logits (N, C)."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from parts_playing import CLASSES, align, batches, build
 from references import alignments as reference
 from references.losses import softmax
@@ -50,3 +51,12 @@ def test_wrong_settings_are_named() -> None:
         QueueAlignment(length=0)
     with pytest.raises(ValueError, match="initial: found 'batch'; it may be: empty, uniform"):
         QueueAlignment(initial="batch")  # type: ignore[arg-type]
+
+
+def test_mixed_precision_changes_nothing() -> None:
+    exact, mixed = (build(QueueAlignment(length=3, initial="empty")) for _ in range(2))
+    for batch in batches(6, 5):
+        expected = align(exact, batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = align(mixed, batch)
+        torch.testing.assert_close(found, expected)
