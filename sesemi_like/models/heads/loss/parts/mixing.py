@@ -73,7 +73,7 @@ class Mixup:
         shares = draw_beta(len(rows) if self.per_row else 1, self.alpha, generator)
         if self.at_least_half:
             shares = torch.maximum(shares, 1 - shares)
-        shares = shares.expand(len(rows)).to(rows)
+        shares = shares.to(rows.dtype).to(rows.device).expand(len(rows))
         return blend(shares, rows, partners), shares
 
 
