@@ -8,14 +8,21 @@ import torch
 from processes import checkpoint, draws, in_processes, train, weights
 from torch.multiprocessing import ProcessExitedException
 
+HEADS = "learner.hparams.model.regularization_loss_heads"
 FIXMATCH = [
     "method=fixmatch",
-    "learner.hparams.model.regularization_loss_heads.fixmatch.head="
-    "{_target_: processes.FixMatchAwayFromTies, threshold: 0.3}",
+    f"{HEADS}.fixmatch.head={{_target_: processes.FixMatchAwayFromTies, threshold: 0.3}}",
 ]
+FREEMATCH = f"{HEADS}.freematch.head"
 METHODS = {
     "supervised": ["method=supervised"],
     "fixmatch": FIXMATCH,
+    "flexmatch": ["method=flexmatch", f"{HEADS}.flexmatch.head.policy.threshold=0.3"],
+    "freematch": [
+        "method=freematch",
+        f"{FREEMATCH}.policy.momentum=0.9",
+        f"{FREEMATCH}.terms.fairness.coefficient=0.1",
+    ],
     "mean_teacher": ["method=mean_teacher"],
     "rotation": ["method=rotation"],
 }
