@@ -41,7 +41,8 @@ class FairnessTerm(Term):
     number, the same on all processes, whatever the head's reduction.
 
     Args:
-        coefficient: The paper's and TorchSSL's w_f is 0.01; semilearn's configs have 0.001.
+        coefficient: w_f: 0.01 in the paper with the fewest labels and on SVHN, else 0.05; 0.01 in
+            TorchSSL, 0.001 in semilearn's configs.
         momentum: That of both averages, in [0, 1).
 
     Attributes:
