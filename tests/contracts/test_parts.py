@@ -24,6 +24,7 @@ from parts_training import (
 )
 from processes import in_processes
 
+from sesemi_like.config.store import builtin_configs
 from sesemi_like.models.heads.loss import PseudoLabelLossHead, parts
 from sesemi_like.models.heads.loss.parts import Alignment, Policy
 from sesemi_like.models.networks import Networks
@@ -42,6 +43,16 @@ def test_it_is_exported_and_says_what_it_is_of(name: str) -> None:
 def test_the_page_of_parts_lists_it(name: str) -> None:
     page = (ROOT / "docs/methods/parts.md").read_text()
     assert re.search(rf"^\| `{name}` ", page, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((builtin_configs() / "method").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_the_page_of_parts_names_the_methods_that_use_them(path: Path) -> None:
+    page = (ROOT / "docs/methods/parts.md").read_text()
+    for name in re.findall(r"_target_: [\w.]*\.parts\.(\w+)", path.read_text()):
+        (row,) = re.findall(rf"^\| `{name}` .*", page, flags=re.MULTILINE)
+        assert f"[{path.stem}]({path.stem}.md)" in row, name
 
 
 @pytest.mark.parametrize("name", PARTS)
