@@ -42,7 +42,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_pretrained_weights_are_downloaded_once_and_fitted(tmp_path: Path, address: str) -> None:
     torch.manual_seed(3)
     settings: dict[str, Any] = {"img_size": 32, "global_pool": "token"}
-    network = timm.create_model("test_vit", num_classes=7, **settings)
+    network: Any = timm.create_model("test_vit", num_classes=7, **settings)
     torch.save(network.state_dict(), tmp_path / "served" / NAME)
     overlay = {"url": f"{address}/{NAME}", "hf_hub_id": "", "mean": [0.5] * 3, "std": [0.5] * 3}
     given: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": overlay, **settings}
@@ -53,7 +53,9 @@ def test_pretrained_weights_are_downloaded_once_and_fitted(tmp_path: Path, addre
         torch.testing.assert_close(own(images), network.forward_head(tokens, pre_logits=True))
     assert own.normalization == ([0.5] * 3, [0.5] * 3)
     (tmp_path / "served" / NAME).unlink()
-    larger = PyTorchImageModels("test_vit", **{**given, "img_size": 48})  # from where it was kept
+    larger: Any = PyTorchImageModels(
+        "test_vit", **{**given, "img_size": 48}
+    )  # from where it was kept
     assert larger.network.pos_embed.shape == (1, 10, 64)
     weight = larger.network.blocks[2].mlp.fc1.weight
     assert torch.equal(weight, network.blocks[2].mlp.fc1.weight)
