@@ -8,7 +8,7 @@ from tiny_runs import TINY, fit
 
 from sesemi_like.config.check import check
 from sesemi_like.errors import ConfigError
-from sesemi_like.models.heads.loss.parts import Mixup, TrainingSignalAnnealing
+from sesemi_like.models.heads.loss.parts import INTERPOLATE, Mixup, TrainingSignalAnnealing
 from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare
 
@@ -45,6 +45,16 @@ def test_labeled_rows_are_mixed_from_the_config(tmp_path: Path) -> None:
     assert head.mixing.alpha == 0.2
     _, summary = fit(tmp_path, *overrides, "evaluation=losses")
     assert summary["steps"] == 10
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_interpolated_logits_from_the_config_need_a_second_forward(is_on: bool) -> None:
+    config = composed("quickstart", *TINY, "method=supervised", f"{LOSS}.interpolated={is_on}")
+    learner = prepare(config, check(config, MODES)).learner
+    requests = learner.terms["supervised"].head.forwards({})
+    assert ("drawn.image" in requests) == is_on
+    assert learner.plan is not None
+    assert (INTERPOLATE in str(learner.plan.requests)) == is_on
 
 
 @pytest.mark.parametrize(
