@@ -117,6 +117,12 @@ def test_all_rows_of_the_learner_are_asked_for_where_they_are_needed() -> None:
     assert whole(threshold=0.3)
 
 
+def test_rows_of_another_target_that_the_policy_leaves_out_need_not_be_run() -> None:
+    asked = head(target="medium").forwards({})
+    assert asked["kl.target"].rows == asked["learner"].rows is not None
+    assert head(target="medium", threshold=0.3).forwards({})["kl.target"].rows is None
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="temperature: found 0; needs a number above 0"):
         ViewKLTerm(temperature=0)
