@@ -211,7 +211,7 @@ def _details(error: Exception) -> str:
             "one config has a list where another has a mapping by name, as callbacks and loggers "
             "may be; write yours as the other does"
         )
-    if "appears more than once" in str(error):
+    if any(words in str(error) for words in ("appears more than once", "Multiple values for")):
         return "a group that is chosen already is chosen anew without +"
     rest = " ".join(line.strip() for line in str(error).strip().splitlines()[1:])
     default = "see the file it names" if ".yaml" in str(error) else "it cannot be composed"
