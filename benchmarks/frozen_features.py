@@ -32,9 +32,8 @@ from sesemi_like.run.modes import MODES
 
 MODEL, DRAWS = "learner.hparams.model", 4
 FIXED = [
-    "data.train.supervised.views.image.steps=[${data.train.supervised.views.image.steps.2}]",
-    "data.train.unlabeled.views.weak.steps=[${data.train.supervised.views.image.steps.2}]",
-    "data.train.unlabeled.views.strong.steps=[${data.train.supervised.views.image.steps.2}]",
+    f"data.train.{view}.steps=[${{data.val.views.image}}]"
+    for view in ("supervised.views.image", "unlabeled.views.weak", "unlabeled.views.strong")
 ]
 
 
