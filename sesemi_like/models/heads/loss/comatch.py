@@ -168,10 +168,14 @@ class CoMatchLossHead(EmbeddingLossHead):
         rows = torch.arange(len(first), device=first.device)
         process = torch.full_like(rows, rank())
         own = torch.stack([process, rows], dim=1)
-        is_self = (own[:, None] == gather_rows(own)).all(dim=2)
-        graph = products(targets, gather_rows(targets))
+        is_self = (own[:, None] == self._of_all(own)).all(dim=2)
+        graph = products(targets, self._of_all(targets))
         graph = graph.masked_fill(is_self, 1)
         graph = graph.where(graph >= self.graph_threshold, 0)
         graph = graph / graph.sum(dim=1, keepdim=True)
-        similarities = products(first, gather_rows(second)) / self.temperature
+        similarities = products(first, self._of_all(second)) / self.temperature
         return -(graph * (similarities.softmax(dim=1) + _TINY).log()).sum(dim=1)
+
+    def _of_all(self, rows: Tensor) -> Tensor:
+        """The rows of all processes; in evaluation, where they may have other batches, its own."""
+        return gather_rows(rows) if self.training else rows

@@ -196,3 +196,12 @@ def test_it_reads_three_views_of_unlabeled_rows() -> None:
     losses = learner.head(outputs, learner.step(0))
     assert isinstance(losses, LossOutputs)
     assert set(learner.head.metrics(outputs, losses)) == {"mask_rate", "confidence"}
+
+
+def test_processes_are_not_waited_for_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There they may have different numbers of batches."""
+    learner, (batch,) = Embedding(head()).double(), batches(1, 5)
+    learner.eval()
+    expected = one_step(learner, batch, 0).terms["contrast"].losses
+    monkeypatch.setattr("sesemi_like.distributed.world_size", lambda: 2)
+    assert torch.equal(one_step(learner, batch, 0).terms["contrast"].losses, expected)

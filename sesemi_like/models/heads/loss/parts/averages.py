@@ -16,12 +16,16 @@ from .settings import one_of
 Initial = Literal["batch", "uniform"]
 
 
-def mean_of_all(rows: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The mean of the rows of all processes, in one collective.
+def mean_of_all(
+    rows: Tensor, weights: Tensor | None = None, *, is_shared: bool = True
+) -> tuple[Tensor, Tensor]:
+    """The mean of the rows of all processes, in one collective at most.
 
     Args:
         rows: (N, K), without gradients; N may differ between processes and be zero.
         weights: How much each row counts (N,), zero or more; None counts all alike.
+        is_shared: False takes the rows of this process alone, as in evaluation, where processes may
+            have different numbers of batches.
 
     Returns:
         The mean (K,), zeros where nothing counts, and the sum of the weights, a tensor of no
@@ -30,7 +34,8 @@ def mean_of_all(rows: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Te
     weights = rows.new_ones(len(rows)) if weights is None else weights.to(rows.dtype)
     # Not a product of matrices, which mixed precision would make in bfloat16.
     own = (weights[:, None] * rows).sum(dim=0)
-    sums = all_sum(torch.cat([own, weights.sum()[None]]))
+    sums = torch.cat([own, weights.sum()[None]])
+    sums = all_sum(sums) if is_shared else sums
     total, count = sums[:-1], sums[-1]
     return total / count.masked_fill(count == 0, 1), count
 
