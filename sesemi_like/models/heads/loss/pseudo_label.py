@@ -225,8 +225,8 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The weighted loss of the pseudo-labels, and the further terms."""
         judged = outputs["judged"]
-        learner = self._of_learner(outputs["learner"]["logits"])
-        losses = self.loss(learner, judged["targets"])
+        learner = outputs["learner"]["logits"]
+        losses = self._compare(learner, judged["targets"])
         if not self._terms:
             return LossOutputs(losses, judged["weights"])
         terms = {"pseudo_label": LossValues(losses, judged["weights"])}

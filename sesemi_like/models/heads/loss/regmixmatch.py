@@ -239,7 +239,7 @@ class RegMixMatchLossHead(PseudoLabelLossHead):
         """The terms of the pseudo-labels, and those of the mixed rows."""
         terms = super().forward(outputs, step).terms
         terms = {("pseudo_label" if n == "loss" else n): value for n, value in terms.items()}
-        logits: Tensor = outputs["mixed.rows"]["logits"]
+        logits = self._of_learner(outputs["mixed.rows"]["logits"])
         labels = outputs["mixed.labels"]
         rows = torch.full((), len(labels["sure"]), device=logits.device)
         losses = cross_entropy(logits, labels["targets"])
@@ -253,8 +253,8 @@ class RegMixMatchLossHead(PseudoLabelLossHead):
         losses = squared_difference(logits, labels["targets"][: len(logits)])
         weights = labels["confidence"] ** self.power * unsure
         if self.weighed_by == "batch":
-            weights, _ = mean_of_all(weights[:, None], unsure)
-            weights = weights * unsure
+            mean, _ = mean_of_all(weights[:, None], unsure, is_shared=self.training)
+            weights = mean * unsure
         return LossValues(losses, weights, unsure.sum(), self.unsure_weight)
 
     def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:

@@ -188,9 +188,9 @@ class ReMixMatchLossHead(MixedRowsLossHead):
     def forward(self, outputs: Mapping[str, Any], step: Step) -> LossOutputs:
         """The terms of the mixed rows, of the strong view, and of its turns."""
         ramp = at_step(self.schedule, step)
-        terms = self.mixed_terms(outputs, cross_entropy, self.weight * ramp)
+        terms = self.mixed_terms(outputs, self._compare, self.weight * ramp)
         if self.strong_weight:
-            losses = cross_entropy(outputs["strong"]["logits"], outputs["guess"])
+            losses = self._compare(outputs["strong"]["logits"], outputs["guess"])
             terms["strong"] = LossValues(losses, coefficient=self.strong_weight * ramp)
         if self.rotation_weight:
             losses = F.cross_entropy(self._turns(outputs), outputs["turns"], reduction="none")
@@ -209,6 +209,11 @@ class ReMixMatchLossHead(MixedRowsLossHead):
         """Tells the alignment that an optimizer step was made."""
         if self.alignment is not None:
             self.alignment.after_step(step)
+
+    def _compare(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.alignment is not None:
+            logits = self.alignment.of_learner(logits)
+        return cross_entropy(logits, targets)
 
     def _turns(self, outputs: Mapping[str, Any]) -> Tensor:
         return in_float32(self.rotate, outputs["turned"]["features"])

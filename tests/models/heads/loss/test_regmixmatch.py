@@ -20,7 +20,8 @@ from sesemi_like.distributed import all_sum, world_size
 from sesemi_like.learners import Learner, LossTerm
 from sesemi_like.learners.reductions import reduce_terms
 from sesemi_like.models.heads.loss import RegMixMatchLossHead, Step
-from sesemi_like.models.heads.loss.parts import Mixup, ResizeMix, Term
+from sesemi_like.models.heads.loss.parts import DebiasedLogits, Mixup, ResizeMix, Term
+from sesemi_like.models.heads.loss.pseudo_label import LOSSES
 from sesemi_like.models.networks import Networks
 
 FIELDS = {"supervised": {"image", "target"}, "unlabeled": {"weak", "strong"}}
@@ -221,6 +222,35 @@ def test_one_row_and_no_rows(labeled: int, unlabeled: int, mix_labeled: bool) ->
     assert loss.isfinite()
     loss.backward()
     assert unlabeled or (mix_labeled and labeled) or loss.item() == 0
+
+
+def test_processes_are_not_waited_for_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There they may have different numbers of batches."""
+    learner = built(weighed_by="batch")
+    learner.eval()
+    outputs, head = answers(learner, batch_of()), learner.terms["regmixmatch"].head
+    monkeypatch.setattr("sesemi_like.distributed.world_size", lambda: 2)
+    terms = head(outputs, Step(5, 10, learner.networks, {})).terms
+    labels = outputs["mixed.labels"]
+    unsure = ~labels["sure"]
+    powers = (labels["confidence"] ** 3)[unsure].double()
+    weights = terms["unsure"].weights
+    assert weights is not None and unsure.any() and labels["sure"].any()
+    np.testing.assert_allclose(weights[unsure], powers.mean().expand(len(powers)), rtol=1e-6)
+    assert not weights[~unsure].any()
+
+
+def test_an_alignment_changes_what_is_learned_from_mixed_rows_too() -> None:
+    learner = built(alignment=DebiasedLogits(tau=1.0, momentum=0.0))
+    head: Any = learner.terms["regmixmatch"].head
+    head.build(learner.networks, DataFacts())
+    outputs = answers(learner, batch_of())
+    terms = head(outputs, Step(5, 10, learner.networks, {})).terms
+    logits = head.alignment.of_learner(outputs["mixed.rows"]["logits"])
+    targets = outputs["mixed.labels"]["targets"]
+    for name, loss in {"mixed": "cross_entropy", "unsure": "mse"}.items():
+        expected = LOSSES[loss](logits, targets)
+        torch.testing.assert_close(terms[name].losses, expected)
 
 
 def test_metrics_tell_how_it_fares() -> None:

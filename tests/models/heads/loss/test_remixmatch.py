@@ -26,13 +26,14 @@ from references.tiny_network import (
     predict,
 )
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from sesemi_like.config.facts import DataFacts
 from sesemi_like.distributed import all_sum, world_size
 from sesemi_like.learners import Learner, LossTerm
 from sesemi_like.learners.reductions import reduce_terms
 from sesemi_like.models.heads.loss import ReMixMatchLossHead, Step
-from sesemi_like.models.heads.loss.parts import AverageAlignment, Mixup
+from sesemi_like.models.heads.loss.parts import AverageAlignment, DebiasedLogits, Mixup
 from sesemi_like.models.networks import Networks
 from sesemi_like.schedulers import LinearSchedule
 
@@ -220,6 +221,23 @@ def test_it_builds_without_an_alignment() -> None:
     head.build(Networks({"classifier": TinyNetwork()}), DataFacts())
     guess = head.guess({"logits": torch.tensor([[2.0, 0.0, 1.0]])})
     assert guess.tolist() == [pytest.approx(softmax([[4.0, 0.0, 2.0]])[0].tolist())]
+
+
+def test_an_alignment_changes_what_is_learned_as_well() -> None:
+    learner = built()
+    head: Any = learner.terms["remixmatch"].head
+    outputs = answers(learner, batch_of())
+    plain = head(outputs, Step(0, 10, learner.networks, {})).terms
+    head.alignment = DebiasedLogits(tau=1.0)
+    head.build(learner.networks, DataFacts())
+    shares = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
+    head.alignment.predicted.value = shares
+    debiased = head(outputs, Step(0, 10, learner.networks, {})).terms
+    targets = outputs["guess"]
+    expected = cross_entropy(outputs["strong"]["logits"] + shares.log(), targets, reduction="none")
+    torch.testing.assert_close(debiased["strong"].losses, expected)
+    assert not torch.allclose(debiased["unlabeled"].losses, plain["unlabeled"].losses)
+    assert torch.equal(debiased["labeled"].losses, plain["labeled"].losses)
 
 
 def figures(batch: dict[str, Tensor]) -> dict[str, Any]:

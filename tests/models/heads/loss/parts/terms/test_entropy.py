@@ -13,7 +13,7 @@ from torch import Tensor
 from sesemi_like.config.facts import DataFacts
 from sesemi_like.learners.reductions import reduce_terms
 from sesemi_like.models.heads.loss import PseudoLabelLossHead
-from sesemi_like.models.heads.loss.parts import EntropyTerm
+from sesemi_like.models.heads.loss.parts import DebiasedLogits, EntropyTerm
 from sesemi_like.models.networks import Networks
 
 WEAK = torch.tensor([[5.0, 0, 0, 0], [0.2, 0, 0, 0], [0, 4.0, 0, 0]])
@@ -52,3 +52,18 @@ def test_no_rows_are_a_zero_in_the_graph(play: Any, rows: str) -> None:
 def test_other_rows_are_refused() -> None:
     with pytest.raises(ValueError, match=r"rows: found 'left'; .*left_out"):
         EntropyTerm(rows="left")
+
+
+def test_it_is_of_what_is_predicted_whatever_bias_the_learner_is_given(play: Any) -> None:
+    found = {}
+    for rows in ("all", "kept"):
+        head = PseudoLabelLossHead(
+            alignment=DebiasedLogits(tau=1.0, momentum=0.0),
+            policy=0.0,
+            terms={"entropy": EntropyTerm(rows=rows)},
+        )
+        head.build(Networks({"classifier": Answers()}), DataFacts())
+        given = {("unlabeled.weak", "classifier"): WEAK, ("unlabeled.strong", "classifier"): STRONG}
+        found[rows] = play(head, given).losses["entropy"].losses
+    np.testing.assert_allclose(found["kept"], reference.entropy(STRONG), rtol=1e-5)
+    np.testing.assert_allclose(found["all"], found["kept"], rtol=1e-6)
