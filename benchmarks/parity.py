@@ -71,7 +71,7 @@ class PeersRows(nn.Module):
 
     def extract(self, x: Tensor) -> Tensor:
         """Returns the features."""
-        return x
+        return x.flatten(start_dim=1)
 
     def no_weight_decay(self) -> set[str]:
         """Names no parameter."""
@@ -143,6 +143,12 @@ def begin_bank(built: Any) -> None:
         built.labels_bank[index] = labels
 
     built.update_bank = update
+
+
+def copy_distance(built: Any, learner: Classifier) -> None:
+    """Gives the layer that tells views apart the weights of the peer's."""
+    term: Any = learner.terms["crmatch"].head.terms["distance"]
+    term.layer.load_state_dict(built.model.ds_classifier.state_dict())
 
 
 def after_warmup(built: Any, learner: Classifier) -> None:
@@ -219,6 +225,14 @@ CASES: dict[str, Case] = {
         differs="given draws, one share a batch; alignment by a running average; labeled weak "
         "view; ramp; without rotation, whose turns the peer's data set draws",
         order=torch.cat([torch.arange(8), torch.arange(56, 80), torch.arange(8, 56)]),
+    ),
+    "crmatch": Case(
+        "crmatch",
+        {"p_cutoff": 0.95, "hard_label": True, "rot_loss_ratio": 0, "net": "bert", "use_cat": True},
+        ours=(f"~{HEADS}.rotation_prediction",),
+        differs="pooled features, as for transformers; without rotation, whose images are drawn "
+        "by a loader of the peer's own",
+        match=copy_distance,
     ),
     "comatch": Case(
         "comatch",
