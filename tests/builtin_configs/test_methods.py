@@ -67,6 +67,17 @@ def test_heads_and_schedules_build_and_request_views_that_data_configs_define(
             assert 0 <= schedule(0) < schedule(PAPERS[method][2] if method in PAPERS else 99)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_labeled_rows_are_read_by_the_field_that_is_learned_from(method: str, a_run: None) -> None:
+    own = model(f"method={method}", "learner.hparams.model.input_field=features")
+    read = {f"supervised.{view}" for view in own.supervised_loss.views or ()}
+    for name, config in (own.regularization_loss_heads or {}).items():
+        head: Any = instantiate(config.head, key=f"{HEADS}.{name}.head")
+        requests = head.forwards({"unlabeled": OFFERED}).values()
+        read |= {field for request in requests for field in fields_of(request)}
+    assert "supervised.image" not in read
+
+
 def weight_of(config: DictConfig, name: str, max_iterations: int) -> Callable[[int], float]:
     """The weight of a head at each step of a run."""
     head = config.learner.hparams.model.regularization_loss_heads[name]
