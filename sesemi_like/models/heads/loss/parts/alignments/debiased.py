@@ -5,6 +5,7 @@ Shapes: N unlabeled rows, C classes.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ......config.facts import DataFacts
@@ -61,4 +62,6 @@ class DebiasedLogits(Alignment):
 
     @property
     def _bias(self) -> Tensor:
-        return self.tau * self.predicted.value.log()
+        average = self.predicted.value
+        # A class that was long predicted nowhere has an average of zero.
+        return self.tau * average.clamp_min(torch.finfo(average.dtype).tiny).log()

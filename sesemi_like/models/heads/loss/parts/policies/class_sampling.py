@@ -70,7 +70,8 @@ class ClassSamplingPolicy(Policy):
             raise ValueError(f"rates: found {len(rates)} numbers for {size} classes")
         # The config or the data have the rates, so checkpoints need not.
         self.register_buffer("rates", torch.tensor(rates).float(), persistent=False)
-        self.register_buffer("share", torch.tensor(1.0 if self._ramp is None else 0.0))
+        share = 1.0 if self._ramp is None else self._ramp(0)
+        self.register_buffer("share", torch.tensor(float(share)))
 
     def forward(self, prediction: Prediction) -> Tensor:
         """Weighs every row (N,)."""

@@ -7,7 +7,7 @@ from parts_playing import CLASSES, align, batches, build
 from references import alignments as reference
 from references.losses import softmax
 
-from sesemi_like.models.heads.loss.parts import DebiasedLogits
+from sesemi_like.models.heads.loss.parts import DebiasedLogits, Prediction
 
 ROWS = (6, 1, 9, 0, 4)
 
@@ -32,6 +32,13 @@ def test_gradients_reach_the_learner_alone() -> None:
     alignment.of_learner(learner).sum().backward()
     assert learner.grad is not None and learner.grad.tolist() == [[1] * CLASSES] * 3
     assert not any(value.requires_grad for value in alignment.buffers())
+
+
+def test_a_class_that_is_never_predicted_leaves_logits_finite() -> None:
+    alignment = build(DebiasedLogits(momentum=0.0))
+    found = align(alignment, Prediction(torch.tensor([[200.0, 0, 0, -200.0]])))
+    assert found.isfinite().all()
+    assert alignment.of_learner(torch.zeros(1, CLASSES)).isfinite().all()
 
 
 def test_wrong_settings_are_named() -> None:

@@ -13,7 +13,7 @@ from sesemi_like.errors import ConfigError
 from sesemi_like.models.heads.loss.base import Step
 from sesemi_like.models.heads.loss.parts import ClassSamplingPolicy
 from sesemi_like.models.networks import Networks
-from sesemi_like.schedulers import LinearSchedule
+from sesemi_like.schedulers import ConstantSchedule, LinearSchedule
 
 COUNTS = FACTS.class_counts["supervised"]
 
@@ -42,6 +42,13 @@ def test_the_share_grows_over_the_run_and_survives_a_restart() -> None:
         resumed = build(ClassSamplingPolicy(ramp=LinearSchedule(duration=4)))
         resumed.load_state_dict(policy.state_dict())
         assert torch.equal(weigh(resumed, batch), weigh(policy, batch))
+
+
+def test_the_first_step_has_the_share_of_the_ramp() -> None:
+    (batch,) = batches(20)
+    batch = replace(batch, uniform=None)
+    found = weigh(build(ClassSamplingPolicy(ramp=ConstantSchedule(0.5))), batch)
+    np.testing.assert_allclose(found, abc_rates(COUNTS, 0.5)[batch.classes.numpy()], rtol=1e-6)
 
 
 def test_a_class_without_labels_is_always_kept() -> None:
