@@ -90,7 +90,7 @@ class BuiltLearner(LearnerDefinition):
         build_averages(self.networks, self.averages())
         self.loss_terms = nn.ModuleDict(self.build_terms())
         for term in self.terms.values():
-            term.head.build(self.networks, self.data_facts)
+            term.build(self.networks, self.data_facts)
         self.shared_parts = nn.ModuleDict(share_parts(self.terms))
         self.networks.heads = {name: term.head for name, term in self.terms.items()}
         build_averages(self.networks, self.averages(), of_heads=True)

@@ -21,6 +21,7 @@ from .step_log import logged_names
 
 if TYPE_CHECKING:
     from .base import Learner
+    from .terms import LossTerm
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ def _losses_of(
     except Exception as error:
         if is_without_values and needs_values(error):
             raise _NeedsValuesError("the networks") from error
+        if (term := _asking(error, learner)) is not None:
+            return [], [_failure(term, error)]
         shapes = _float_shapes(batch)
         expected = f"these samples do not go through its networks: {error}"
         return [], [ConfigProblem(learner.key, shapes, expected)]
@@ -82,9 +85,25 @@ def _losses_of(
         except Exception as error:
             if is_without_values and needs_values(error):
                 raise _NeedsValuesError(f"the loss head {name!r}") from error
-            expected = f"fails on the first samples: {error}"
-            problems.append(ConfigProblem(term.key, type(term.head).__name__, expected))
+            problems.append(_failure(term, error))
     return losses, problems
+
+
+def _asking(error: Exception, learner: Learner) -> LossTerm | None:
+    """The term whose head has failed in a method that it asked for, such as ``self.judge``."""
+    callers = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
+    return next((t for t in learner.terms.values() if any(c is t.head for c in callers)), None)
+
+
+def _failure(term: LossTerm, error: Exception) -> ConfigProblem:
+    expected = f"fails on the first samples: {error}"
+    if not isinstance(error, ValueError):  # a mistake in code rather than a setting: where it is
+        frames = walk_tb(error.__traceback__)
+        own = [place for place in frames if not place[0].f_globals["__name__"].startswith("torch")]
+        frame, line = own[-1]
+        place = f"{frame.f_code.co_filename}, line {line}"
+        expected = f"{expected} ({type(error).__name__} in {place})"
+    return ConfigProblem(term.key, type(term.head).__name__, expected)
 
 
 @rank_zero_only

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..config.facts import DataFacts
 from ..config.instantiate import instantiate
-from ..errors import ConfigProblem
+from ..errors import ConfigError, ConfigProblem
 from ..models.heads.loss.base import LossHead, LossOutputs
+from ..models.networks import Networks
 from ..schedulers.weight import ConstantSchedule
 
 Schedule = Callable[[int], float]
@@ -53,6 +55,21 @@ class LossTerm(nn.Module):
             scale_factor=config.get("scale_factor", 1.0),
             key=key,
         )
+
+    def build(self, networks: Networks, facts: DataFacts) -> None:
+        """Has the head create its layers and tables.
+
+        Raises:
+            ConfigError: If that is not possible with these networks and data.
+        """
+        try:
+            self.head.build(networks, facts)
+        except ConfigError:
+            raise
+        except Exception as error:
+            expected = f"cannot be built: {type(error).__name__}: {error}"
+            problem = ConfigProblem(self.key, type(self.head).__name__, expected)
+            raise ConfigError([problem]) from error
 
     def weight(self, step: int) -> float:
         """The weight of this term at an optimizer step."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, ConfigProblem
+from ..errors import ConfigError, ConfigProblem, suggest
 from .backbones.base import Backbone
 from .ema import EMATeacher
 
@@ -88,6 +88,14 @@ class ClassificationNetwork(nn.Module):
         return {"features": features, "logits": in_float32(self.head, features)}
 
 
+class UnknownNetworkError(KeyError):
+    """A name that is that of no network or head; with those there are."""
+
+    def __str__(self) -> str:
+        name, names = self.args
+        return f"no network {name!r}; {suggest(name, names, noun='networks')}"
+
+
 class Networks(nn.Module):
     """The networks of a learner by name.
 
@@ -162,11 +170,13 @@ class Networks(nn.Module):
 
     def _find(self, name: str) -> tuple[nn.Module, Callable[..., Any]]:
         first, *path = self.canonical(name).split(".")
+        known: Mapping[str, nn.Module] = dict(self.modules_by_name.items())
         if first == HEADS and path:
             first, *path = path
-            module = self.heads[first]
-        else:
-            module = self.modules_by_name[first]
+            known = self.heads
+        if first not in known:
+            raise UnknownNetworkError(name, self.names)
+        module = known[first]
         found: Any = module
         for part in path:
             found = getattr(found.module if isinstance(found, EMATeacher) else found, part)

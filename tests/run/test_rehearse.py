@@ -16,6 +16,7 @@ from sesemi_like.errors import ConfigError
 from sesemi_like.learners.outline import is_outline
 from sesemi_like.models.backbones import SmallConvNet
 from sesemi_like.models.heads.loss import EntropyMinimizationLossHead
+from sesemi_like.models.heads.loss.parts import Policy, Prediction
 from sesemi_like.run.execute import run
 from sesemi_like.run.modes import MODES
 from sesemi_like.run.prepare import prepare
@@ -143,6 +144,37 @@ def test_a_head_that_reads_values_is_named_and_trains_all_the_same(
 def test_a_head_that_fails_is_reported_before_the_run(tmp_path: Path, rehearse: str) -> None:
     overrides = [*with_head("Fails"), f"run.rehearse={rehearse}", f"run.dir={tmp_path}"]
     with pytest.raises(ConfigError, match=r"heads\.mine: .* fails on the first samples: the"):
+        prepare(composed("quickstart", *TINY, *overrides))
+
+
+class Misspelled(Policy):
+    """Has a mistake in its code."""
+
+    def forward(self, prediction: Prediction) -> Tensor:
+        return prediction.confidance  # type: ignore[attr-defined]
+
+
+def test_a_part_that_fails_is_reported_with_its_head_and_place(tmp_path: Path) -> None:
+    head = "{_target_: sesemi_like.models.heads.loss.PseudoLabelLossHead, policy: "
+    mine = f"{{mine: {{head: {head}{{_target_: {HERE}.Misspelled}}}}}}}}"
+    overrides = ["method=supervised", f"+learner.hparams.model.regularization_loss_heads={mine}"]
+    place = rf"\(AttributeError in {Path(__file__).name}, line \d+\)".replace("in ", "in .*")
+    with pytest.raises(ConfigError, match=rf"heads\.mine: .*'confidance' {place}"):
+        prepare(composed("quickstart", *TINY, *overrides, f"run.dir={tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    ("method", "override", "message"),
+    [
+        ("ict", "ema=null", r"heads\.ict: found 'teacher'; no such network; "),
+        ("comatch", "networks=null", r"heads\.comatch: found 'CoMatch.*no network 'projector'"),
+    ],
+)
+def test_a_network_that_is_missing_is_named_with_the_head_that_reads_it(
+    tmp_path: Path, method: str, override: str, message: str
+) -> None:
+    overrides = [f"method={method}", f"learner.hparams.model.{override}", f"run.dir={tmp_path}"]
+    with pytest.raises(ConfigError, match=message):
         prepare(composed("quickstart", *TINY, *overrides))
 
 

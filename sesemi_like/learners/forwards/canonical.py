@@ -115,6 +115,8 @@ class CanonicalRequests:
         """What BatchNorm does; without any, and for functions, that is no difference."""
         if request.norm == "update" or not self.callables.is_network(through):
             return "update"
+        if through not in self.callables:  # reported with all other problems
+            return request.norm
         return request.norm if has_norms(self.callables.module(through)) else "update"
 
     def _seed_of(self, request: Forward, reader: str) -> int:

@@ -15,7 +15,7 @@ from .base import Fields, Forward, LossOutputs, Step
 from .parts.base import Norm
 from .parts.mixed_rows import MixedRowsLossHead, at_step
 from .parts.mixing import Mixing
-from .parts.targets import SharpenedTargets
+from .parts.targets import SharpenedTargets, checked_targets
 from .pseudo_label import squared_difference
 
 
@@ -88,7 +88,7 @@ class MixMatchLossHead(MixedRowsLossHead):
         super().__init__(input_data, views, network, mixing, batches, *given)
         self.teacher = teacher or network
         self.teacher_norm = teacher_norm
-        self.targets = targets or SharpenedTargets(0.5)
+        self.targets = checked_targets(targets) or SharpenedTargets(0.5)
         self.weight = weight
         self.schedule = schedule
 

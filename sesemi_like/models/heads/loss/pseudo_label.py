@@ -18,13 +18,13 @@ from ....config.facts import DataFacts
 from ....errors import suggest
 from ...networks import Networks
 from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
-from .parts.alignments import Alignment
+from .parts.alignments import Alignment, checked_alignment
 from .parts.base import Norm, Part, Reads, UniformDraws
 from .parts.metrics import confidence
 from .parts.policies import policy_module
 from .parts.prediction import NEEDS, Prediction, PseudoLabels
-from .parts.targets import HardTargets
-from .parts.terms import Term
+from .parts.targets import HardTargets, checked_targets
+from .parts.terms import Term, checked_terms
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -97,8 +97,8 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
             it is `interpolated` as well (AdaMatch).
 
     Raises:
-        ValueError: If the policy is a number outside [0, 1], there is no such loss, or a term is
-            called like the head's own, ``pseudo_label``.
+        ValueError: If the policy is a number outside [0, 1], a part is of another kind, there is
+            no such loss, or a term is called like the head's own, ``pseudo_label``.
 
     Example::
 
@@ -136,7 +136,8 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
         super().__init__()
         if loss not in LOSSES:
             raise ValueError(f"loss: found {loss!r}; {suggest(loss, LOSSES, noun='losses')}")
-        if "pseudo_label" in (terms or {}):
+        terms = checked_terms(terms)
+        if "pseudo_label" in terms:
             raise ValueError("terms: found 'pseudo_label', which is the head's own; rename it")
         self.reads = Reads(
             input_data,
@@ -152,14 +153,14 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
             labelled_interpolated,
         )
         self.policy = policy_module(policy)
-        self.alignment = alignment
+        self.alignment = checked_alignment(alignment)
         self.aligned_targets = aligned_targets
-        self.targets = targets or self.policy.targets or HardTargets()
+        self.targets = checked_targets(targets) or self.policy.targets or HardTargets()
         self.loss = LOSSES[loss]
-        self.terms = nn.ModuleDict(terms or {})
+        self.terms = nn.ModuleDict(terms)
         parts: list[Part] = [self.policy] if alignment is None else [alignment, self.policy]
         self._parts = tuple(parts)
-        self._terms = dict(terms or {})
+        self._terms = terms
         self._needs = tuple(n for n in NEEDS if any(n in part.needs for part in parts))
 
     def build(self, networks: Networks, facts: DataFacts) -> None:

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from ....config.facts import DataFacts
 from ...networks import Networks, in_float32
 from .base import Fields, Forward, LossOutputs, LossValues, Step
-from .parts.alignments import Alignment
+from .parts.alignments import Alignment, checked_alignment
 from .parts.base import Norm, Reads
 from .parts.metrics import top1_hits
 from .parts.mixed_rows import MixedRowsLossHead, at_step
 from .parts.mixing import Mixing
 from .parts.prediction import NEEDS, Prediction
-from .parts.targets import SharpenedTargets
+from .parts.targets import SharpenedTargets, checked_targets
 from .pseudo_label import cross_entropy
 
 TURNS = 4
@@ -115,8 +115,8 @@ class ReMixMatchLossHead(MixedRowsLossHead):
         super().__init__(input_data, [weak, *strong], network, mixing, batches, *given)
         names = (input_data, weak, strong[0], network, network)
         self.reads = Reads(*names, *given, teacher_norm=norm, learner_norm=norm)
-        self.alignment = alignment
-        self.targets = targets or SharpenedTargets(0.5)
+        self.alignment = checked_alignment(alignment)
+        self.targets = checked_targets(targets) or SharpenedTargets(0.5)
         self.weight, self.strong_weight = weight, strong_weight
         self.rotation_weight = rotation_weight
         self.schedule = schedule

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .....config.facts import DataFacts
 from ....networks import Networks
 from ..base import Fields, Forward, LossHead, LossOutputs, Step
-from .alignments import Alignment
+from .alignments import Alignment, checked_alignment
 from .base import Part, Reads, UniformDraws
 from .metrics import confidence
 from .policies import policy_module
@@ -63,7 +63,7 @@ class EmbeddingLossHead(UniformDraws, LossHead):
         super().__init__()
         self.reads = reads
         self.projector, self.teacher_projector = projector, teacher_projector
-        self.alignment = alignment
+        self.alignment = checked_alignment(alignment)
         self.policy = policy_module(policy)
         parts: list[Part] = [self.policy] if alignment is None else [alignment, self.policy]
         self._parts = tuple(parts)

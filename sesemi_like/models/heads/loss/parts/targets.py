@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .base import Part
+from .settings import of_kind, other_kind
+
 
 class HardTargets(nn.Module):
     """All probability on the most likely class (Lee, "Pseudo-Label", 2013; FixMatch)."""
@@ -37,3 +40,15 @@ class SharpenedTargets(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         """Turns logits (N, C) into probabilities (N, C)."""
         return (logits / self.temperature).softmax(dim=1)
+
+
+def checked_targets(targets: nn.Module | None) -> nn.Module | None:
+    """Returns a part that maps logits to targets, or None for none.
+
+    Raises:
+        ValueError: If it is no part, or an alignment or a policy.
+    """
+    expected = "a part from logits (N, C) to targets (N, C), such as parts.SharpenedTargets"
+    if isinstance(targets, Part):
+        raise other_kind("targets", targets, expected)
+    return None if targets is None else of_kind("targets", targets, nn.Module, expected)

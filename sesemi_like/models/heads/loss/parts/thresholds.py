@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .base import Part
+from .settings import of_kind, other_kind
+
+_EXPECTED = "a confidence in [0, 1], or a part from probabilities (N, C) to weights (N,)"
+
 
 class FixedThreshold(nn.Module):
     """Keeps a row whose largest probability reaches a fixed value.
@@ -40,6 +45,10 @@ def threshold_module(threshold: float | nn.Module) -> nn.Module:
     """Returns the module of a threshold: a fixed one for a number, a given module itself.
 
     Raises:
-        ValueError: If the number is outside [0, 1].
+        ValueError: If the number is outside [0, 1], or it is an alignment or a policy.
     """
-    return threshold if isinstance(threshold, nn.Module) else FixedThreshold(threshold)
+    if isinstance(threshold, Part):
+        raise other_kind("threshold", threshold, _EXPECTED)
+    if isinstance(threshold, nn.Module):
+        return threshold
+    return FixedThreshold(of_kind("threshold", threshold, (int, float), _EXPECTED))

@@ -1,7 +1,14 @@
 from .average import AverageAlignment
-from .base import Alignment
+from .base import Alignment, checked_alignment
 from .debiased import DebiasedLogits
 from .marginals import Marginal
 from .queue import QueueAlignment
 
-__all__ = ["Alignment", "AverageAlignment", "DebiasedLogits", "Marginal", "QueueAlignment"]
+__all__ = [
+    "Alignment",
+    "AverageAlignment",
+    "DebiasedLogits",
+    "Marginal",
+    "QueueAlignment",
+    "checked_alignment",
+]

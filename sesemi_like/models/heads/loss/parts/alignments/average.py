@@ -13,7 +13,7 @@ from ..averages import Initial, RunningAverage
 from ..base import Reads
 from ..prediction import Prediction
 from .base import Alignment
-from .marginals import Marginal, Target, log_ratio
+from .marginals import Marginal, Target, checked_eps, log_ratio
 
 
 class AverageAlignment(Alignment):
@@ -33,7 +33,7 @@ class AverageAlignment(Alignment):
         momentum: That of the average, and of the labeled rows' one, in [0, 1).
         initial: ``batch`` begins with the mean of the first batch, as semilearn does; ``uniform``
             with 1/C.
-        eps: Keeps what is never predicted from being multiplied without bound.
+        eps: Keeps what is never predicted from being multiplied without bound; above 0.
 
     Raises:
         ValueError: If a setting is out of its range, or there are not as many numbers as classes.
@@ -56,7 +56,7 @@ class AverageAlignment(Alignment):
         self.target = Marginal(target, momentum)
         self.needs = self.target.needs
         self.predicted = RunningAverage(momentum, initial)
-        self.eps = eps
+        self.eps = checked_eps(eps)
 
     def build(self, networks: Networks, facts: DataFacts, reads: Reads) -> None:
         """Creates the averages."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..base import Part
 from ..prediction import Prediction
+from ..settings import of_kind
 
 
 class Alignment(Part):
@@ -32,3 +33,14 @@ class Alignment(Part):
     def of_learner(self, logits: Tensor) -> Tensor:
         """The learner's logits (N, C) that the loss compares with targets; unchanged here."""
         return logits
+
+
+def checked_alignment(alignment: Alignment | None) -> Alignment | None:
+    """Returns an alignment, or None for none.
+
+    Raises:
+        ValueError: If it is a part of another kind.
+    """
+    if alignment is None:
+        return None
+    return of_kind("alignment", alignment, Alignment, "one such as parts.AverageAlignment")

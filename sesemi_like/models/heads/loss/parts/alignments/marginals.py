@@ -87,6 +87,17 @@ def _shares(numbers: Sequence[float]) -> Tensor:
     return shares / shares.sum()
 
 
+def checked_eps(eps: float) -> float:
+    """Returns what is added to frequencies before they are divided.
+
+    Raises:
+        ValueError: If it is not above 0: what is never predicted has a logarithm of no number.
+    """
+    if eps <= 0:
+        raise ValueError(f"eps: found {eps}; needs a number above 0")
+    return eps
+
+
 def log_ratio(target: Tensor, found: Tensor, eps: float) -> Tensor:
     """``log((target + eps) / (found + eps))`` for every class (C,): what logits are moved by."""
     return ((target + eps) / (found + eps)).log()

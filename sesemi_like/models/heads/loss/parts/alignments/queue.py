@@ -17,7 +17,7 @@ from ..base import Reads
 from ..prediction import Prediction
 from ..settings import one_of
 from .base import Alignment
-from .marginals import Marginal, Target, log_ratio
+from .marginals import Marginal, Target, checked_eps, log_ratio
 
 
 class QueueAlignment(Alignment):
@@ -38,7 +38,7 @@ class QueueAlignment(Alignment):
         initial: ``uniform`` begins with L batches of 1/C, which later ones replace; ``empty`` with
             none.
         momentum: That of the labeled rows' average, if that is the target, in [0, 1).
-        eps: Keeps what is never predicted from being multiplied without bound.
+        eps: Keeps what is never predicted from being multiplied without bound; above 0.
 
     Raises:
         ValueError: If a setting is out of its range, or there are not as many numbers as classes.
@@ -68,7 +68,7 @@ class QueueAlignment(Alignment):
         one_of("initial", initial, ("uniform", "empty"))
         self.target = Marginal(target, momentum)
         self.needs = self.target.needs
-        self.length, self.initial, self.eps = length, initial, eps
+        self.length, self.initial, self.eps = length, initial, checked_eps(eps)
 
     def build(self, networks: Networks, facts: DataFacts, reads: Reads) -> None:
         """Creates the queue."""

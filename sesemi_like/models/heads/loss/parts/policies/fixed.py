@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..base import Part
 from ..prediction import Prediction
+from ..settings import other_kind
+from ..terms.base import Term
 from ..thresholds import threshold_module
 from .base import Policy
 
@@ -39,6 +42,11 @@ def policy_module(policy: float | nn.Module) -> Policy:
     """Returns a policy itself, and for a number or a threshold one that applies it.
 
     Raises:
-        ValueError: If the number is outside [0, 1].
+        ValueError: If the number is outside [0, 1], or it is a part of another kind.
     """
-    return policy if isinstance(policy, Policy) else FixedPolicy(policy)
+    if isinstance(policy, Policy):
+        return policy
+    if isinstance(policy, Part | Term) or not isinstance(policy, nn.Module | int | float):
+        expected = "a confidence in [0, 1], or a policy such as parts.CurriculumPolicy"
+        raise other_kind("policy", policy, expected)
+    return FixedPolicy(policy)

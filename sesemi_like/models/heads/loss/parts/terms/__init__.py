@@ -1,4 +1,4 @@
-from .base import Term
+from .base import Term, checked_terms
 from .entropy import EntropyTerm
 from .fairness import FairnessTerm
 from .feature_distance import FeatureDistanceTerm
@@ -12,4 +12,5 @@ __all__ = [
     "LabelledTerm",
     "Term",
     "ViewKLTerm",
+    "checked_terms",
 ]

@@ -16,6 +16,7 @@ from ...base import LossValues, Step
 from ...requests import Forward
 from ..base import Reads
 from ..prediction import Prediction, PseudoLabels
+from ..settings import of_kind
 
 
 class Term(nn.Module):
@@ -63,3 +64,15 @@ class Term(nn.Module):
 
     def after_step(self, step: Step) -> None:
         """Follows an optimizer step, see :meth:`LossHead.after_step`."""
+
+
+def checked_terms(terms: Mapping[str, Term] | None) -> dict[str, Term]:
+    """Returns the terms by name; none for None.
+
+    Raises:
+        ValueError: If they have no names, or one is a part of another kind.
+    """
+    given = {} if terms is None else terms
+    named = of_kind("terms", given, Mapping, "terms by name")
+    expected = "a term such as parts.FairnessTerm"
+    return {name: of_kind(f"terms.{name}", term, Term, expected) for name, term in named.items()}
