@@ -163,6 +163,7 @@ def copy_bank(built: Any, learner: Classifier) -> None:
     bank: Any = learner.terms["simmatch"].head.bank
     bank.features.copy_(built.mem_bank.t())
     bank.label.copy_(built.labels_bank)
+    bank.place.copy_(torch.arange(len(bank.place)))
 
 
 def seeded(number: int) -> torch.Generator:

@@ -126,8 +126,10 @@ class SimMatchLossHead(EmbeddingLossHead):
             ConfigError: If the labeled rows are a stream of unknown length.
         """
         super().build(networks, facts)
-        size = facts.num_indices(self.reads.labelled_data)
-        self.bank = InstanceBank(size, networks.feature_size(self.projector))
+        loader = self.reads.labelled_data
+        indices = facts.num_indices(loader)
+        size = sum(facts.class_counts.get(loader, [indices]))
+        self.bank = InstanceBank(max(size, 1), networks.feature_size(self.projector), indices)
 
     def forwards(self, fields: Fields) -> dict[str, Forward]:
         """Asks for the places of the labeled rows as well."""

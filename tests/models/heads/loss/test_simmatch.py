@@ -52,9 +52,11 @@ def test_steps_are_those_of_the_equations(rows: int, settings: Any, momentum: fl
         assert EPOCHS[number] or not terms["instance"].losses.any()
     bank = learner.head.bank
     labels = {k: label for k, (_, label) in expected.bank.items()}
-    assert bank.label.tolist() == [labels.get(k, -1) for k in range(INDICES)]
-    for k, (row, _) in expected.bank.items():
-        np.testing.assert_allclose(bank.features[k], row, rtol=1e-6, atol=1e-9)
+    assert {k for k in range(INDICES) if bank.place[k] >= 0} == {*labels}
+    for k, (row, label) in expected.bank.items():
+        place = int(bank.place[k])
+        assert int(bank.label[place]) == label
+        np.testing.assert_allclose(bank.features[place], row, rtol=1e-6, atol=1e-9)
     if rows == 5:
         assert seen == {0, 1} and most > 0.1
 
@@ -135,9 +137,19 @@ def test_of_a_row_that_comes_twice_the_last_one_counts() -> None:
     batch["supervised.target"] = torch.tensor([0, 1, -1])
     one_step(learner, batch, 0)
     bank = learner.head.bank
-    assert bank.label.tolist() == [-1, -1, 1, -1, -1, -1]
+    assert bank.place.tolist() == [-1, -1, 0, -1, -1, -1]
+    assert bank.label.tolist() == [1, -1, -1, -1, -1, -1]
     expected = reference.unit(sent(learner, batch, "image")[1][1])
-    np.testing.assert_allclose(bank.features[2], expected, rtol=1e-6)
+    np.testing.assert_allclose(bank.features[0], expected, rtol=1e-6)
+
+
+def test_the_bank_has_a_row_for_each_label_and_not_for_each_index() -> None:
+    own, networks = head(), Embedding(head()).networks
+    facts = DataFacts(
+        largest_index={"train.supervised": 49_999}, class_counts={"supervised": [2, 1, 1]}
+    )
+    own.build(networks, facts)
+    assert own.bank.features.shape == (4, 2)
 
 
 def test_a_stream_of_labels_is_refused() -> None:

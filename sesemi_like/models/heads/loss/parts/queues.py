@@ -101,34 +101,39 @@ class FeatureQueue(nn.Module):
 
 
 class InstanceBank(nn.Module):
-    """An embedding and the class of every labeled row, by its `index`.
+    """An embedding and the class of every labeled row, which its `index` tells from others.
 
-    It is the memory of SimMatch (Zheng et al., 2022, arXiv 2203.06915, section 3.4). Rows that were
-    not seen yet are not similar to anything.
+    It is the memory of SimMatch (Zheng et al., 2022, arXiv 2203.06915, section 3.4). Rows have
+    their places in the order in which they are seen, for few of a data set's rows may be labeled;
+    places that are still free are not similar to anything.
 
     Args:
-        size: K, the rows of a table by `index`.
+        size: K, the labeled rows; 1 at least.
         features: D.
+        indices: How many values there are of `index`.
 
     Attributes:
         features: The embeddings (K, D), float32, of norm 1.
-        label: Their classes (K,), int64, -1 where none was seen yet.
+        label: Their classes (K,), int64, -1 for places that are free.
+        place: The place of each `index` (indices,), int64, -1 for those not seen yet.
     """
 
     features: Tensor
     label: Tensor
+    place: Tensor
 
-    def __init__(self, size: int, features: int) -> None:
+    def __init__(self, size: int, features: int, indices: int) -> None:
         super().__init__()
         self.register_buffer("features", torch.zeros(size, features))
         self.register_buffer("label", torch.full((size,), -1))
+        self.register_buffer("place", torch.full((indices,), -1))
 
     @torch.no_grad()
     def write(self, index: Tensor, features: Tensor, label: Tensor, momentum: float) -> None:
         """Writes the labeled rows of all processes; of rows with one index the last one counts.
 
         Args:
-            index: Their places (N,), int64; N may differ between processes and be zero.
+            index: Which rows they are (N,), int64; N may differ between processes and be zero.
             features: Embeddings of norm 1 (N, D).
             label: Classes (N,), int64, -1 for rows that have none and are left out.
             momentum: How much of an embedding stays, in [0, 1): the new one is
@@ -138,25 +143,35 @@ class InstanceBank(nn.Module):
         features = gather_rows(features.to(self.features))
         if not len(index):
             return
-        size = len(self.label)
         # Selecting rows would have a GPU wait for their number: others go into a place of no row.
-        place = index.where(label >= 0, size)
+        indices, nowhere = len(self.place), len(self.label)
+        of_index = index.where(label >= 0, indices)
         position = torch.arange(len(index), device=index.device)
-        last = position.new_full((size + 1,), -1).scatter_reduce(0, place, position, "amax")[:size]
-        is_written, is_known = last >= 0, self.label >= 0
-        new = features[last]
-        mixed = F.normalize(momentum * self.features + (1 - momentum) * new, dim=1)
-        new = torch.where(is_known[:, None], mixed, new)
-        self.features.copy_(torch.where(is_written[:, None], new, self.features))
-        self.label.copy_(torch.where(is_written, label[last], self.label))
+        last = position.new_full((indices + 1,), -1)
+        last = last.scatter_reduce(0, of_index, position, "amax")
+        self._give_places(last[:indices] >= 0)
+        is_last = (label >= 0) & (last[of_index] == position)
+        place = self.place[index].where(is_last, nowhere).clamp(max=nowhere)
+        before, labels = _with_zeros(self.features), _with_zeros(self.label)
+        mixed = F.normalize(momentum * before[place] + (1 - momentum) * features, dim=1)
+        is_known = labels[place] >= 0
+        new = torch.where(is_known[:, None], mixed, features)
+        self.features.copy_(before.index_copy(0, place, new)[:nowhere])
+        self.label.copy_(labels.index_copy(0, place, label)[:nowhere])
+
+    def _give_places(self, is_seen: Tensor) -> None:
+        """Gives those of the indices (indices,) that have no place yet the next free ones."""
+        is_new = is_seen & (self.place < 0)
+        numbers = (self.place >= 0).sum() + is_new.cumsum(0) - 1
+        self.place.copy_(torch.where(is_new, numbers, self.place))
 
     @property
     def is_begun(self) -> Tensor:
         """Whether any row was seen, a tensor of no dimension."""
-        return (self.label >= 0).any()
+        return self.label[0] >= 0
 
     def similarities(self, features: Tensor, temperature: float) -> Tensor:
-        """What a softmax over the bank is taken of: ``z f' / t``, tiny for rows not seen yet.
+        """What a softmax over the bank is taken of: ``z f' / t``, tiny for places that are free.
 
         Args:
             features: z, of norm 1 (N, D).
@@ -177,7 +192,7 @@ class InstanceBank(nn.Module):
             probabilities: (N, C).
 
         Returns:
-            (N, K), zero for rows not seen yet.
+            (N, K), zero for places that are free.
         """
         return probabilities[:, self.label.clamp(min=0)] * (self.label >= 0)
 
@@ -185,7 +200,7 @@ class InstanceBank(nn.Module):
         """Adds up what rows of the bank have by their classes.
 
         Args:
-            shares: (N, K), zero for rows not seen yet.
+            shares: (N, K), zero for places that are free.
             classes: C.
 
         Returns:
@@ -193,6 +208,11 @@ class InstanceBank(nn.Module):
         """
         place = self.label.clamp(min=0).expand(len(shares), -1)
         return shares.new_zeros(len(shares), classes).scatter_add(1, place, shares)
+
+
+def _with_zeros(rows: Tensor) -> Tensor:
+    """One row more, of zeros."""
+    return torch.cat([rows, rows.new_zeros(1, *rows.shape[1:])])
 
 
 _LEAST = -1e9

@@ -55,30 +55,40 @@ def test_a_queue_of_no_rows_is_refused() -> None:
 
 
 def test_the_bank_keeps_norms_and_leaves_rows_without_label_alone() -> None:
-    bank = InstanceBank(5, 3)
+    bank = InstanceBank(3, 3, indices=5)
     assert not bank.is_begun
     first, second = rows(3, 1)[0], rows(3, 2)[0]
     index = torch.tensor([4, 0, 2])
     bank.write(index, first, torch.tensor([1, -1, 0]), momentum=0.7)
     bank.write(index, second, torch.tensor([1, 1, -1]), momentum=0.7)
     assert bank.is_begun
-    assert bank.label.tolist() == [1, -1, 0, -1, 1]
+    assert bank.place.tolist() == [2, -1, 0, -1, 1]
+    assert bank.label.tolist() == [0, 1, 1]
     mixed = reference.unit(0.7 * first[0].double() + 0.3 * second[0].double())
-    np.testing.assert_allclose(bank.features[4], mixed, rtol=1e-5)
-    assert torch.equal(bank.features[[0, 2]], torch.stack([second[1], first[2]]))
+    np.testing.assert_allclose(bank.features[1], mixed, rtol=1e-5)
+    assert torch.equal(bank.features[[2, 0]], torch.stack([second[1], first[2]]))
+
+
+def test_the_bank_has_as_many_rows_as_it_is_given_however_large_their_indices() -> None:
+    bank, features = InstanceBank(2, 3, indices=50_000), rows(3)[0]
+    assert bank.features.shape == (2, 3)
+    bank.write(torch.tensor([49_999, 7]), features[:2], torch.tensor([1, 0]), momentum=0.0)
+    assert torch.equal(bank.features, features[[1, 0]])
+    bank.write(torch.tensor([8]), features[2:], torch.tensor([1]), momentum=0.0)
+    assert torch.equal(bank.features, features[[1, 0]]), "one more than there are labels"
 
 
 def test_rows_not_seen_yet_are_similar_to_nothing() -> None:
-    bank = InstanceBank(4, 3)
+    bank = InstanceBank(4, 3, indices=4)
     features, probabilities = rows(2)
     bank.write(torch.tensor([1, 3]), features, torch.tensor([0, 1]), momentum=0.0)
     shares = bank.similarities(features, 0.5).softmax(dim=1)
-    assert not shares[:, [0, 2]].any()
+    assert not shares[:, [2, 3]].any()
     by_class = bank.by_class(shares, 2)
-    torch.testing.assert_close(by_class, shares[:, [1, 3]])
+    torch.testing.assert_close(by_class, shares[:, [0, 1]])
     of_rows = bank.of_rows(probabilities)
-    assert not of_rows[:, [0, 2]].any()
-    assert torch.equal(of_rows[:, [1, 3]], probabilities)
+    assert not of_rows[:, [2, 3]].any()
+    assert torch.equal(of_rows[:, [0, 1]], probabilities)
 
 
 def test_products_are_exact_in_mixed_precision() -> None:
