@@ -91,10 +91,14 @@ class LossPolicy(Policy):
         for duration in (warmup, interval):
             parse(duration)
         bounds = {"gamma": (gamma, 1), "c": (c, 0), "rho_min": (rho_min, 0)}
+        if not isinstance(estimate, str):
+            bounds["estimate"] = (estimate, 0)
         for name, (found, low) in bounds.items():
             if found < low or found == 0:
                 expected = f"needs a number {'of 1 or more' if low else 'above 0'}"
                 raise ValueError(f"{name}: found {found}; {expected}")
+        if warmup_weight < 0:
+            raise ValueError(f"warmup_weight: found {warmup_weight}; needs a number of 0 or more")
         if isinstance(estimate, str):
             one_of("estimate", estimate, ("labelled", "unlabelled"))
         one_of("loss", loss, ("hard", "soft"))

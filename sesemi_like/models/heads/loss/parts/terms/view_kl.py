@@ -14,6 +14,7 @@ from ...base import LossValues
 from ...requests import Forward
 from ..base import Reads
 from ..distances import softmax_kl
+from ..policies import Policy
 from ..prediction import PseudoLabels
 from ..thresholds import threshold_module
 from .base import Term
@@ -43,7 +44,7 @@ class ViewKLTerm(Term):
 
     Raises:
         ValueError: If the temperature is not above 0, there are no such rows, the threshold is
-            outside [0, 1], or one is given for all rows.
+            outside [0, 1] or a policy, or one is given for all rows.
     """
 
     def __init__(
@@ -60,6 +61,11 @@ class ViewKLTerm(Term):
             raise ValueError(f"temperature: found {temperature}; needs a number above 0")
         if rows == "all" and threshold is not None:
             raise ValueError(f"threshold: found {threshold}; all rows count, set rows: kept")
+        if isinstance(threshold, Policy):
+            expected = (
+                "needs a confidence in [0, 1]; a policy is the head's `policy`, null follows it"
+            )
+            raise ValueError(f"threshold: found {type(threshold).__name__}; {expected}")
         self.source, self.target = source, target
         self.temperature = temperature
         self.rows = known_rows(rows)

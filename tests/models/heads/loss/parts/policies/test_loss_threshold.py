@@ -107,6 +107,10 @@ def test_wrong_settings_are_named() -> None:
         LossPolicy(gamma=0.9)
     with pytest.raises(ValueError, match="rho_min: found 0; needs a number above 0"):
         LossPolicy(rho_min=0)
+    with pytest.raises(ValueError, match="estimate: found -1; needs a number above 0"):
+        LossPolicy(estimate=-1)
+    with pytest.raises(ValueError, match="warmup_weight: found -0"):
+        LossPolicy(warmup_weight=-0.5)
     with pytest.raises(ValueError, match="estimate: found 'labeled'; did you mean 'labelled'"):
         LossPolicy(estimate="labeled")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="loss: found 'cold'"):

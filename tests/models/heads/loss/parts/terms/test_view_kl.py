@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sesemi_like.learners.reductions import reduce_terms
 from sesemi_like.models.heads.loss import PseudoLabelLossHead
-from sesemi_like.models.heads.loss.parts import ViewKLTerm
+from sesemi_like.models.heads.loss.parts import CurriculumPolicy, ViewKLTerm
 
 WEAK, MEDIUM, STRONG = (
     (f"unlabeled.{view}", "classifier") for view in ("weak", "medium", "strong")
@@ -132,3 +132,5 @@ def test_what_cannot_be_is_refused() -> None:
         ViewKLTerm(rows="all", threshold=0.9)
     with pytest.raises(ValueError, match=r"threshold: found 2; .*\[0, 1\]"):
         ViewKLTerm(threshold=2)
+    with pytest.raises(ValueError, match=r"threshold: found CurriculumPolicy; .* `policy`"):
+        ViewKLTerm(threshold=CurriculumPolicy())
