@@ -53,7 +53,9 @@ class FieldInputs:
         positions, rows = np.unique(parts.dataset.positions, return_index=True)
         self.positions: npt.NDArray[np.int64] = positions
         self._rows: npt.NDArray[np.int64] = rows
-        self.is_random = draws > 1 and (self._reads_at_random or self._view_draws())
+        may_differ = draws > 1 or self._twin > 0  # of nothing else need it be tried
+        self._differs = may_differ and (self._reads_at_random or self._view_draws())
+        self.is_random = draws > 1 and self._differs
         self.draws = draws if self.is_random else 1
 
     @property
@@ -108,7 +110,7 @@ class FieldInputs:
             "view": (self.parts.config.get("views") or {}).get(self.field),
             "field": self.field if self._view is None else None,
             "draws": self.draws,
-            "twin": self._twin if self.is_random else 0,
+            "twin": self._twin if self._differs else 0,
             "image_transform": dataset.get("image_transform"),
         }
         if dataset.get("cache") in _LOSSY_CACHES:  # which keep large images smaller than they are
