@@ -26,7 +26,7 @@ from processes import in_processes
 
 from sesemi_like.config.store import builtin_configs
 from sesemi_like.models.heads.loss import PseudoLabelLossHead, parts
-from sesemi_like.models.heads.loss.parts import Alignment, Policy
+from sesemi_like.models.heads.loss.parts import Alignment, Policy, Prediction
 from sesemi_like.models.networks import Networks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,3 +179,19 @@ def test_mixed_precision_changes_nothing(name: str) -> None:
                 expected = found
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", [*POLICIES, *ALIGNMENTS])
+def test_no_step_waits_for_values(name: str) -> None:
+    """As it would on a GPU where Python asks for one; tensors on `meta` have none to give."""
+    part = build(make(name)).to("meta")
+    (batch,) = batches(5)
+    values = {key: value.to("meta") for key, value in vars(batch).items() if value is not None}
+    batch = Prediction(**values)
+    part.update(batch)
+    found = part(batch)
+    if isinstance(part, Policy):
+        part.follow(batch, found)
+        part.metrics()
+    part.after_step(step(0))
+    assert found.is_meta

@@ -83,10 +83,10 @@ class QueueAlignment(Alignment):
         self.target.update(prediction)
         rows = prediction.logits.detach().to(self.means.dtype).softmax(dim=1)
         mean, count = mean_of_all(rows)
-        oldest = self.num_batches % self.length
-        has_rows = count > 0
-        entry = torch.where(has_rows, mean, self.means[oldest])
-        self.means.index_copy_(0, oldest[None], entry[None])
+        # As an index of one number, which a GPU need not be waited for.
+        oldest, has_rows = (self.num_batches % self.length)[None], count > 0
+        entry = torch.where(has_rows, mean, self.means.index_select(0, oldest))
+        self.means.index_copy_(0, oldest, entry)
         self.num_batches += has_rows
 
     @property
