@@ -159,9 +159,8 @@ class CoMatchLossHead(EmbeddingLossHead):
         """Puts the unlabeled rows of all processes into the queue, then the labeled ones."""
         self.queue.push(unit_rows(outputs["teacher.features"]), labels.aligned)
         target = outputs["target"]
-        features = unit_rows(outputs["labelled.features"])[target >= 0]
-        classes = labels.aligned.shape[1]
-        self.queue.push(features, F.one_hot(target[target >= 0], classes))
+        known = F.one_hot(target.clamp(min=0), labels.aligned.shape[1])
+        self.queue.push(unit_rows(outputs["labelled.features"]), known, target >= 0)
 
     def _contrast(self, first: Tensor, second: Tensor, targets: Tensor) -> Tensor:
         """The contrast of each row (N,), of embeddings (N, D) and pseudo-labels (N, C)."""

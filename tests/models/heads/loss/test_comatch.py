@@ -14,6 +14,7 @@ from references import embeddings as reference
 from torch import Tensor
 
 from sesemi_like.distributed import all_sum, world_size
+from sesemi_like.errors import ConfigError
 from sesemi_like.models.heads.loss import CoMatchLossHead, LossHead, LossOutputs
 from sesemi_like.models.heads.loss.parts import CurriculumPolicy
 
@@ -139,7 +140,7 @@ def test_more_rows_than_the_queue_has_leave_the_newest() -> None:
 def test_settings_outside_their_range_are_refused(setting: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         head(**setting)
-    with pytest.raises(ValueError, match="queue_length: found 0; needs 1 row at least"):
+    with pytest.raises(ConfigError, match="queue_length: found 0; needs 1 row at least"):
         Embedding(head(queue_length=0))
 
 

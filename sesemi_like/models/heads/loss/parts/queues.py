@@ -56,24 +56,26 @@ class FeatureQueue(nn.Module):
         self.register_buffer("num_rows", torch.tensor(0))
 
     @torch.no_grad()
-    def push(self, features: Tensor, probabilities: Tensor) -> None:
+    def push(self, features: Tensor, probabilities: Tensor, counted: Tensor | None = None) -> None:
         """Puts the rows of all processes in; the oldest make room.
 
         Args:
             features: Embeddings (N, D); N may differ between processes and be zero.
             probabilities: What is predicted for them (N, C).
+            counted: Which of them are put in (N,), bool; None puts in all.
         """
-        rows = torch.cat([features.to(self.features), probabilities.to(self.features)], dim=1)
-        rows = gather_rows(rows)
-        kept = rows[-len(self.features) :]
-        begin = self.num_rows + len(rows) - len(kept)
-        place = (begin + torch.arange(len(kept), device=rows.device)) % len(self.features)
-        sizes = [self.features.shape[1], self.probabilities.shape[1]]
-        for buffer, part in zip(
-            (self.features, self.probabilities), kept.split(sizes, dim=1), strict=True
-        ):
-            buffer.index_copy_(0, place, part)
-        self.num_rows += len(rows)
+        counted = features.new_ones(len(features)) if counted is None else counted
+        parts = [part.to(self.features) for part in (features, probabilities, counted[:, None])]
+        sizes = [part.shape[1] for part in parts]
+        new, predicted, counts = gather_rows(torch.cat(parts, dim=1)).split(sizes, dim=1)
+        is_counted, length = counts[:, 0] > 0, len(self.features)
+        number, total = is_counted.cumsum(0), is_counted.sum()
+        is_kept = is_counted & (number > total - length)
+        # Selecting rows would have a GPU wait for their number: others go into a place of no row.
+        place = ((self.num_rows + number - 1) % length).where(is_kept, length)
+        for buffer, rows in ((self.features, new), (self.probabilities, predicted)):
+            buffer.copy_(_with_zeros(buffer).index_copy(0, place, rows)[:length])
+        self.num_rows += total
 
     def smooth(
         self, probabilities: Tensor, features: Tensor, *, alpha: float, temperature: float

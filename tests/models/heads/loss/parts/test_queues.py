@@ -38,6 +38,28 @@ def test_of_more_rows_than_it_has_the_newest_are_where_they_would_be_one_by_one(
     assert torch.equal(together.features, apart.features)
 
 
+def test_rows_that_do_not_count_take_no_place() -> None:
+    queue, expected = FeatureQueue(4, 3, 2), FeatureQueue(4, 3, 2)
+    features, probabilities = rows(14)
+    for part in (slice(0, 3), slice(3, 5), slice(5, 14)):
+        counted = torch.arange(14)[part] % 3 != 1
+        queue.push(features[part], probabilities[part], counted)
+        expected.push(features[part][counted], probabilities[part][counted])
+        assert int(queue.num_rows) == int(expected.num_rows)
+        assert torch.equal(queue.features, expected.features)
+        assert torch.equal(queue.probabilities, expected.probabilities)
+
+
+def test_nothing_waits_for_values() -> None:
+    """As it would on a GPU where Python asks for one; tensors on `meta` have none to give."""
+    features, probabilities, counted = (
+        value.to("meta") for value in (*rows(5), torch.ones(5, dtype=torch.bool))
+    )
+    FeatureQueue(4, 3, 2).to("meta").push(features, probabilities, counted)
+    index, label = torch.arange(5).to("meta"), torch.arange(5).to("meta")
+    InstanceBank(4, 3, indices=9).to("meta").write(index, features, label, momentum=0.7)
+
+
 def test_an_empty_queue_smooths_nothing_and_one_row_has_all_the_weight() -> None:
     queue = FeatureQueue(4, 3, 2)
     features, probabilities = rows(3)
