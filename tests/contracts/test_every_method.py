@@ -197,6 +197,23 @@ def learned(method: str, rank: int | None = None, seed: int = 0) -> dict[str, Te
     return {**found, **{n: value.clone() for n, value in learner.loss_terms.named_buffers()}}
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_no_step_waits_for_values(method: str) -> None:
+    """As it would on a GPU where Python asks for one; tensors on `meta` have none to give."""
+    learner = learner_of(method).to("meta")
+    assert learner.plan is not None
+    batch = {n: rows.to("meta") for n, rows in batch_of(0, learner.plan.fields).items()}
+    outputs = learner.plan.run(batch)
+    step = Step(9, 20, learner.networks, batch, epoch=2)
+    for name, term in learner.terms.items():
+        losses = term.head(outputs[name], step)
+        loss = reduce_terms(losses, term.reduction).loss
+        loss.backward(retain_graph=True)
+        metrics = term.head.metrics(outputs[name], losses)
+        term.head.after_step(step)
+        assert all(value.is_meta for value in (loss, *metrics.values()))
+
+
 def write(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group("gloo")
     torch.save({method: learned(method, rank) for method in METHODS}, folder / f"{rank}.pt")
