@@ -43,7 +43,7 @@ class EvaluatedLosses:
     def __init__(self, terms: Mapping[str, LossTerm], shared: nn.Module) -> None:
         self.terms, self._shared = dict(terms), shared
         self.left_out: dict[str, str] = {}
-        self._requests: dict[frozenset[str], dict[str, dict[str, Forward]]] = {}
+        self._asked: dict[frozenset[str], tuple[dict[str, dict[str, Forward]], dict[str, str]]] = {}
         self._loaders: dict[str, str] = {}
 
     def requests(self, fields: Collection[str]) -> dict[str, dict[str, Forward]]:
@@ -53,9 +53,10 @@ class EvaluatedLosses:
             fields: The names of an evaluated loader's fields.
         """
         key = frozenset(fields)
-        if key not in self._requests:
-            self._requests[key], self.left_out = self._ask(key)
-        return self._requests[key]
+        if key not in self._asked:
+            self._asked[key] = self._ask(key)
+        requests, self.left_out = self._asked[key]
+        return requests
 
     def _ask(self, fields: frozenset[str]) -> tuple[dict[str, dict[str, Forward]], dict[str, str]]:
         found: dict[str, dict[str, Forward]] = {}

@@ -103,10 +103,21 @@ def needs_problems(
                 if need == "target" and need not in known:
                     expected = "its batches have no target to evaluate with"
                     yield ConfigProblem(key, sorted(fields), expected)
+                elif need == LOSSES and need not in known:
+                    yield _unmeasured(name, key, fields, learner)
                 elif need not in known:
                     expected = f"{key} offers no such field or output; "
                     expected += suggest(need, sorted({*outputs, *fields}), noun="it offers")
                     yield ConfigProblem(f"run.evaluators.{name}", need, expected)
+
+
+def _unmeasured(name: str, key: str, fields: set[str], learner: Learner) -> ConfigProblem:
+    """Says why none of the loss heads can be measured on data with these fields."""
+    losses = learner.evaluated.losses
+    losses.requests(fields)
+    reasons = "; ".join(f"{head}: {reason}" for head, reason in losses.left_out.items())
+    expected = f"no loss head can be measured on {key}: {reasons}"
+    return ConfigProblem(f"run.evaluators.{name}", LOSSES, expected)
 
 
 def evaluators_of(

@@ -65,7 +65,8 @@ class FrozenFeatures(pl.Callback):
                 )
             except OSError as error:
                 expected = f"features cannot be kept in {folder.path}: {error}"
-                raise ConfigError([ConfigProblem("run.cache_dir", None, expected)]) from error
+                problem = ConfigProblem("run.cache_dir", self.run["cache_dir"], expected)
+                raise ConfigError([problem]) from error
 
     def _folder(self) -> CacheFolder:
         given = self.run["cache_dir"]

@@ -209,3 +209,19 @@ def test_a_headline_that_is_not_measured_is_reported(tmp_path: Path) -> None:
     (problem,) = caught.value.problems
     assert (problem.key, problem.value) == ("run.headline", "val/top5")
     assert "did you mean 'val/top1'" in problem.expected
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("mixmatch", "mixmatch: there is no weak and no weak_2"),
+        ("adamatch", "supervised: there is no strong; adamatch: there is no strong and no weak"),
+    ],
+)
+def test_losses_of_a_method_whose_views_are_missing_everywhere_are_refused_with_the_reason(
+    method: str, reason: str
+) -> None:
+    found = problems("evaluation=losses", f"method={method}")
+    wanted = "losses: no loss head can be measured on data.test: "
+    assert found["run.evaluators.losses"].startswith(wanted)
+    assert reason in found["run.evaluators.losses"]
