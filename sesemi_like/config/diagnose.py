@@ -147,7 +147,9 @@ def _missing_config_problem(
         hint = _location_hint(config_name, config_dir)
         return ConfigProblem("-cn", config_name, f"no such config; {hint}{known}")
     group, _, choice = name.rpartition("/")
-    options = error.options or config_files(config_dir, group)
+    # Of a group within a group the error lists the choices of the outer one.
+    listed = [] if "/" in group else error.options
+    options = listed or config_files(config_dir, group)
     noun = f"choices of {group}" if group else "configs"
     return ConfigProblem(
         group or "-cn", choice, f"no such config; {suggest(choice, options, noun=noun)}"

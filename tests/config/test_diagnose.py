@@ -98,3 +98,8 @@ def test_a_file_that_starts_from_the_built_in_one_it_covers_is_named(tmp_path: P
     for name in ("base", "imagewoof"):
         found = reported(name=name, folder=str(tmp_path))
         assert "rename the file" in found[str(file)]
+
+
+def test_a_missing_choice_of_a_group_within_a_group_lists_the_choices_of_that_one() -> None:
+    found = reported("protocol=classic")["backbone/classic"]
+    assert "choices of backbone/classic: cifar10, cifar100, stl10, svhn" in found

@@ -2,6 +2,7 @@
 
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def test_its_folder_is_a_checkpoint_and_a_model_of_its_own(
     Path("make_weights.py").write_text(MAKES)
     runpy.run_path("make_weights.py")
     images = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
-    settings = {"img_size": 160, "global_pool": "token"}
+    settings: dict[str, Any] = {"img_size": 160, "global_pool": "token"}
     read = PyTorchImageModels("test_vit", checkpoint_path="weights/vit", **settings).eval()
     named = PyTorchImageModels("local-dir:weights/vit", pretrained=True, **settings).eval()
     assert torch.equal(read(images), named(images))

@@ -19,10 +19,10 @@ from ....errors import suggest
 from ...networks import Networks
 from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
 from .parts.alignments import Alignment, checked_alignment
-from .parts.base import Norm, Part, Reads, UniformDraws
+from .parts.base import Norm, Part, Reads, UniformDraws, checked_answer, needs_of
 from .parts.metrics import confidence
 from .parts.policies import policy_module
-from .parts.prediction import NEEDS, Prediction, PseudoLabels
+from .parts.prediction import Prediction, PseudoLabels
 from .parts.targets import HardTargets, checked_targets
 from .parts.terms import Term, checked_terms
 
@@ -161,7 +161,7 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
         parts: list[Part] = [self.policy] if alignment is None else [alignment, self.policy]
         self._parts = tuple(parts)
         self._terms = terms
-        self._needs = tuple(n for n in NEEDS if any(n in part.needs for part in parts))
+        self._needs = needs_of(parts)
 
     def build(self, networks: Networks, facts: DataFacts) -> None:
         """Has the parts create their state."""
@@ -205,7 +205,7 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
         prediction = self._align(prediction)
         if self.training:
             self.policy.update(prediction)
-        weights: Tensor = self.policy(prediction)
+        weights = checked_answer(self.policy, self.policy(prediction), logits[:, 0])
         if self.training:
             self.policy.follow(prediction, weights)
             for term in self._terms.values():
@@ -216,7 +216,10 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
     def _align(self, prediction: Prediction) -> Prediction:
         if self.alignment is None:
             return prediction
-        return replace(prediction, alignment=self.alignment(prediction))
+        aligned = self.alignment(prediction)
+        return replace(
+            prediction, alignment=checked_answer(self.alignment, aligned, prediction.logits)
+        )
 
     def _targets_of(self, prediction: Prediction) -> Tensor:
         is_aligned = self.aligned_targets

@@ -17,11 +17,11 @@ from ....config.facts import DataFacts
 from ...networks import Networks, in_float32
 from .base import Fields, Forward, LossOutputs, LossValues, Step
 from .parts.alignments import Alignment, checked_alignment
-from .parts.base import Norm, Reads
+from .parts.base import Norm, Reads, needs_of
 from .parts.metrics import top1_hits
 from .parts.mixed_rows import MixedRowsLossHead, at_step
 from .parts.mixing import Mixing
-from .parts.prediction import NEEDS, Prediction
+from .parts.prediction import Prediction
 from .parts.targets import SharpenedTargets, checked_targets
 from .pseudo_label import cross_entropy
 
@@ -120,8 +120,7 @@ class ReMixMatchLossHead(MixedRowsLossHead):
         self.weight, self.strong_weight = weight, strong_weight
         self.rotation_weight = rotation_weight
         self.schedule = schedule
-        needed = alignment.needs if alignment else ()
-        self._needs = tuple(need for need in NEEDS if need in needed)
+        self._needs = needs_of([] if alignment is None else [alignment])
 
     def build(self, networks: Networks, facts: DataFacts) -> None:
         """Creates the linear layer that tells turns, and the state of the alignment."""

@@ -1,9 +1,11 @@
 """A part where one of another kind belongs is refused by the setting's name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from sesemi_like.models.heads.loss import (
     CoMatchLossHead,
@@ -14,11 +16,14 @@ from sesemi_like.models.heads.loss import (
     ReMixMatchLossHead,
 )
 from sesemi_like.models.heads.loss.parts import (
+    Alignment,
     AverageAlignment,
     FairnessTerm,
     FixedPolicy,
     GaussianPolicy,
     HardTargets,
+    Policy,
+    Prediction,
     ProductPolicy,
     QueueAlignment,
     ViewKLTerm,
@@ -54,6 +59,49 @@ def test_a_part_of_another_kind_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         head(**settings)
+
+
+class Misspelled(Policy):
+    """Needs what there is not."""
+
+    needs = ("indx",)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: PseudoLabelLossHead(policy=Misspelled()),
+        lambda: CoMatchLossHead(policy=Misspelled()),
+        lambda: ProductPolicy([0.9, Misspelled()]),
+    ],
+)
+def test_a_need_of_no_such_name_is_refused(build: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="needs of Misspelled: found 'indx'; did you mean 'index'"):
+        build()
+
+
+class Truth(Policy):
+    """Answers true and false."""
+
+    def forward(self, prediction: Prediction) -> Tensor:
+        return prediction.confidence > 0.5
+
+
+class Fewer(Alignment):
+    """Leaves a row out."""
+
+    def forward(self, prediction: Prediction) -> Tensor:
+        return prediction.logits[1:]
+
+
+def test_answers_of_another_type_or_shape_name_the_part() -> None:
+    teacher = {"logits": torch.zeros(3, 4)}
+    with pytest.raises(ValueError, match=r"^Truth answers torch.bool \(3,\); needs torch.float32 "):
+        PseudoLabelLossHead(policy=Truth()).judge(teacher)
+    with pytest.raises(
+        ValueError, match=r"^Fewer answers torch.float32 \(2, 4\); needs .*\(3, 4\)"
+    ):
+        PseudoLabelLossHead(alignment=Fewer()).judge(teacher)
 
 
 def test_parts_of_the_right_kind_are_taken() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ from ....networks import Networks
 from ..base import Step
 from ..requests import Forward
 from .interpolation import interpolated
-from .prediction import Prediction
+from .prediction import NEEDS, Prediction
+from .settings import one_of
 
 Norm = Literal["update", "batch", "eval"]
 
@@ -132,3 +133,34 @@ class Part(nn.Module):
 
     def after_step(self, step: Step) -> None:
         """Follows an optimizer step, see :meth:`LossHead.after_step`."""
+
+
+def needs_of(parts: Iterable[Part]) -> tuple[str, ...]:
+    """What parts read of a batch beside the teacher's logits, in the order of `NEEDS`.
+
+    Raises:
+        ValueError: If a part needs what there is not.
+    """
+    parts = list(parts)
+    for part in parts:
+        for need in part.needs:
+            one_of(f"needs of {type(part).__name__}", need, NEEDS)
+    return tuple(need for need in NEEDS if any(need in part.needs for part in parts))
+
+
+def checked_answer(part: Part, answer: Tensor, like: Tensor) -> Tensor:
+    """Returns what a part has answered for a batch.
+
+    Args:
+        part: An alignment or a policy.
+        answer: What it returned.
+        like: A tensor of the shape that it should have, and a floating-point dtype.
+
+    Raises:
+        ValueError: If it has another shape, or is of no floating-point type.
+    """
+    if answer.shape != like.shape or not answer.is_floating_point():
+        found = f"{answer.dtype} {tuple(answer.shape)}"
+        expected = f"needs {like.dtype} {tuple(like.shape)}"
+        raise ValueError(f"{type(part).__name__} answers {found}; {expected}")
+    return answer

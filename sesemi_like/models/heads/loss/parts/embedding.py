@@ -16,10 +16,10 @@ from .....config.facts import DataFacts
 from ....networks import Networks
 from ..base import Fields, Forward, LossHead, LossOutputs, Step
 from .alignments import Alignment, checked_alignment
-from .base import Part, Reads, UniformDraws
+from .base import Part, Reads, UniformDraws, checked_answer, needs_of
 from .metrics import confidence
 from .policies import policy_module
-from .prediction import NEEDS, Prediction
+from .prediction import Prediction
 from .queues import unit_rows
 
 
@@ -67,7 +67,7 @@ class EmbeddingLossHead(UniformDraws, LossHead):
         self.policy = policy_module(policy)
         parts: list[Part] = [self.policy] if alignment is None else [alignment, self.policy]
         self._parts = tuple(parts)
-        self._needs = tuple(n for n in NEEDS if any(n in part.needs for part in parts))
+        self._needs = needs_of(parts)
 
     def build(self, networks: Networks, facts: DataFacts) -> None:
         """Has the parts create their state."""
@@ -118,7 +118,7 @@ class EmbeddingLossHead(UniformDraws, LossHead):
         smoothed = replace(prediction, alignment=logits)
         if self.training:
             self.policy.update(smoothed)
-        weights: Tensor = self.policy(smoothed)
+        weights = checked_answer(self.policy, self.policy(smoothed), logits[:, 0])
         if self.training:
             self.policy.follow(smoothed, weights)
         return SmoothedLabels(aligned, targets, weights)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ......config.facts import DataFacts
 from .....networks import Networks
 from ...base import Step
-from ..base import Reads
-from ..prediction import NEEDS, Prediction
+from ..base import Reads, needs_of
+from ..prediction import Prediction
 from .base import Policy
 from .fixed import policy_module
 
@@ -43,7 +43,7 @@ class ProductPolicy(Policy):
             raise ValueError("policies: found none; needs one at least")
         self._policies: list[Policy] = [policy_module(policy) for policy in policies]
         self.policies = nn.ModuleList(self._policies)
-        self.needs = tuple(n for n in NEEDS if any(n in policy.needs for policy in self._policies))
+        self.needs = needs_of(self._policies)
         targets = [policy.targets for policy in self._policies if policy.targets is not None]
         self.targets = targets[0] if targets else None
 
