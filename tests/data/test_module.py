@@ -72,10 +72,10 @@ def step(data: DataModule, number: int = 0, rank: int = 0) -> Any:
 
 def test_a_step_is_flat_and_has_each_loaders_fields_and_views() -> None:
     batch = step(module())
-    views = {"weak", "weak_2", "strong", "rotation.image", "rotation.target", "jigsaw.image",
-             "jigsaw.target"}  # fmt: skip
+    views = {"weak", "weak_2", "medium", "strong", "strong_2", "rotation.image", "rotation.target",
+             "jigsaw.image", "jigsaw.target"}  # fmt: skip
     plain = {"image", "target", "index"}
-    assert set(batch) == {f"supervised.{f}" for f in plain} | {
+    assert set(batch) == {f"supervised.{f}" for f in plain | {"strong"}} | {
         f"unlabeled.{f}" for f in plain | views
     }
     assert batch["supervised.image"].shape == (32, 1, 8, 8)
