@@ -71,14 +71,18 @@ class FrozenPart:
         return found
 
     def check_frozen(self, networks: Networks) -> None:
-        """Checks that the backbone does not learn.
+        """Checks that the backbone does not learn, and that its features are all that is read.
 
         Args:
             networks: The learner's networks.
 
         Raises:
-            ConfigError: If some of it does.
+            ConfigError: If some of it does, or a loss head reads its maps.
         """
+        if getattr(networks.module(self.networks[0]), "answers_maps", False):
+            expected = "a loss head reads the maps of the backbone, which are not kept: give its "
+            expected += "key freeze: true, with which that head reads features; or null here"
+            raise ConfigError([ConfigProblem(self.key, self.draws, expected)])
         if not is_frozen(self.backbone(networks)):
             expected = "needs a backbone that does not learn: give its key freeze: true, or a "
             expected += "learner.hparams.trainable that names nothing of it"
