@@ -116,7 +116,9 @@ def test_torn_files_are_passed_over_with_a_message(
     content = last.read_bytes()
     last.write_bytes(content[: len(content) // 2])  # cut off
     damaged = bytearray(steps[6].read_bytes())
-    damaged[len(damaged) // 2] ^= 1  # a bit that has turned, somewhere in the tensors
+    middle = len(damaged) // 2
+    for place in range(middle, middle + 256):  # more than the gap between two tensors
+        damaged[place] ^= 1  # a bit that has turned
     steps[6].write_bytes(damaged)
     (folder / "checkpoints" / "x.ckpt").write_bytes(b"")
     torch.save({"state_dict": {}, "optimizer_states": []}, folder / "checkpoints" / "y.ckpt")
