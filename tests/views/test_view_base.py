@@ -19,6 +19,8 @@ VIEWS: dict[str, Callable[[], views.View]] = {
     "ColorJitter": lambda: views.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
     "Compose": lambda: views.Compose([views.RandomCrop(2), views.Rotation()]),
     "Cutout": lambda: views.Cutout(),
+    "USBCutout": lambda: views.USBCutout(),
+    "usb_strong": lambda: views.usb_strong(padding=1),
     "Erasing": lambda: views.Erasing(),
     "Gamma": lambda: views.Gamma(),
     "GaussianBlur": lambda: views.GaussianBlur(),
