@@ -18,10 +18,10 @@ from ....config.facts import DataFacts
 from ....errors import suggest
 from ...networks import Networks
 from .base import Fields, Forward, LossHead, LossOutputs, LossValues, Step
-from .parts.alignments import Alignment, checked_alignment
-from .parts.base import Norm, Part, Reads, UniformDraws, checked_answer, needs_of
+from .parts.alignments import Alignment, align, checked_alignment
+from .parts.base import Norm, Part, Reads, UniformDraws, needs_of
 from .parts.metrics import confidence
-from .parts.policies import policy_module
+from .parts.policies import policy_module, weigh
 from .parts.prediction import Prediction, PseudoLabels
 from .parts.targets import HardTargets, checked_targets
 from .parts.terms import Term, checked_terms
@@ -200,26 +200,13 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
         """
         logits: Tensor = teacher["logits"]
         prediction = Prediction(logits, **dict(zip(self._needs, needed, strict=True)))
-        if self.alignment is not None and self.training:
-            self.alignment.update(prediction)
-        prediction = self._align(prediction)
+        prediction = align(self.alignment, prediction, updates=self.training)
+        weights = weigh(self.policy, prediction, updates=self.training)
         if self.training:
-            self.policy.update(prediction)
-        weights = checked_answer(self.policy, self.policy(prediction), logits[:, 0])
-        if self.training:
-            self.policy.follow(prediction, weights)
             for term in self._terms.values():
                 term.update(prediction, weights)
         targets, aligned = self._targets_of(prediction), prediction.aligned
         return {"logits": logits, "aligned": aligned, "targets": targets, "weights": weights}
-
-    def _align(self, prediction: Prediction) -> Prediction:
-        if self.alignment is None:
-            return prediction
-        aligned = self.alignment(prediction)
-        return replace(
-            prediction, alignment=checked_answer(self.alignment, aligned, prediction.logits)
-        )
 
     def _targets_of(self, prediction: Prediction) -> Tensor:
         is_aligned = self.aligned_targets
@@ -253,8 +240,9 @@ class PseudoLabelLossHead(UniformDraws, LossHead):
 
     @torch.no_grad()
     def _judge_others(self, logits: Tensor, **needed: Tensor) -> tuple[Tensor, Tensor]:
-        prediction = self._align(Prediction(logits.detach(), **needed))
-        return self._targets_of(prediction), self.policy(prediction)
+        prediction = Prediction(logits.detach(), **needed)
+        prediction = align(self.alignment, prediction, updates=False)
+        return self._targets_of(prediction), weigh(self.policy, prediction, updates=False)
 
     def metrics(self, outputs: Mapping[str, Any], losses: LossOutputs) -> Mapping[str, Tensor]:
         """Metrics `mask_rate`, the mean weight of a row, `confidence`, and those of the policy."""

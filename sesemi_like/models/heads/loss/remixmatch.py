@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ....config.facts import DataFacts
 from ...networks import Networks, in_float32
 from .base import Fields, Forward, LossOutputs, LossValues, Step
-from .parts.alignments import Alignment, checked_alignment
+from .parts.alignments import Alignment, align, checked_alignment
 from .parts.base import Norm, Reads, needs_of
 from .parts.metrics import top1_hits
 from .parts.mixed_rows import MixedRowsLossHead, at_step
@@ -155,10 +155,7 @@ class ReMixMatchLossHead(MixedRowsLossHead):
             Targets (N, C), distributions.
         """
         prediction = Prediction(weak["logits"], **dict(zip(self._needs, needed, strict=True)))
-        if self.alignment is not None:
-            if self.training:
-                self.alignment.update(prediction)
-            prediction = replace(prediction, alignment=self.alignment(prediction))
+        prediction = align(self.alignment, prediction, updates=self.training)
         targets: Tensor = self.targets(prediction.aligned)
         return targets
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from .....config.facts import DataFacts
 from ....networks import Networks
 from ..base import Fields, Forward, LossHead, LossOutputs, Step
-from .alignments import Alignment, checked_alignment
-from .base import Part, Reads, UniformDraws, checked_answer, needs_of
+from .alignments import Alignment, align, checked_alignment
+from .base import Part, Reads, UniformDraws, needs_of
 from .metrics import confidence
-from .policies import policy_module
+from .policies import policy_module, weigh
 from .prediction import Prediction
 from .queues import unit_rows
 
@@ -107,20 +107,13 @@ class EmbeddingLossHead(UniformDraws, LossHead):
         """
         needed = {need: outputs[f"need.{need}"] for need in self._needs}
         prediction = Prediction(outputs["teacher"]["logits"], **needed)
-        if self.alignment is not None:
-            if self.training:
-                self.alignment.update(prediction)
-            prediction = replace(prediction, alignment=self.alignment(prediction))
+        prediction = align(self.alignment, prediction, updates=self.training)
         aligned = prediction.probabilities
         features = unit_rows(outputs["teacher.features"])
         targets = self.smoothed(aligned, features, step)
         logits = targets.clamp_min(torch.finfo(targets.dtype).tiny).log()
         smoothed = replace(prediction, alignment=logits)
-        if self.training:
-            self.policy.update(smoothed)
-        weights = checked_answer(self.policy, self.policy(smoothed), logits[:, 0])
-        if self.training:
-            self.policy.follow(smoothed, weights)
+        weights = weigh(self.policy, smoothed, updates=self.training)
         return SmoothedLabels(aligned, targets, weights)
 
     def smoothed(self, probabilities: Tensor, features: Tensor, step: Step) -> Tensor:

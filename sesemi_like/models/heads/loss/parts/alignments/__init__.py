@@ -1,5 +1,5 @@
 from .average import AverageAlignment
-from .base import Alignment, checked_alignment
+from .base import Alignment, align, checked_alignment
 from .debiased import DebiasedLogits
 from .marginals import Marginal
 from .queue import QueueAlignment
@@ -10,5 +10,6 @@ __all__ = [
     "DebiasedLogits",
     "Marginal",
     "QueueAlignment",
+    "align",
     "checked_alignment",
 ]

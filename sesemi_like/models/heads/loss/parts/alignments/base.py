@@ -5,9 +5,11 @@ Shapes: N unlabeled rows, C classes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from ..base import Part
+from ..base import Part, checked_answer
 from ..prediction import Prediction
 from ..settings import of_kind
 
@@ -44,3 +46,22 @@ def checked_alignment(alignment: Alignment | None) -> Alignment | None:
     if alignment is None:
         return None
     return of_kind("alignment", alignment, Alignment, "one such as parts.AverageAlignment")
+
+
+def align(alignment: Alignment | None, prediction: Prediction, *, updates: bool) -> Prediction:
+    """Applies an alignment to a batch, after the batch has moved its state.
+
+    Args:
+        alignment: The alignment; None leaves predictions as they are.
+        prediction: The batch, unaligned.
+        updates: Whether the state moves, as in training.
+
+    Raises:
+        ValueError: If it answers something else than logits.
+    """
+    if alignment is None:
+        return prediction
+    if updates:
+        alignment.update(prediction)
+    logits = checked_answer(alignment, alignment(prediction), prediction.logits)
+    return replace(prediction, alignment=logits)

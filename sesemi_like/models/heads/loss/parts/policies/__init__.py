@@ -1,4 +1,4 @@
-from .base import Policy
+from .base import Policy, weigh
 from .class_sampling import ClassSamplingPolicy
 from .complement import ComplementPolicy
 from .curriculum import CurriculumPolicy
@@ -21,4 +21,5 @@ __all__ = [
     "RelativePolicy",
     "SelfAdaptivePolicy",
     "policy_module",
+    "weigh",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..base import Part
+from ..base import Part, checked_answer
 from ..prediction import Prediction
 
 
@@ -53,3 +53,22 @@ class Policy(Part):
     def metrics(self) -> dict[str, Tensor]:
         """Named scalars of the state to log, such as a threshold; the same names at every step."""
         return {}
+
+
+def weigh(policy: Policy, prediction: Prediction, *, updates: bool) -> Tensor:
+    """Weighs a batch (N,); its state moves by the batch before and after.
+
+    Args:
+        policy: The policy.
+        prediction: The batch, aligned.
+        updates: Whether the state moves, as in training.
+
+    Raises:
+        ValueError: If it answers something else than weights.
+    """
+    if updates:
+        policy.update(prediction)
+    weights = checked_answer(policy, policy(prediction), prediction.aligned[:, 0])
+    if updates:
+        policy.follow(prediction, weights)
+    return weights
